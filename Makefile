@@ -1,0 +1,26 @@
+# Thin: every target is one command. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): requirements.lock pyproject.toml scripts/setup
+	@scripts/setup $(PYTHON) $(VENV)
+
+setup: $(STAMP) ## the Python environment in .venv, and the Debian packages that the lab needs
+
+test: setup ## static, contract and live tests
+	$(BIN)/python -m pytest $(ARGS)
+
+static: setup ## the tests that need no host
+	$(BIN)/python -m pytest tests/static $(ARGS)
+
+lint: setup ## ruff, mypy, import contracts, the Python floor of the host program
+	@scripts/lint $(BIN)
+
+.PHONY: help setup test static lint

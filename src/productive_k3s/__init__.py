@@ -1,0 +1,1 @@
+"""The bootstrap contract: installs and validates K3s on the host it runs on."""
