@@ -1,0 +1,220 @@
+"""Facts as values: what a host looked like at one moment. Nothing here knows how they were found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Mapping, Optional, Tuple
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class OperatingSystem:
+    """`/etc/os-release`'s ID and VERSION_ID, and what uname says. `arch` is the release asset's word (amd64, arm64)."""
+
+    id: str
+    version_id: str
+    pretty_name: str
+    kernel: str
+    arch: str
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A network interface; `addresses` in CIDR form, without link-local ones."""
+
+    name: str
+    up: bool
+    mac: str
+    addresses: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A listening socket. `process` is the program's name where root can see it."""
+
+    protocol: Literal["tcp", "udp"]
+    address: str
+    port: int
+    process: str = ""
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """The file system that holds `path` (or its nearest existing parent)."""
+
+    path: str
+    type: str
+    free_bytes: int
+    total_bytes: int
+    read_only: bool
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """The machine without K3s. `time` is Unix seconds on the host's own clock; sizes are bytes."""
+
+    time: float
+    hostname: str
+    machine_id: str
+    os: OperatingSystem
+    python: str
+    init: str
+    cpus: int
+    memory_bytes: int
+    swap_bytes: int
+    cgroup_version: int
+    cgroup_controllers: Tuple[str, ...]
+    interfaces: Tuple[Interface, ...]
+    default_interface: Optional[str]
+    routes: Tuple[str, ...]
+    listeners: Tuple[Listener, ...]
+    file_systems: Tuple[FileSystem, ...]
+    active_firewalls: Tuple[str, ...]
+    other_kubernetes: Tuple[str, ...]
+    has_xtables: bool = True
+    selinux: str = ""
+
+
+@dataclass(frozen=True)
+class FileFact:
+    """A file on disk. `text` is there for files that may be shown (config.yaml, units), secret values masked in it."""
+
+    path: str
+    sha256: str
+    mode: int
+    uid: int
+    changed: float
+    text: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class TokenFact:
+    """A token file: its digest, and what is no secret of the secure form. `ca_hash` is '' for the short form."""
+
+    path: str
+    sha256: str
+    mode: int
+    ca_hash: str
+    user: str
+
+
+@dataclass(frozen=True)
+class UnitFact:
+    """A systemd unit as systemd knows it and as it lies on disk. Times are Unix seconds, 0.0 if never started.
+
+    `arguments` are those of ExecStart after the binary; `environment_files` exist and are read by it.
+    """
+
+    name: str
+    load_state: str
+    active_state: str
+    sub_state: str
+    enabled: bool
+    main_pid: int
+    restarts: int
+    invocation_id: str
+    started: float
+    active_since: float
+    fragment: Optional[FileFact]
+    drop_ins: Tuple[FileFact, ...]
+    arguments: Tuple[str, ...]
+    environment_files: Tuple[FileFact, ...]
+    need_daemon_reload: bool
+
+
+@dataclass(frozen=True)
+class Digests:
+    """What a start of K3s depends on, by content. Comments and order make no difference to `config`."""
+
+    binary: str
+    config: str
+    environment: str
+    unit: str
+    registries: str
+
+
+@dataclass(frozen=True)
+class Running:
+    """What the running process was started with. `source` says how that is known.
+
+    recorded: this program noted the digests with the unit's invocation id; unchanged: no file changed since the
+    start, so what is on disk runs; unknown: files changed after a start that nobody recorded.
+    """
+
+    source: Literal["recorded", "unchanged", "unknown"]
+    digests: Optional[Digests]
+
+
+@dataclass(frozen=True)
+class NodeFact:
+    """A Node as the API shows it."""
+
+    name: str
+    uid: str
+    ready: bool
+    schedulable: bool
+    roles: Tuple[str, ...]
+    version: str
+    internal_ip: str
+    heartbeat: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: Tuple[str, ...] = ()
+    etcd_voter: Optional[bool] = None
+    pod_cidr: str = ""
+
+
+@dataclass(frozen=True)
+class ClusterFacts:
+    """The cluster as seen from a live server. `reachable` False: the API did not answer, `evidence` says how."""
+
+    reachable: bool
+    evidence: str = ""
+    version: str = ""
+    nodes: Tuple[NodeFact, ...] = ()
+
+
+@dataclass(frozen=True)
+class K3sFacts:
+    """K3s on this host. `role` is None where there is no unit of it.
+
+    `config` is the effective content of config.yaml and its drop-ins merged by K3s' rules, secret values masked;
+    `config_sources` says which file gave each key last. `ca_hash` is the sha256 of server-ca.crt (the K10 hash) on a
+    server, or of the CA an agent trusts. `datastore` is what lies on disk. `managed` is true if this program wrote the
+    unit and config.yaml. `installed_by` is 'productive-k3s', 'install-script' or 'unknown'.
+    """
+
+    role: Optional[Literal["server", "agent"]]
+    units: Tuple[UnitFact, ...]
+    binary: Optional[FileFact]
+    binary_version: str
+    links: Mapping[str, str]
+    scripts: Tuple[FileFact, ...]
+    config_files: Tuple[FileFact, ...]
+    config: Mapping[str, Any]
+    config_sources: Mapping[str, str]
+    config_error: str
+    registries: Optional[FileFact]
+    tokens: Tuple[TokenFact, ...]
+    images: Tuple[FileFact, ...]
+    staged: Tuple[FileFact, ...]
+    on_disk: Optional[Digests]
+    running: Optional[Running]
+    datastore: Optional[Literal["etcd", "sqlite", "external"]]
+    ca_hash: str
+    node_name: str
+    has_node_password: bool
+    installed_by: str
+    written_by: str = ""
+    leftovers: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything one call of `facts` returns."""
+
+    host: HostFacts
+    k3s: K3sFacts
+    cluster: Optional[ClusterFacts] = None
+    program: str = ""
+    schema: int = SCHEMA

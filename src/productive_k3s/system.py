@@ -1,0 +1,98 @@
+"""The door to the host: files, units, processes, clock, TCP. Everything effectful goes through it.
+
+The methods are `async` so that a simulated host can suspend on virtual time; the real door never suspends, so on a host
+the program runs without an event loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Mapping, Optional, Protocol, Sequence, Tuple
+
+
+@dataclass(frozen=True)
+class Stat:
+    """lstat of a path. `changed` is ctime in Unix seconds; `link` the target of a symbolic link."""
+
+    kind: Literal["file", "directory", "link", "other"]
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    changed: float
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A finished process."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer."""
+
+    status: int
+    body: bytes
+
+
+class System(Protocol):
+    """One host. Paths are absolute. Missing files are None or empty, never an exception; what cannot be done is OSError."""
+
+    async def stat(self, path: str) -> Optional[Stat]: ...
+
+    async def read(self, path: str, limit: int = 4 << 20) -> Optional[bytes]: ...
+
+    async def sha256(self, path: str) -> Optional[str]: ...
+
+    async def list_directory(self, path: str) -> Tuple[str, ...]: ...
+
+    async def write(self, path: str, data: bytes, mode: int) -> None:
+        """Replace the file as a whole: temporary file beside it, mode, fsync, rename. Parents are made 0755."""
+
+    async def rename(self, source: str, target: str) -> None: ...
+
+    async def link(self, target: str, path: str) -> None: ...
+
+    async def remove(self, path: str) -> None:
+        """Remove a file, link or empty directory; no error if it is not there."""
+
+    async def remove_tree(self, path: str) -> None:
+        """Remove a directory and what is in it, on its own file system only."""
+
+    async def make_directory(self, path: str, mode: int) -> None: ...
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        stdin: Optional[bytes] = None,
+        environment: Optional[Mapping[str, str]] = None,
+    ) -> Completed:
+        """Run a program. A Secret in `argv` is a TypeError; a missing program is returncode 127; on timeout 124."""
+
+    async def receive(self, path: str, sha256: str, mode: int) -> int:
+        """Write standard input to `path` until it ends, verify, rename into place; return the bytes written."""
+
+    async def download(self, url: str, path: str, sha256: str, mode: int, timeout: float) -> None:
+        """Fetch over HTTP(S), verify, rename into place; what is wrong is a ContractError with its cause."""
+
+    async def get(self, url: str, *, ca: Optional[bytes], timeout: float) -> Answer:
+        """GET without credentials; `ca` None does not verify (used for /cacerts and /ping only)."""
+
+    async def connect(self, address: str, port: int, timeout: float) -> str:
+        """Try TCP; '' if it was accepted, else the cause in words."""
+
+    async def lock(self, path: str, wait: float) -> Optional[str]:
+        """Take the host's lock for the life of this process; None if it is ours, else who holds it."""
+
+    async def now(self) -> float: ...
+
+    async def monotonic(self) -> float: ...
+
+    async def sleep(self, seconds: float) -> None: ...
