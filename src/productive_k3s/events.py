@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Mapping, Optional, Tuple
 
 from productive_k3s.changes import Change
-from productive_k3s.failure import Failure
 from productive_k3s.facts.model import Facts
+from productive_k3s.failure import Failure
 
 SCHEMA = 1
 

@@ -34,4 +34,6 @@ class Kube(Protocol):
     async def evict(self, namespace: str, pod: str) -> str:
         """Ask for an eviction; '' if it was accepted, else the cause (a disruption budget)."""
 
-    async def pods(self, namespace: Optional[str] = None, node: Optional[str] = None) -> Tuple[Mapping[str, Any], ...]: ...
+    async def pods(
+        self, namespace: Optional[str] = None, node: Optional[str] = None
+    ) -> Tuple[Mapping[str, Any], ...]: ...
