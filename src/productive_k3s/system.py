@@ -41,7 +41,7 @@ class Answer:
 
 
 class System(Protocol):
-    """One host. Paths are absolute. Missing files are None or empty, never an exception; what cannot be done is OSError."""
+    """One host. Paths are absolute. A missing file is None or empty, no exception; what cannot be done is OSError."""
 
     async def stat(self, path: str) -> Optional[Stat]: ...
 

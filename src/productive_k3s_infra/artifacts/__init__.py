@@ -1,0 +1,1 @@
+"""Release artifacts (get, verify, cache) and the host program as one reproducible file."""

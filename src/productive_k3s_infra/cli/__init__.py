@@ -1,0 +1,1 @@
+"""Arguments in, text out. The only place that prints or exits."""

@@ -1,0 +1,1 @@
+"""Where the hosts of one cluster are: names, roles, endpoints, host keys. No wishes, no observations."""

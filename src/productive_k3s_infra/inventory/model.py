@@ -1,0 +1,64 @@
+"""PURE: the hosts of a cluster, and how to reach them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["server", "agent"]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The SSH side of a host.
+
+    `host_keys` are public keys ("ssh-ed25519 AAAA...") from the cluster file, a committed known_hosts or the provider;
+    empty means that the key is not known yet. `key` is a path to the operator's private key, None for the agent's and
+    default keys. `jump` is reached first, and its host key is verified in the same way.
+    """
+
+    address: str
+    user: str = "root"
+    port: int = 22
+    key: str | None = None
+    host_keys: tuple[str, ...] = ()
+    jump: Endpoint | None = None
+
+    def __str__(self) -> str:
+        return f"{self.user}@{self.address}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host of the cluster. `name` is the step's and the node's name; `address` is where the other nodes reach it."""
+
+    name: str
+    role: Role
+    address: str
+    endpoint: Endpoint
+    labels: dict[str, str] = field(default_factory=dict)
+    taints: tuple[str, ...] = ()
+    assumed: bool = False
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The hosts of one cluster in file order; the first server is the registration address unless the file says more."""
+
+    cluster: str
+    hosts: tuple[Host, ...]
+
+    @property
+    def servers(self) -> tuple[Host, ...]:
+        """The servers, in file order."""
+        return tuple(host for host in self.hosts if host.role == "server")
+
+    @property
+    def agents(self) -> tuple[Host, ...]:
+        """The agents, in file order."""
+        return tuple(host for host in self.hosts if host.role == "agent")
+
+    @property
+    def first_server(self) -> Host:
+        """The first server in file order."""
+        return self.servers[0]

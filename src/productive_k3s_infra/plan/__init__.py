@@ -1,0 +1,1 @@
+"""PURE: from spec and facts to steps."""

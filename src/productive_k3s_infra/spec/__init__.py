@@ -1,0 +1,1 @@
+"""The cluster file: text to a validated ClusterSpec, all mistakes at once."""

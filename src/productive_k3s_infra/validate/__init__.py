@@ -1,0 +1,1 @@
+"""Reports: results of checks, merged from hosts and from this computer."""

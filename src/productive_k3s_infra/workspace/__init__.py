@@ -1,0 +1,1 @@
+"""The cluster directory beside the cluster file: inventory, journal, lock, kubeconfig."""
