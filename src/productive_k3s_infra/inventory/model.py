@@ -30,7 +30,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Host:
-    """One host of the cluster. `name` is the step's and the node's name; `address` is where the other nodes reach it."""
+    """One host. `name` is the step's and the node's name; `address` is where the other nodes reach it."""
 
     name: str
     role: Role
@@ -43,7 +43,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Inventory:
-    """The hosts of one cluster in file order; the first server is the registration address unless the file says more."""
+    """The hosts of one cluster in file order. The first server is the registration address."""
 
     cluster: str
     hosts: tuple[Host, ...]
