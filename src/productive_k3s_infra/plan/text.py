@@ -1,0 +1,49 @@
+"""PURE: a plan as lines of text, for people and for golden files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from productive_k3s_infra.plan.model import Plan, Step
+
+_MARK = {"read": " ", "change": "+", "disrupt": "!"}
+
+
+def plan_lines(plan: Plan, *, diffs: bool = True) -> Iterator[str]:
+    """Show each step with its reason, impact and line diff, and why nothing is done where nothing is."""
+    for refusal in plan.refusals:
+        yield f"refused  {refusal.host}: {refusal.failure.what} [{refusal.failure.code}]"
+        if refusal.failure.evidence:
+            yield f"         seen: {refusal.failure.evidence}"
+        if refusal.failure.remedy:
+            yield f"         next: {refusal.failure.remedy}"
+    for step in plan.steps:
+        yield from _step_lines(step, diffs=diffs)
+    for unchanged in plan.unchanged:
+        yield f"  {unchanged.host}: nothing to do, {unchanged.reason}"
+    for note in plan.notes:
+        yield f"note: {note}"
+    yield _summary(plan)
+
+
+def _step_lines(step: Step, *, diffs: bool) -> Iterator[str]:
+    assumed = " (assumed: the machine does not exist yet)" if step.assumed else ""
+    yield f"{_MARK[step.impact]} {step.id}: {step.reason}{assumed}"
+    if step.needs:
+        yield f"      after {', '.join(step.needs)}"
+    for placeholder in step.placeholders:
+        yield f"      with {placeholder}"
+    for change in step.changes:
+        yield f"    {_MARK[change.impact]} {change.id}: {change.reason}"
+        if diffs:
+            yield from (f"        {line}" for line in change.diff)
+
+
+def _summary(plan: Plan) -> str:
+    if plan.refusals:
+        return f"Refused: {len(plan.refusals)} of the hosts' vetoes stand; nothing was changed."
+    if plan.is_empty:
+        return "Nothing to change."
+    disruptive = len(plan.disruptive)
+    tail = f", {disruptive} of them interrupt something that runs (!)" if disruptive else ""
+    return f"{len(plan.steps)} steps{tail}."
