@@ -1,0 +1,88 @@
+"""Do the hosts reach each other where K3s needs it? One host listens, the others connect; nothing stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from productive_k3s.events import Event
+from productive_k3s_infra.errors import Pk3sError
+from productive_k3s_infra.hosts.session import Fleet
+from productive_k3s_infra.inventory.model import Host, Inventory
+
+# K3s requirements page: what must be reachable from whom (embedded etcd's ports come with several servers).
+SERVER_PORTS = ("tcp/6443",)
+NODE_PORTS = ("tcp/10250", "udp/8472")
+_LISTEN_SECONDS = 12
+_DEADLINE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One attempt: `cause` is '' if `source` reached `target` on `port` ("tcp/6443")."""
+
+    source: str
+    target: str
+    port: str
+    cause: str
+
+
+async def probe_ports(inventory: Inventory, targets: Mapping[str, tuple[str, ...]], fleet: Fleet) -> tuple[Probe, ...]:
+    """Try every port of `targets` (by host name) from every other host of the inventory.
+
+    Targets are hosts that no K3s holds yet: they listen for some seconds through the contract's `probe`. A host whose
+    session fails gives a probe with that cause instead of stopping the others.
+    """
+    found = await asyncio.gather(
+        *(_probe_target(inventory, host, targets[host.name], fleet) for host in inventory.hosts if host.name in targets)
+    )
+    return tuple(probe for probes in found for probe in probes)
+
+
+def needed_ports(host: Host) -> tuple[str, ...]:
+    """Return the ports that the other nodes must reach on this host (PURE)."""
+    return (*SERVER_PORTS, *NODE_PORTS) if host.role == "server" else NODE_PORTS
+
+
+async def _probe_target(inventory: Inventory, target: Host, ports: tuple[str, ...], fleet: Fleet) -> list[Probe]:
+    sources = [host for host in inventory.hosts if host.name != target.name]
+    if not sources or not ports:
+        return []
+    listening = asyncio.Event()
+
+    def heard(event: Event) -> None:
+        if event.message == "listening":
+            listening.set()
+
+    try:
+        session = await fleet.session(target.name)
+    except Pk3sError as error:
+        return [Probe(source.name, target.name, port, str(error)) for source in sources for port in ports]
+    arguments = ("--listen", ",".join(ports), "--seconds", str(_LISTEN_SECONDS))
+    listener = asyncio.ensure_future(
+        session.call("probe", arguments=arguments, on_event=heard, deadline_seconds=_DEADLINE_SECONDS)
+    )
+    ready = asyncio.ensure_future(listening.wait())
+    try:
+        await asyncio.wait({listener, ready}, timeout=_DEADLINE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        probes = await asyncio.gather(*(_connect(source, target, ports, fleet) for source in sources))
+    finally:
+        ready.cancel()
+        listener.cancel()
+        await asyncio.gather(listener, ready, return_exceptions=True)
+    return [probe for part in probes for probe in part]
+
+
+async def _connect(source: Host, target: Host, ports: tuple[str, ...], fleet: Fleet) -> list[Probe]:
+    try:
+        session = await fleet.session(source.name)
+        result = await session.call(
+            "probe",
+            arguments=("--connect", target.address, ",".join(ports)),
+            deadline_seconds=_DEADLINE_SECONDS,
+        )
+    except Pk3sError as error:
+        return [Probe(source.name, target.name, port, str(error)) for port in ports]
+    answers = result.data or {}
+    return [Probe(source.name, target.name, port, str(answers.get(port, "no answer"))) for port in ports]
