@@ -1,0 +1,1 @@
+"""Machines on this computer: systemd-nspawn, one bridge and one network per set."""

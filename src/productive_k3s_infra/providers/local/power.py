@@ -1,0 +1,171 @@
+"""A machine's power switch: start it, ask it to stop, pull the plug, and see whether it runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from productive_k3s_infra import _process
+from productive_k3s_infra.errors import ProviderFailed
+from productive_k3s_infra.providers.local.cgroup import Cgroups
+from productive_k3s_infra.providers.local.model import MachineRecord, SetRecord
+from productive_k3s_infra.providers.local.store import MachineFolder
+
+START_SECONDS = 90
+STOP_SECONDS = 20
+_KILL_SECONDS = 15
+_POLL_SECONDS = 0.05
+_CONNECT_SECONDS = 1
+# systemd(1), signals: SIGRTMIN+4 to the first process powers the machine off.
+_POWER_OFF = signal.SIGRTMIN + 4
+
+
+def nspawn_argv(record: SetRecord, machine: MachineRecord, folder: MachineFolder) -> tuple[str, ...]:
+    """Spell out the supervisor's command line. Machines share this computer's clock, so none may set it."""
+    return (
+        *("systemd-nspawn", "--quiet", "--settings=no", f"--directory={folder.root}"),
+        *(f"--machine={record.container(machine)}", f"--hostname={machine.request.name}"),
+        *("--keep-unit", "--register=no", f"--network-bridge={record.bridge}"),
+        *("--capability=all", "--drop-capability=CAP_SYS_TIME", "--system-call-filter=add_key keyctl bpf @mount"),
+        *("--bind=/dev/kmsg", f"--bind={folder.rancher}:/var/lib/rancher"),
+        *("--resolv-conf=off", "--timezone=off", "--link-journal=no", "--boot", "--console=passive"),
+    )
+
+
+def is_first_process(status: str) -> bool:
+    """Say from proc_pid_status(5) whether a process is the first one of a container directly on this computer."""
+    for line in status.splitlines():
+        if line.startswith("NSpid:"):
+            numbers = line.split()[1:]
+            return len(numbers) == 2 and numbers[1] == "1"
+    return False
+
+
+def find_init(cgroups: Cgroups, group: str) -> int | None:
+    """Find the machine's first process; None when it does not run."""
+    for pid in cgroups.processes(group):
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            continue  # ended in between
+        if is_first_process(status):
+            return pid
+    return None
+
+
+def request_stop(cgroups: Cgroups, group: str) -> None:
+    """Ask the machine to power off, and pull the plug if it has not within the deadline. Then nothing of it runs."""
+    init = find_init(cgroups, group)
+    if init is not None:
+        _signal(init, _POWER_OFF)
+        _wait_until_gone(cgroups, group, STOP_SECONDS)
+    kill(cgroups, group)
+
+
+def kill(cgroups: Cgroups, group: str) -> None:
+    """Pull the plug: no process of the machine gets to do anything more. Then nothing of it runs.
+
+    Killing the supervisor alone would leave the machine running without one; killing the first process ends all.
+    """
+    init = find_init(cgroups, group)
+    if init is not None:
+        _signal(init, signal.SIGKILL)
+        _wait_until_gone(cgroups, group, _KILL_SECONDS)
+    deadline = time.monotonic() + _KILL_SECONDS
+    while left := cgroups.processes(group):
+        for pid in left:
+            _signal(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            raise ProviderFailed(
+                "processes of a machine cannot be ended",
+                where=group,
+                evidence=f"still there after {_KILL_SECONDS} s: {left}",
+                remedy="look at them (ps -o pid,stat,wchan,args)",
+                code="local.stop",
+            )
+        time.sleep(_POLL_SECONDS)
+    cgroups.remove(group)
+
+
+def wait_until_ssh_answers(
+    cgroups: Cgroups, group: str, address: str, port: int, log: Path, *, timeout_seconds: float = START_SECONDS
+) -> None:
+    """Wait until the machine's SSH server greets. Raises ProviderFailed with the machine's last words otherwise."""
+    deadline = time.monotonic() + timeout_seconds
+    seen_running = False
+    while not _greets(address, port):
+        running = find_init(cgroups, group) is not None
+        # Before the first process there is only the supervisor, then both, then neither.
+        if (seen_running and not running) or (not running and not cgroups.processes(group)):
+            raise _failed("the machine ended while it was starting", group, _tail(log))
+        seen_running = seen_running or running
+        if time.monotonic() > deadline:
+            raise _failed(
+                f"the machine's SSH server does not answer on {address}:{port} after {timeout_seconds:g} s",
+                group,
+                _journal(cgroups, group) or _tail(log),
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def wait_until(condition: Callable[[], bool], timeout_seconds: float) -> bool:
+    """Poll until the condition holds; say whether it did in time."""
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def _wait_until_gone(cgroups: Cgroups, group: str, timeout_seconds: float) -> bool:
+    return wait_until(lambda: not cgroups.processes(group), timeout_seconds)
+
+
+def _greets(address: str, port: int) -> bool:
+    try:
+        with socket.create_connection((address, port), timeout=_CONNECT_SECONDS) as connection:
+            connection.settimeout(_CONNECT_SECONDS)
+            # RFC 4253, section 4.2: the server sends its identification string first.
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return  # what was wanted has happened
+
+
+def _failed(what: str, group: str, evidence: str) -> ProviderFailed:
+    return ProviderFailed(
+        what,
+        where=f"machine {group.rpartition('/')[2]}",
+        evidence=evidence or "it said nothing",
+        remedy="destroy the machine and create it again; if it stays so, this computer cannot run systemd machines",
+        code="local.start",
+    )
+
+
+def _tail(log: Path, lines: int = 5) -> str:
+    try:
+        return " | ".join(log.read_text(errors="replace").strip().splitlines()[-lines:])
+    except FileNotFoundError:
+        return ""
+
+
+def _journal(cgroups: Cgroups, group: str, lines: int = 8) -> str:
+    init = find_init(cgroups, group)
+    if init is None:
+        return ""
+    inside = ("nsenter", f"--target={init}", "--mount", "--pid", "--uts", "--ipc")
+    said = _process.run(
+        (*inside, "journalctl", "--no-pager", "--output=cat", f"--lines={lines}"), timeout_seconds=10, check=False
+    )
+    return " | ".join(said.stdout.strip().splitlines())
