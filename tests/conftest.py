@@ -1,0 +1,26 @@
+"""Options for the whole run. Live tests fail, not skip, where machines cannot be made: a green run has run them."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--soak` runs the long sweeps too; `--k3s-release` names a directory shaped like a release instead of the lab K3s."""
+    parser.addoption("--soak", action="store_true", help="run the long sweeps")
+    parser.addoption("--k3s-release", metavar="DIR", default=None, help="<DIR>/<version>/{k3s,sha256sum-*.txt,...}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark by folder, and leave the sweeps to `make soak`."""
+    kept, left = [], []
+    for item in items:
+        if "tests/live/" in item.path.as_posix():
+            item.add_marker(pytest.mark.live)
+        if item.get_closest_marker("soak") and not config.getoption("--soak"):
+            left.append(item)
+        else:
+            kept.append(item)
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
