@@ -1,7 +1,7 @@
 """Programs on this computer. The only module of the package that uses `subprocess`.
 
-A program is an argument vector, never a shell line. A Secret may be given on standard input; in an argument vector every
-user of the computer could read it, and in the environment every child, so it is refused there.
+A program is an argument vector, never a shell line. A Secret may be given on standard input; in an argument vector
+every user of the computer could read it, in the environment every child, so it is refused there.
 """
 
 from __future__ import annotations

@@ -21,8 +21,15 @@ _V1_CONTROLLERS = frozenset(
     {"cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "name=systemd"}
 )
 _POLL_SECONDS = 0.02
-# Enters every group given before "--", then becomes the program after it.
-_ENTER = 'while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs" || exit 70; shift; done; shift; exec "$@"'
+# systemd-nspawn(1), --keep-unit: ends with this code when the machine wants to be started again (reboot).
+_REBOOT = 133
+# Enters every group given before "--", then runs the program after it, again for each reboot.
+_SUPERVISE = f"""\
+while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs" || exit 70; shift; done
+shift
+while :; do "$@"; code=$?; [ $code = {_REBOOT} ] || exit $code; done
+"""
+_ENTER_SECONDS = 10
 
 
 class Cgroups(Protocol):
@@ -55,7 +62,18 @@ class TreeCgroups:
 
     def start(self, group: str, argv: Sequence[str], log: Path) -> None:
         folders = [self._make(hierarchy, group) for hierarchy in self.hierarchies]
-        _process.start_detached(("sh", "-c", _ENTER, "enter", *map(str, folders), "--", *argv), log)
+        _process.start_detached(("sh", "-c", _SUPERVISE, "supervise", *map(str, folders), "--", *argv), log)
+        # It is not there at once, and whoever looks before would take the machine for one that has ended.
+        deadline = time.monotonic() + _ENTER_SECONDS
+        while not self.processes(group):
+            if time.monotonic() > deadline:
+                raise ProviderFailed(
+                    "the machine's supervisor did not start",
+                    where=group,
+                    evidence=log.read_text(errors="replace").strip() or "it said nothing",
+                    code="local.start",
+                )
+            time.sleep(_POLL_SECONDS)
 
     def processes(self, group: str) -> tuple[int, ...]:
         return tuple(sorted({pid for hierarchy in self.hierarchies for pid in _processes_below(hierarchy / group)}))
@@ -88,11 +106,12 @@ class SystemdCgroups:
     def start(self, group: str, argv: Sequence[str], log: Path) -> None:
         _process.run(("systemctl", "reset-failed", self._unit(group)), check=False)
         properties = ("Delegate=yes", "KillMode=mixed", "TasksMax=infinity", f"StandardOutput=append:{log}")
+        reboot = (f"RestartForceExitStatus={_REBOOT}", f"SuccessExitStatus={_REBOOT}")
         _process.run(
             (
                 *("systemd-run", "--quiet", "--collect", "--service-type=exec", "--slice=machine.slice"),
                 *(f"--unit={self._unit(group)}", "--property=StandardError=inherit"),
-                *(f"--property={one}" for one in properties),
+                *(f"--property={one}" for one in (*properties, *reboot)),
                 *("--", *argv),
             )
         )

@@ -54,11 +54,14 @@ _READ_ONLY_UNIT = """\
 [Unit]
 Description=Make every file system read-only, for tests
 ConditionPathExists=/etc/machine-setup-read-only
-After=multi-user.target ssh.service
+After=local-fs.target systemd-journal-flush.service
+Before=ssh.service
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
+# The journal holds a file open for writing, which a read-only mount would be refused for.
+ExecStart=/bin/journalctl --relinquish-var
 ExecStart=/bin/mount -o remount,bind,ro /var/lib/rancher
 ExecStart=/bin/mount -o remount,bind,ro /
 
@@ -83,7 +86,9 @@ class Recipe:
         ("etc/machine-id", 0o444, ""),
     )
     enabled: tuple[str, ...] = ("machine-mounts.service", "machine-read-only.service", "systemd-networkd.service")
+    # The kernel's settings are this computer's, hence no systemd-sysctl.
     masked: tuple[str, ...] = (
+        "systemd-sysctl.service",
         *("systemd-networkd-wait-online.service", "console-getty.service", "apt-daily.timer"),
         *("apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer"),
     )

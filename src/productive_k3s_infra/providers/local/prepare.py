@@ -54,7 +54,7 @@ def render_hosts(before: str, record: SetRecord, own: MachineRecord) -> str:
         if not inside:
             kept.append(line)
         inside = inside and line != _HOSTS_END
-    if not kept:
+    if not before:
         kept = ["127.0.0.1 localhost", f"127.0.1.1 {own.request.name}", "::1 localhost ip6-localhost ip6-loopback"]
     names = [f"{record.address(machine)} {machine.request.name}" for machine in record.machines]
     return "\n".join((*kept, _HOSTS_BEGIN, *names, _HOSTS_END, ""))
