@@ -22,11 +22,14 @@ def hold(
 
     The file may be removed by its holder; whoever waited for it then takes a new one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + timeout_seconds
     waiting = False
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue  # its last holder removed the folder as well, in between
         try:
             if _is_taken(descriptor, path):
                 os.ftruncate(descriptor, 0)

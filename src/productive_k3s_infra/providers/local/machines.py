@@ -263,7 +263,9 @@ def _run(bench: _Bench, machine: MachineRecord) -> None:
         files.log.unlink(missing_ok=True)
         bench.cgroups.start(group, power.nspawn_argv(bench.record, machine, files), files.log)
     address = str(bench.record.address(machine))
-    power.wait_until_ssh_answers(bench.cgroups, group, address, machine.request.ssh_port, files.log)
+    power.wait_until_ssh_answers(
+        bench.cgroups, group, address, machine.request.ssh_port, files.log, timeout_seconds=power.START_SECONDS
+    )
 
 
 def _switch_off(set_name: str, names: Sequence[str] | None, root: Path, how: Callable[[Cgroups, str], None]) -> None:
@@ -295,6 +297,8 @@ def _remove_set(bench: _Bench) -> None:
         network.remove_links(folder.path, bench.record.bridge)
         if not network.any_bridge_left():
             sysctl.restore()
+            _computer_lock().unlink()
+            sysctl.RUN.rmdir()
         if folder.path.exists():
             for path in (*folder.path.iterdir(),):
                 path.unlink()

@@ -94,7 +94,7 @@ def kill(cgroups: Cgroups, group: str) -> None:
 
 
 def wait_until_ssh_answers(
-    cgroups: Cgroups, group: str, address: str, port: int, log: Path, *, timeout_seconds: float = START_SECONDS
+    cgroups: Cgroups, group: str, address: str, port: int, log: Path, *, timeout_seconds: float
 ) -> None:
     """Wait until the machine's SSH server greets. Raises ProviderFailed with the machine's last words otherwise."""
     deadline = time.monotonic() + timeout_seconds
