@@ -1,0 +1,120 @@
+"""PURE: config.yaml and its drop-ins, merged by K3s' rules, and compared by meaning.
+
+Rules: k3s-io docs, installation/configuration.md: the last file wins, `key+` appends, once used every later file must
+write `key+` too or it resets; the command line overrides single values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+import yaml
+
+from productive_k3s.flags import table
+
+Canonical = Dict[str, List[str]]
+
+
+class ConfigUnreadable(ValueError):
+    """A configuration file is no mapping of flags; the message says where."""
+
+
+@dataclass(frozen=True)
+class Effective:
+    """The merged flags, each as a list of strings, and the file (or `unit`) that had the last word on each."""
+
+    values: Mapping[str, List[str]]
+    sources: Mapping[str, str]
+
+
+def load(text: str, path: str) -> Dict[str, Any]:
+    """Parse one file; ConfigUnreadable says what is wrong with it and where."""
+    try:
+        document = yaml.load(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else path
+        raise ConfigUnreadable(f"{where}: {getattr(error, 'problem', error)}") from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigUnreadable(f"{path}: expected a mapping of flags, found {type(document).__name__}")
+    return {str(key): value for key, value in document.items()}
+
+
+def canonical(values: Mapping[str, Any]) -> Canonical:
+    """Write every value as a list of strings, so that equal wishes are equal: `true` and "true", `x` and [x].
+
+    Lists are sorted where K3s takes them as sets; arguments of components keep their order.
+    """
+    result: Canonical = {}
+    for key, value in values.items():
+        flag = table().find(key)
+        items = [_word(item) for item in (value if isinstance(value, (list, tuple)) else [value])]
+        keeps_order = key.endswith("-arg") or key in {"cluster-cidr", "service-cidr", "node-ip"}
+        result[flag.name if flag else key] = items if keeps_order else sorted(items)
+    return result
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def merge(files: Sequence[Tuple[str, str]], arguments: Sequence[str] = ()) -> Effective:
+    """Merge (path, text) in order, then the unit's arguments after the sub-command."""
+    values: Dict[str, Any] = {}
+    sources: Dict[str, str] = {}
+    for path, text in files:
+        for written, value in load(text, path).items():
+            key = written[: -len("+")] if written.endswith("+") else written
+            before = values.get(key)
+            if written.endswith("+") and before is not None:
+                value = _listed(before) + _listed(value)  # noqa: PLW2901 - the appended list is the value
+            values[key] = value
+            sources[key] = path
+    for key, value in _from_arguments(arguments).items():
+        values[key] = value
+        sources[key] = "unit"
+    return Effective(canonical(values), sources)
+
+
+def _listed(value: Any) -> List[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _from_arguments(arguments: Sequence[str]) -> Dict[str, Any]:
+    found: Dict[str, Any] = {}
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("-"):
+            continue
+        name, has_value, value = word.lstrip("-").partition("=")
+        flag = table().find(name)
+        if not has_value:
+            takes_next = bool(words) and not words[0].startswith("-") and not (flag and flag.type == "bool")
+            value = words.pop(0) if takes_next else "true"
+        name = flag.name if flag else name
+        if flag and flag.repeatable:
+            found.setdefault(name, []).append(value)
+        else:
+            found[name] = value
+    return found
+
+
+def digest(values: Mapping[str, List[str]]) -> str:
+    """Digest the meaning of a configuration."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def render(values: Mapping[str, Any], header: str) -> str:
+    """Write a config.yaml: keys in the given order, block style, the header as comment lines."""
+    body = yaml.dump(dict(values), Dumper=yaml.SafeDumper, sort_keys=False, default_flow_style=False, width=120)
+    return "".join(f"# {line}\n" for line in header.splitlines()) + body
