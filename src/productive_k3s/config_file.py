@@ -114,6 +114,15 @@ def digest(values: Mapping[str, List[str]]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
+def document_digest(text: str) -> str:
+    """Digest the meaning of a YAML document (registries.yaml); of its bytes where it cannot be parsed."""
+    try:
+        meaning = json.dumps(yaml.load(text, Loader=yaml.SafeLoader), sort_keys=True, default=str)
+    except yaml.YAMLError:
+        meaning = text
+    return hashlib.sha256(meaning.encode()).hexdigest()
+
+
 def render(values: Mapping[str, Any], header: str) -> str:
     """Write a config.yaml: keys in the given order, block style, the header as comment lines."""
     body = yaml.dump(dict(values), Dumper=yaml.SafeDumper, sort_keys=False, default_flow_style=False, width=120)

@@ -14,6 +14,7 @@ from productive_k3s.failure import Failure
 
 SCHEMA = 1
 
+EventKind = Literal["change-started", "change-done", "waiting", "note"]
 Outcome = Literal["done", "unchanged", "planned", "failed", "refused", "locked", "interrupted"]
 
 
@@ -31,7 +32,7 @@ class Hello:
 class Event:
     """Something happens. `kind` is change-started, change-done, waiting, note; `seconds` since the run began."""
 
-    kind: Literal["change-started", "change-done", "waiting", "note"]
+    kind: EventKind
     message: str
     seconds: float
     change: str = ""

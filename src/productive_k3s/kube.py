@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional, Protocol, Tuple
+from typing import Any, Callable, Mapping, Optional, Protocol, Tuple
 
 from productive_k3s.facts.model import ClusterFacts, NodeFact
 
@@ -37,3 +37,7 @@ class Kube(Protocol):
     async def pods(
         self, namespace: Optional[str] = None, node: Optional[str] = None
     ) -> Tuple[Mapping[str, Any], ...]: ...
+
+
+# Opens the API with the kubeconfig at a path on the host; nothing is read before the first call.
+KubeFactory = Callable[[str], Kube]

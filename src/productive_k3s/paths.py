@@ -1,0 +1,53 @@
+"""Where things lie on a host. Names and places are those of K3s' install script (k3s-io/k3s, install.sh)."""
+
+from __future__ import annotations
+
+BINARY_DIRECTORY = "/usr/local/bin"
+BINARY = BINARY_DIRECTORY + "/k3s"
+LINKS = ("kubectl", "crictl", "ctr")
+KILLALL = BINARY_DIRECTORY + "/k3s-killall.sh"
+
+CONFIG_DIRECTORY = "/etc/rancher/k3s"
+CONFIG = CONFIG_DIRECTORY + "/config.yaml"
+REGISTRIES = CONFIG_DIRECTORY + "/registries.yaml"
+SERVER_TOKEN = CONFIG_DIRECTORY + "/server.token"
+AGENT_TOKEN = CONFIG_DIRECTORY + "/agent.token"
+ADMIN_KUBECONFIG = CONFIG_DIRECTORY + "/k3s.yaml"
+NODE_PASSWORD_DIRECTORY = "/etc/rancher/node"
+
+SYSTEMD_DIRECTORY = "/etc/systemd/system"
+DATA = "/var/lib/rancher/k3s"
+IMAGES = DATA + "/agent/images"
+KUBELET_KUBECONFIG = DATA + "/agent/kubelet.kubeconfig"
+CLUSTER_SERVER_TOKEN = DATA + "/server/token"
+CLUSTER_AGENT_TOKEN = DATA + "/server/agent-token"
+
+PROGRAM_DIRECTORY = "/usr/local/lib/productive-k3s"
+STAGED = PROGRAM_DIRECTORY + "/artifacts"
+RUN_DIRECTORY = "/run/productive-k3s"
+LOCK = "/run/lock/productive-k3s.lock"
+
+
+def unit_file(unit: str) -> str:
+    """Return where the unit lies."""
+    return f"{SYSTEMD_DIRECTORY}/{unit}.service"
+
+
+def environment_file(unit: str) -> str:
+    """Return where the unit's environment file lies."""
+    return f"{SYSTEMD_DIRECTORY}/{unit}.service.env"
+
+
+def uninstall_script(unit: str) -> str:
+    """Return where the uninstall script lies."""
+    return f"{BINARY_DIRECTORY}/{unit}-uninstall.sh"
+
+
+def staged(sha256: str, name: str) -> str:
+    """Return where a staged artefact lies."""
+    return f"{STAGED}/{sha256}/{name}"
+
+
+def running_record(unit: str) -> str:
+    """Return where it is noted what the running process was started with."""
+    return f"{RUN_DIRECTORY}/{unit}.json"
