@@ -7,6 +7,7 @@ every user of the computer could read it, in the environment every child, so it 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -80,6 +81,7 @@ def run_with_lines(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=_environment(env),
+            process_group=0,
         )
     except OSError as error:
         raise _not_started(words, error) from error
@@ -87,7 +89,7 @@ def run_with_lines(
 
     def give_up() -> None:
         expired.set()
-        process.kill()
+        _kill_group(process)
 
     timer = threading.Timer(timeout_seconds, give_up)
     timer.start()
@@ -98,7 +100,7 @@ def run_with_lines(
                 last = [*last[-19:], line]
                 on_line(line)
     except BaseException:
-        process.kill()
+        _kill_group(process)
         raise
     finally:
         timer.cancel()
@@ -131,6 +133,14 @@ def start_detached(argv: Sequence[str], log: Path, *, env: Mapping[str, str] | N
         os.close(descriptor)
     if done.returncode != 0:
         raise _failed(words, done.returncode, "setsid could not start it")
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    # Its children hold the pipe open as well, and reading would go on for as long as they live.
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # all of them have ended
 
 
 def _plain_words(argv: Sequence[str], env: Mapping[str, str] | None) -> tuple[str, ...]:

@@ -30,10 +30,7 @@ from productive_k3s_infra.providers.local.machines import (
 )
 from productive_k3s_infra.providers.local.store import SetFolder, load_record
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(os.geteuid() != 0, reason="machines need root: run make test as root"),
-]
+pytestmark = pytest.mark.live
 
 
 class Bed:
@@ -421,6 +418,42 @@ def processes_that_mention(text: str) -> list[str]:
         if text in words and int(process.name) != os.getpid():
             found.append(words.replace("\0", " "))
     return found
+
+
+_BEHIND_A_FIREWALL = textwrap.dedent("""
+    import os, shutil, subprocess, sys
+    from pathlib import Path
+    from productive_k3s_infra.providers.local import machines
+
+    root, key, private = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    subprocess.run(("iptables", "-P", "FORWARD", "DROP"), check=True)
+    made = machines.create("one", [machines.MachineRequest("a"), machines.MachineRequest("b")], key, root=root)
+    assert any(line.startswith("firewall rule") for line in machines.leftovers("one", root=root))
+    ask = f"exec 3<>/dev/tcp/{made[1].address}/22 && head -c4 <&3"
+    ssh = ("ssh", "-F", "none", "-i", private, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
+    print(subprocess.run((*ssh, f"root@{made[0].address}", f"timeout 5 bash -c '{ask}'"),
+          capture_output=True, text=True).stdout)
+    machines.destroy("one", root=root)
+    print(subprocess.run(("iptables", "-S", "FORWARD"), capture_output=True, text=True, check=True).stdout)
+""")
+
+
+def test_machines_reach_each_other_behind_a_firewall_that_drops_what_is_forwarded(bed: Bed) -> None:
+    """In a network namespace of its own, so that no other machine is cut off; iptables is the image's."""
+    programs = bed.root.parent / "bin"
+    programs.mkdir()
+    iptables = programs / "iptables"
+    iptables.write_text(f'#!/bin/sh\nexec chroot {image.ensure_image()} /usr/sbin/iptables "$@"\n')
+    iptables.chmod(0o755)
+    done = subprocess.run(
+        ("unshare", "--net", sys.executable, "-c", _BEHIND_A_FIREWALL, bed.root, bed.public, bed.key),
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["SSH-", "-P", "FORWARD", "DROP"]
 
 
 def test_leftovers_are_found_one_by_one(bed: Bed) -> None:

@@ -41,8 +41,8 @@ class Cgroups(Protocol):
     def processes(self, group: str) -> tuple[int, ...]:
         """List the processes in a group, those of its sub-groups too."""
 
-    def remove(self, group: str) -> None:
-        """Remove a group without processes and all below it."""
+    def remove(self, group: str) -> bool:
+        """Remove a group and all below it, as far as no processes are there; say whether it is gone."""
 
     def remains(self, group: str) -> tuple[str, ...]:
         """List the folders of a group that are still there."""
@@ -78,9 +78,10 @@ class TreeCgroups:
     def processes(self, group: str) -> tuple[int, ...]:
         return tuple(sorted({pid for hierarchy in self.hierarchies for pid in _processes_below(hierarchy / group)}))
 
-    def remove(self, group: str) -> None:
+    def remove(self, group: str) -> bool:
         for hierarchy in self.hierarchies:
             _remove_tree(hierarchy / group)
+        return not self.remains(group)
 
     def remains(self, group: str) -> tuple[str, ...]:
         return tuple(str(hierarchy / group) for hierarchy in self.hierarchies if (hierarchy / group).exists())
@@ -119,9 +120,10 @@ class SystemdCgroups:
     def processes(self, group: str) -> tuple[int, ...]:
         return _processes_below(self._folder(group))
 
-    def remove(self, group: str) -> None:
+    def remove(self, group: str) -> bool:
         for folder in self._folders(group):
             _remove_tree(folder)
+        return not self.remains(group)
 
     def remains(self, group: str) -> tuple[str, ...]:
         return tuple(map(str, self._folders(group)))
@@ -181,22 +183,9 @@ def _processes_below(folder: Path) -> tuple[int, ...]:
     return tuple(sorted(found - {0}))
 
 
-def _remove_tree(folder: Path, timeout_seconds: float = 10) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while folder.exists():
-        refused: OSError | None = None
-        for here, _folders, _files in os.walk(folder, topdown=False):
-            try:
-                Path(here).rmdir()
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                # A process that was killed keeps its group busy until the kernel has finished with it.
-                refused = error
-        if refused is not None and time.monotonic() > deadline:
-            raise ProviderFailed(
-                "a control group could not be removed",
-                where=str(folder),
-                evidence=f"{refused.strerror}; processes in it: {_processes_below(folder) or 'none'}",
-            )
-        time.sleep(0 if refused is None else _POLL_SECONDS)
+def _remove_tree(folder: Path) -> None:
+    for here, _folders, _files in os.walk(folder, topdown=False):
+        try:
+            Path(here).rmdir()
+        except OSError:
+            continue  # gone already, or a process is in it: the caller looks what remains

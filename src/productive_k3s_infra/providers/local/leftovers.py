@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 
 from productive_k3s_infra import _process
-from productive_k3s_infra.providers.local import network
+from productive_k3s_infra.providers.local import firewall, network
 from productive_k3s_infra.providers.local.cgroup import Cgroups, detect, group_name
 from productive_k3s_infra.providers.local.store import DEFAULT_ROOT, SetFolder
 
 
 def leftovers(set_name: str, *, root: Path = DEFAULT_ROOT, cgroups: Cgroups | None = None) -> tuple[str, ...]:
-    """List processes, mounts, loop devices, interfaces, control groups and files of a set, each with its kind."""
+    """List processes, mounts, loop devices, interfaces, rules, control groups and files of a set, with their kind."""
     folder = SetFolder(root, set_name)
     cgroups = cgroups or detect()
     group = group_name(folder.path)
@@ -21,6 +21,7 @@ def leftovers(set_name: str, *, root: Path = DEFAULT_ROOT, cgroups: Cgroups | No
         *(f"mount {place}" for place in mounts_below(folder.path)),
         *(f"loop device {device}" for device in _loop_devices(folder.path)),
         *(f"interface {name}" for name in network.links_of(folder.path)),
+        *(f"firewall rule {rule}" for rule in firewall.rules_of(folder.path)),
         *(f"control group {path}" for path in cgroups.remains(group)),
         *(f"folder {path}" for path in (folder.path,) if path.exists()),
     )

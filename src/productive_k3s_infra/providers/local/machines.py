@@ -16,7 +16,7 @@ from pathlib import Path
 
 from productive_k3s_infra import _process
 from productive_k3s_infra.errors import BadInput, ProviderFailed, Refused
-from productive_k3s_infra.providers.local import network, power, prepare, sysctl
+from productive_k3s_infra.providers.local import firewall, network, power, prepare, sysctl
 from productive_k3s_infra.providers.local.cgroup import Cgroups, detect, group_name
 from productive_k3s_infra.providers.local.image import ensure_image
 from productive_k3s_infra.providers.local.leftovers import leftovers, supervisors_of
@@ -46,6 +46,7 @@ __all__ = ["Machine", "MachineRequest", "create", "destroy", "gateway_address", 
 __all__ += ["stop", "survey"]
 
 OnProgress = Callable[[str, str], None]
+"""Called with a machine's name (or nothing) and what is happening to it; from several threads."""
 _AT_ONCE = 8
 # Loaded by this computer, because machines have no modules; those built into the kernel are there anyway.
 _MODULES = ("overlay", "br_netfilter", "nf_conntrack", "vxlan", "ip_set", "xt_set")
@@ -102,6 +103,7 @@ def create(
 def survey(set_name: str, *, root: Path = DEFAULT_ROOT) -> tuple[Machine, ...]:
     """Look at the machines of a set; empty when there is no such set. Changes nothing and waits for nobody."""
     require_set_name(set_name)
+    _require_root()
     folder = SetFolder(root, set_name)
     record = load_record(folder)
     if record is None:
@@ -112,11 +114,13 @@ def survey(set_name: str, *, root: Path = DEFAULT_ROOT) -> tuple[Machine, ...]:
 
 def sets(*, root: Path = DEFAULT_ROOT) -> tuple[str, ...]:
     """List the names of all sets."""
+    _require_root()
     return tuple(record.name for record in known_records(root))
 
 
 def gateway_address(set_name: str, *, root: Path = DEFAULT_ROOT) -> str:
     """Return the address by which the set's machines reach this computer."""
+    _require_root()
     return str(_require_record(SetFolder(root, set_name)).gateway)
 
 
@@ -239,6 +243,7 @@ def _make_ground_locked(folder: SetFolder, record: SetRecord) -> None:
             _process.run(("modprobe", "--quiet", module), check=False)
     sysctl.save_and_raise()
     network.ensure_bridge(record, folder.path)
+    firewall.ensure_rule(record.bridge, folder.path)
 
 
 def _bring_up(bench: _Bench, machine: MachineRecord, authorized_key: str, on_progress: OnProgress) -> None:
@@ -294,6 +299,7 @@ def _remove_set(bench: _Bench) -> None:
             _remove(bench, path.name)
     bench.cgroups.remove(group_name(folder.path))
     with hold(_computer_lock(), "networks of this computer"):
+        firewall.remove_rules(folder.path)
         network.remove_links(folder.path, bench.record.bridge)
         if not network.any_bridge_left():
             sysctl.restore()

@@ -77,20 +77,22 @@ def kill(cgroups: Cgroups, group: str) -> None:
     if init is not None:
         _signal(init, signal.SIGKILL)
         _wait_until_gone(cgroups, group, _KILL_SECONDS)
+    # Killing and removing go together: a supervisor whose start was cut off may enter the group at any moment, and
+    # finds no group to enter when it is gone.
     deadline = time.monotonic() + _KILL_SECONDS
-    while left := cgroups.processes(group):
+    while not cgroups.remove(group):
+        left = cgroups.processes(group)
         for pid in left:
             _signal(pid, signal.SIGKILL)
         if time.monotonic() > deadline:
             raise ProviderFailed(
                 "processes of a machine cannot be ended",
                 where=group,
-                evidence=f"still there after {_KILL_SECONDS} s: {left}",
+                evidence=f"still there after {_KILL_SECONDS} s: {left or cgroups.remains(group)}",
                 remedy="look at them (ps -o pid,stat,wchan,args)",
                 code="local.stop",
             )
         time.sleep(_POLL_SECONDS)
-    cgroups.remove(group)
 
 
 def wait_until_ssh_answers(

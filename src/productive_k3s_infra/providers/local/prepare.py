@@ -118,6 +118,8 @@ def unmount(folder: MachineFolder) -> None:
 
 def remove_files(folder: MachineFolder) -> None:
     """Remove all files of a machine that does not run; its disk with everything on it."""
+    # The mark first: what is removed in part must never be taken for a whole machine.
+    folder.prepared.unlink(missing_ok=True)
     unmount(folder)
     if folder.path.exists():
         shutil.rmtree(folder.path)
