@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
+import hashlib
 from dataclasses import dataclass
-from typing import Literal, Tuple
+from typing import Dict, List, Literal, Optional, Tuple
 
+from productive_k3s import paths
+from productive_k3s.compare import Comparison, compare, is_managed, is_member
+from productive_k3s.config_file import document_digest
+from productive_k3s.facts.model import Facts, FileFact, NodeFact, UnitFact
 from productive_k3s.failure import Failure
+from productive_k3s.render import RenderedFile, files, node_name, schema_of
+from productive_k3s.request import Request
+from productive_k3s.unit_file import environment, meaning
+from productive_k3s.vetoes import vetoes
 
 Impact = Literal["read", "change", "disrupt"]
 Action = Literal[
@@ -21,6 +31,8 @@ Action = Literal[
     "wait-ready",
     "label-node",
 ]
+# A read-only look at the end of a long list costs nothing, but the program's answer must fit a screen.
+_DIFF_LINES = 400
 
 
 @dataclass(frozen=True)
@@ -45,3 +57,263 @@ class Assessment:
     vetoes: Tuple[Failure, ...]
     changes: Tuple[Change, ...]
     notes: Tuple[str, ...]
+
+
+def assess(request: Request, facts: Facts, *, planning: bool = False) -> Assessment:
+    """Compare by meaning, and say what is to be done, or why it must not.
+
+    While `planning`, a join token that is missing will be filled in before sending; on the host it is a veto.
+    """
+    found = vetoes(request, facts, planning)
+    comparison = compare(request, facts)
+    changes = (
+        *_artifacts(request, facts),
+        *_files(request, facts, comparison),
+        *_secrets(request, facts),
+    )
+    unit = own_unit(request, facts)
+    service = _service(request, facts, changes, unit)
+    return Assessment(
+        found, (*changes, *service, *_labels(request, facts)), _notes(request, facts, comparison, (*changes, *service))
+    )
+
+
+def own_unit(request: Request, facts: Facts) -> Optional[UnitFact]:
+    """Return the unit that the request is about, if it is there."""
+    return next((unit for unit in facts.k3s.units if unit.name.split(".")[0] == request.unit), None)
+
+
+def _artifacts(request: Request, facts: Facts) -> Tuple[Change, ...]:
+    changes: List[Change] = []
+    binary, there = request.binary, facts.k3s.binary
+    if binary is not None and (there is None or there.sha256 != binary.sha256):
+        reason = f"{request.version} is not installed" if there is None else "the binary differs from the release's"
+        changes.append(Change("binary", "install-binary", paths.BINARY, reason, "change"))
+    installed = {item.path: item.sha256 for item in facts.k3s.images}
+    for image in request.images:
+        path = f"{paths.IMAGES}/{image.name}"
+        if installed.get(path) != image.sha256:
+            reason = "these images are not here" if path not in installed else "these images differ"
+            changes.append(Change(f"image:{image.name}", "install-images", path, reason, "change"))
+    # The install script leaves names alone that PATH already has; facts list what this host has of them.
+    missing = [name for name in paths.LINKS if f"{paths.BINARY_DIRECTORY}/{name}" not in facts.k3s.links]
+    if missing:
+        target = " ".join(f"{paths.BINARY_DIRECTORY}/{name}" for name in missing)
+        changes.append(Change("links", "make-links", target, "commands beside k3s are missing", "change"))
+    return tuple(changes)
+
+
+def _files(request: Request, facts: Facts, comparison: Comparison) -> Tuple[Change, ...]:
+    there = _files_there(request, facts)
+    changes = []
+    for file in files(request, facts):
+        reason = _why(file, there.get(file.path), request, facts, comparison)
+        if reason:
+            changes.append(_write(file, there.get(file.path), reason))
+    registries = facts.k3s.registries
+    if request.registries is None and registries is not None and schema_of(_first_line(registries)):
+        reason = "no registries are asked for any more"
+        changes.append(Change(f"remove:{registries.path}", "remove-file", registries.path, reason, "change"))
+    return tuple(changes)
+
+
+def _files_there(request: Request, facts: Facts) -> Dict[str, FileFact]:
+    unit = own_unit(request, facts)
+    there = [*facts.k3s.scripts, *facts.k3s.config_files]
+    if facts.k3s.registries is not None:
+        there.append(facts.k3s.registries)
+    if unit is not None:
+        there.extend(unit.environment_files)
+        if unit.fragment is not None:
+            there.append(unit.fragment)
+    return {item.path: item for item in there}
+
+
+def _why(file: RenderedFile, there: Optional[FileFact], request: Request, facts: Facts, comparison: Comparison) -> str:
+    """Return why a file has to be written, '' if it says the same already."""
+    if there is None:
+        if file.path == paths.CONFIG and is_member(facts) and not (comparison.file or comparison.on_unit):
+            return ""
+        # K3s runs the same without an empty environment file.
+        return "" if not file.text and is_member(facts) else "it is not there"
+    if file.path == paths.CONFIG:
+        by = "" if is_managed(facts) else "somebody else wrote it; "
+        return f"{by}differs in {', '.join(comparison.file)}" if comparison.file else ""
+    if file.path == paths.unit_file(request.unit):
+        return _why_unit(file, there, comparison)
+    if file.path == paths.REGISTRIES:
+        return "" if _same_registries(file, facts) else "the registries differ"
+    if file.path in (paths.KILLALL, paths.uninstall_script(request.unit)):
+        # Upstream's scripts do the same: only our own older text is replaced.
+        ours = bool(schema_of(_second_line(there)))
+        return "a newer text exists" if ours and there.sha256 != file.sha256 else ""
+    if there.sha256 == file.sha256:
+        return ""
+    keys = sorted(environment(there.text or ""))
+    return f"the environment differs (now: {', '.join(keys) or 'empty'})"
+
+
+def _why_unit(file: RenderedFile, there: FileFact, comparison: Comparison) -> str:
+    if comparison.on_unit:
+        return f"flags on the unit move to config.yaml or go: {', '.join(comparison.on_unit)}"
+    same = meaning((there.text or "",)) == meaning((file.text,))
+    return "" if same else "its directives differ from the install script's"
+
+
+def _same_registries(file: RenderedFile, facts: Facts) -> bool:
+    return facts.k3s.on_disk is not None and facts.k3s.on_disk.registries == document_digest(file.text)
+
+
+def _first_line(file: FileFact) -> str:
+    return (file.text or "").partition("\n")[0]
+
+
+def _second_line(file: FileFact) -> str:
+    return "\n".join((file.text or "").splitlines()[:2])
+
+
+def _write(file: RenderedFile, there: Optional[FileFact], reason: str) -> Change:
+    before = (there.text or "") if there is not None else ""
+    diff: Tuple[str, ...] = ()
+    if file.shown and not file.path.endswith(".sh"):
+        names = {"fromfile": file.path, "tofile": file.path}
+        lines = difflib.unified_diff(before.splitlines(), file.text.splitlines(), lineterm="", n=2, **names)
+        diff = tuple(lines)[:_DIFF_LINES]
+    return Change(f"write:{file.path}", "write-file", file.path, reason, "change", diff)
+
+
+def _secrets(request: Request, facts: Facts) -> Tuple[Change, ...]:
+    there = {token.path: token for token in facts.k3s.tokens}
+    if request.role == "server":
+        wanted = (paths.SERVER_TOKEN, paths.AGENT_TOKEN)
+        # A member that reads its token elsewhere keeps doing so, as long as nothing makes us write its config.yaml.
+        if is_member(facts) and not is_managed(facts) and not compare(request, facts).file:
+            return ()
+        return tuple(_secret(path, "it is not there; it is made once") for path in wanted if path not in there)
+    token = there.get(paths.AGENT_TOKEN)
+    if token is None:
+        managed = not is_member(facts) or is_managed(facts)
+        return (_secret(paths.AGENT_TOKEN, "it is not there"),) if managed else ()
+    unit = own_unit(request, facts)
+    joined = unit is not None and unit.active_state == "active"
+    given = request.join.token if request.join is not None else None
+    if given is not None and not joined and token.sha256 != secret_digest(given.unmask()):
+        return (_secret(paths.AGENT_TOKEN, "another token was given, and this agent has not joined"),)
+    return ()
+
+
+def secret_digest(token: str) -> str:
+    """Return the digest of a token file as this program writes it."""
+    return hashlib.sha256(f"{token.strip()}\n".encode()).hexdigest()
+
+
+def _secret(path: str, reason: str) -> Change:
+    return Change(f"secret:{path}", "write-secret", path, reason, "change")
+
+
+def _service(
+    request: Request, facts: Facts, before: Tuple[Change, ...], unit: Optional[UnitFact]
+) -> Tuple[Change, ...]:
+    name = request.unit
+    changes = []
+    if unit is None or not unit.enabled:
+        changes.append(Change(f"enable:{name}", "enable-unit", name, "it shall start at boot", "change"))
+    stopped = unit is None or unit.active_state in ("inactive", "failed", "deactivating")
+    why = "" if _is_joining(request, unit) else _why_restart(facts, before, unit)
+    if stopped:
+        reason = "it does not run" if unit is not None and unit.started else "it was never started"
+        changes.append(Change(f"start:{name}", "start-unit", name, reason, "change"))
+    elif why:
+        changes.append(Change(f"restart:{name}", "restart-unit", name, why, "disrupt"))
+    if stopped or why or not _is_up(request, facts, unit):
+        reason = "until the node is Ready" if stopped or why else "it was started, and the node is not Ready yet"
+        changes.append(Change(f"wait:{name}", "wait-ready", name, reason, "read"))
+    return tuple(changes)
+
+
+def _is_joining(request: Request, unit: Optional[UnitFact]) -> bool:
+    # Stopping a server in the middle of its join can cost the others their quorum (seen on v1.34.3); where it fails,
+    # systemd starts it again every 5 s, and then it reads the new files.
+    joins = request.role == "server" and request.join is not None
+    return joins and unit is not None and unit.active_state == "activating"
+
+
+def _why_restart(facts: Facts, before: Tuple[Change, ...], unit: Optional[UnitFact]) -> str:
+    written = [change.target for change in before if _needs_restart(change)]
+    if written:
+        return f"K3s reads {', '.join(written)} at its start"
+    if unit is not None and unit.need_daemon_reload and facts.k3s.running is None:
+        return "the unit changed since it was started"
+    running, on_disk = facts.k3s.running, facts.k3s.on_disk
+    if running is None or on_disk is None:
+        return ""
+    if running.source == "unknown" or running.digests is None:
+        return "files changed after its start, and nobody recorded what it was started with"
+    differing = [
+        name
+        for name in ("binary", "config", "environment", "unit", "registries")
+        if getattr(running.digests, name) != getattr(on_disk, name)
+    ]
+    return f"it runs with another {' and '.join(differing)} than lies on disk" if differing else ""
+
+
+def _needs_restart(change: Change) -> bool:
+    if change.action in ("install-binary", "write-secret"):
+        return True
+    return change.action in ("write-file", "remove-file") and not change.target.endswith(".sh")
+
+
+def _is_up(request: Request, facts: Facts, unit: Optional[UnitFact]) -> bool:
+    if unit is None or unit.active_state != "active":
+        return False
+    if request.role == "agent":
+        return True
+    node = own_node(request, facts)
+    return node is not None and node.ready
+
+
+def own_node(request: Request, facts: Facts) -> Optional[NodeFact]:
+    """Return this host's Node, where the API was asked and has it."""
+    nodes = facts.cluster.nodes if facts.cluster is not None else ()
+    return next((node for node in nodes if node.name == node_name(request, facts)), None)
+
+
+def label_differences(request: Request, facts: Facts) -> Dict[str, Optional[str]]:
+    """Return the labels of this host's Node that are to be set, or removed (None): those of our file only."""
+    node = own_node(request, facts)
+    if node is None:
+        return {}
+    wrong: Dict[str, Optional[str]] = {
+        key: value for key, value in request.labels.items() if node.labels.get(key) != value
+    }
+    for item in facts.k3s.config.get("node-label", ()):
+        key = str(item).partition("=")[0]
+        if key in node.labels and key not in request.labels:
+            wrong[key] = None
+    return wrong
+
+
+def _labels(request: Request, facts: Facts) -> Tuple[Change, ...]:
+    wrong = label_differences(request, facts)
+    if not wrong:
+        return ()
+    name = node_name(request, facts)
+    said = ", ".join(f"{key}={value}" if value is not None else f"{key} goes" for key, value in sorted(wrong.items()))
+    return (Change(f"label:{name}", "label-node", name, f"labels differ: {said}", "change"),)
+
+
+def _notes(request: Request, facts: Facts, comparison: Comparison, changes: Tuple[Change, ...]) -> Tuple[str, ...]:
+    notes = []
+    if not changes:
+        notes.append(f"{request.version} runs as asked")
+    notes.extend(f"{path} also sets {key}" for key, path in sorted(comparison.extra.items()))
+    if is_member(facts) and not is_managed(facts) and not changes:
+        notes.append("somebody else set up K3s here; it equals the request, so nothing is rewritten")
+    if facts.k3s.datastore == "sqlite" and request.role == "server" and request.datastore == "etcd":
+        notes.append("the datastore is SQLite and stays so: it is chosen at the first start")
+    node = own_node(request, facts)
+    if node is not None and request.taints and not set(request.taints) <= set(node.taints):
+        notes.append("taints are read when a node joins: change them with kubectl taint")
+    if facts.k3s.leftovers and facts.k3s.role is None:
+        notes.append(f"left by an earlier K3s: {', '.join(facts.k3s.leftovers)}")
+    return tuple(notes)

@@ -13,7 +13,7 @@ REGISTRIES = CONFIG_DIRECTORY + "/registries.yaml"
 SERVER_TOKEN = CONFIG_DIRECTORY + "/server.token"
 AGENT_TOKEN = CONFIG_DIRECTORY + "/agent.token"
 ADMIN_KUBECONFIG = CONFIG_DIRECTORY + "/k3s.yaml"
-NODE_PASSWORD_DIRECTORY = "/etc/rancher/node"
+NODE_PASSWORD_DIRECTORY = "/etc/rancher/node"  # noqa: S105 - a place
 
 SYSTEMD_DIRECTORY = "/etc/systemd/system"
 DATA = "/var/lib/rancher/k3s"

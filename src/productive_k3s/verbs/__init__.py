@@ -1,0 +1,1 @@
+"""One module per verb: `run` does it on a host, given by its doors, and returns the result."""

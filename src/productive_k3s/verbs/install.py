@@ -1,0 +1,163 @@
+"""`server` and `agent` (and `single-node`): lock, facts, assess, agree, apply in order, facts again."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import List, Optional, Tuple
+
+from productive_k3s import paths
+from productive_k3s.apply import GatherFacts, NewToken, Task, apply_change
+from productive_k3s.changes import Assessment, Change, assess
+from productive_k3s.compare import is_member
+from productive_k3s.events import Outcome, Result
+from productive_k3s.facts.gather import gather as gather_facts
+from productive_k3s.facts.model import Facts
+from productive_k3s.failure import ContractError, Failure
+from productive_k3s.host import Host
+from productive_k3s.request import Request
+from productive_k3s.request_rules import mistakes, unknown_version_note
+from productive_k3s.secret import Secret
+from productive_k3s.vetoes import token_ca_hash
+
+_LOCK_WAIT_SECONDS = 20.0
+_SERVER_SECONDS = 10.0
+
+
+def random_token() -> Secret:
+    """Return a new token: 128 bits, as K3s itself makes them."""
+    return Secret(secrets.token_hex(16))
+
+
+async def run(
+    host: Host,
+    request: Request,
+    *,
+    plan: bool = False,
+    gather: GatherFacts = gather_facts,
+    new_token: NewToken = random_token,
+) -> Result:
+    """Make this host what the request asks, or with `plan` say what that would change; writes nothing then."""
+    wrong = mistakes(request)
+    if wrong:
+        return Result("failed", failures=wrong)
+    if not plan:
+        failure = await take_lock(host)
+        if failure is not None:
+            return Result("locked", failures=(failure,))
+    facts = await gather(host)
+    assessment = assess(request, facts, planning=plan)
+    notes = tuple(note for note in (unknown_version_note(request), *assessment.notes) if note)
+    refused = assessment.vetoes or (() if plan else _not_agreed(request, assessment))
+    if refused:
+        return Result("refused", failures=refused, changes=assessment.changes, notes=notes, facts=facts)
+    if plan or not assessment.changes:
+        outcome: Outcome = "planned" if assessment.changes else "unchanged"
+        return Result(outcome, changes=assessment.changes, notes=notes, facts=facts)
+    unreachable = await _join_veto(host, request, facts)
+    if unreachable is not None:
+        return Result("refused", failures=(unreachable,), changes=assessment.changes, notes=notes, facts=facts)
+    return await _apply(Task(host, request, facts, new_token, gather), assessment, notes)
+
+
+async def take_lock(host: Host) -> Optional[Failure]:
+    """Take the host's lock for this run; the failure names who holds it."""
+    holder = await host.system.lock(paths.LOCK, _LOCK_WAIT_SECONDS)
+    if holder is None:
+        return None
+    return Failure(
+        code="host.locked",
+        what="another run works on this host",
+        evidence=holder,
+        remedy="wait until it has ended, then run it again",
+        exit_code=7,
+    )
+
+
+def _not_agreed(request: Request, assessment: Assessment) -> Tuple[Failure, ...]:
+    if request.agreed is None:
+        return ()
+    needed = [item for item in assessment.changes if item.impact != "read" and item.id not in request.agreed]
+    if not needed:
+        return ()
+    return (
+        Failure(
+            code="changes.not-agreed",
+            what="this host needs changes that were not agreed to",
+            evidence="; ".join(f"{item.id} ({item.reason})" for item in needed),
+            remedy="look at a new plan and agree to it",
+            exit_code=4,
+        ),
+    )
+
+
+async def _join_veto(host: Host, request: Request, facts: Facts) -> Optional[Failure]:
+    """Ask the server for its CA before a join writes anything (docs.k3s.io, cli/token: how a join is checked)."""
+    if request.join is None or request.join.token is None or is_member(facts):
+        return None
+    url = f"{request.join.server.rstrip('/')}/cacerts"
+    try:
+        answer = await host.system.get(url, ca=None, timeout=_SERVER_SECONDS)
+    except ContractError as error:
+        return _unreachable(request.join.server, error.failure.evidence or error.failure.what)
+    except OSError as error:
+        return _unreachable(request.join.server, str(error))
+    if answer.status != 200:
+        return _unreachable(request.join.server, f"{url} answered {answer.status}")
+    wanted = token_ca_hash(request.join.token.unmask())
+    found = hashlib.sha256(answer.body).hexdigest()
+    if found == wanted:
+        return None
+    return Failure(
+        code="k3s.ca-mismatch",
+        what=f"the cluster at {request.join.server} is not the token's",
+        evidence=f"its CA is {found[:12]}..., the token's is {wanted[:12]}...",
+        remedy="use the token of that server's cluster, or correct the server's address",
+        exit_code=4,
+    )
+
+
+def _unreachable(server: str, evidence: str) -> Failure:
+    return Failure(
+        code="k3s.unreachable-server",
+        what=f"the server {server} does not answer, so nothing was changed here",
+        evidence=evidence,
+        remedy="see that K3s runs there, and that its port is reachable from this host",
+        exit_code=4,
+    )
+
+
+async def _apply(task: Task, assessment: Assessment, notes: Tuple[str, ...]) -> Result:
+    made: List[Change] = []
+    failures: Tuple[Failure, ...] = ()
+    outcome: Outcome = "done"
+    try:
+        for change in assessment.changes:
+            task.host.require_going_on()
+            task.host.emit("change-started", f"{change.id}: {change.reason}", change.id)
+            await apply_change(task, change)
+            made.append(change)
+            task.host.emit("change-done", change.id, change.id)
+    except ContractError as error:
+        failures = (error.failure,)
+        outcome = "interrupted" if error.failure.exit_code == 130 else "failed"
+    facts = await task.gather(task.host)
+    if outcome == "done":
+        failures = _left_over(task.request, facts)
+        outcome = "failed" if failures else "done"
+    return Result(outcome, failures=failures, changes=tuple(made), notes=notes, facts=facts)
+
+
+def _left_over(request: Request, facts: Facts) -> Tuple[Failure, ...]:
+    """Look at the host once more: after a run nothing may be left to do."""
+    left = assess(request, facts, planning=True).changes
+    if not left:
+        return ()
+    return (
+        Failure(
+            code="changes.left-over",
+            what="the run ended well, and the host still differs",
+            evidence="; ".join(f"{item.id} ({item.reason})" for item in left),
+            remedy="run it again; if that says the same, something else on the host changes it back",
+        ),
+    )
