@@ -146,6 +146,7 @@ def test_two_sets_live_side_by_side(bed: Bed) -> None:
     before = boot_time(bed, right[0])
     destroy("left", root=bed.root)
     assert leftovers.leftovers("left", root=bed.root) == ()
+    assert left[0].bridge not in {link.name for link in network.links()}
     assert survey("left", root=bed.root) == ()
     assert boot_time(bed, right[0]) == before
     assert bed.ssh(right[0], "cat /proc/sys/fs/inotify/max_user_instances") == "8192", "raised for the one that is left"
@@ -291,7 +292,7 @@ _CUT = textwrap.dedent("""
     import itertools, os, signal, sys
     from pathlib import Path
     from productive_k3s_infra import _process
-    from productive_k3s_infra.providers.local import machines, power, prepare, store
+    from productive_k3s_infra.providers.local import ground, machines, power, prepare, store
 
     verb, root, key, cut_at = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     count = itertools.count(1)
@@ -306,6 +307,7 @@ _CUT = textwrap.dedent("""
     _process.run = cutting(_process.run)
     _process.start_detached = cutting(_process.start_detached)
     for module, name in ((store, "write_atomically"), (prepare, "write_atomically"), (machines, "save_record"),
+                         (ground, "save_record"),
                          (prepare, "_write"), (power, "_signal"), (prepare, "remove_files"), (os, "rmdir")):
         setattr(module, name, cutting(getattr(module, name)))
     requests = [machines.MachineRequest("a"), machines.MachineRequest("b", disk_bytes=64 << 20)]
@@ -335,13 +337,15 @@ def sweep_creation(bed: Bed, wanted: int) -> None:
     total = cut(bed, "create", 0)
     assert total is not None
     destroy("cut", root=bed.root)
+    cuts = 0
     for at in points(total, wanted):
-        assert cut(bed, "create", at) is None, f"not cut at {at}"
+        cuts += cut(bed, "create", at) is None
         if at % 2:
             made = bed.create("cut", MachineRequest("a"), MachineRequest("b", disk_bytes=64 << 20))
             assert [bed.ssh(machine, "hostname") for machine in made] == ["a", "b"], f"cut at {at}"
         destroy("cut", root=bed.root)
         assert leftovers.leftovers("cut", root=bed.root) == (), f"cut at {at}"
+    assert cuts > len(points(total, wanted)) // 2
 
 
 def sweep_destruction(bed: Bed, wanted: int) -> None:
@@ -349,14 +353,16 @@ def sweep_destruction(bed: Bed, wanted: int) -> None:
     bed.create("cut", *requests)
     total = cut(bed, "destroy", 0)
     assert total is not None
+    cuts = 0
     for at in points(total, wanted):
         bed.create("cut", *requests)
-        cut(bed, "destroy", at)
+        cuts += cut(bed, "destroy", at) is None
         if at % 2:
             made = bed.create("cut", *requests)
             assert [bed.ssh(machine, "hostname") for machine in made] == ["a", "b"], f"cut at {at}"
         destroy("cut", root=bed.root)
         assert leftovers.leftovers("cut", root=bed.root) == (), f"cut at {at}"
+    assert cuts > len(points(total, wanted)) // 2
 
 
 def test_a_creation_that_was_killed_is_finished_or_removed_by_the_next(bed: Bed) -> None:

@@ -17,7 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from productive_k3s_infra.errors import BadInput, Locked, ProviderFailed, Refused
-from productive_k3s_infra.providers.local import cgroup, image, machines, model, network, power, prepare, store, sysctl
+from productive_k3s_infra.providers.local import (
+    cgroup,
+    ground,
+    image,
+    lock,
+    model,
+    network,
+    power,
+    prepare,
+    store,
+    sysctl,
+)
 from productive_k3s_infra.providers.local.leftovers import parse_mounts_below
 from productive_k3s_infra.providers.local.lock import hold
 from productive_k3s_infra.providers.local.model import MachineRecord, MachineRequest, SetRecord
@@ -120,9 +131,9 @@ def test_only_one_plain_public_key_is_authorized(key: str) -> None:
 
 def test_a_machine_is_never_silently_another_than_was_asked() -> None:
     record = a_set("a")
-    assert machines._with_machine(record, MachineRequest("a"), Path("/other-image")) == record
+    assert ground.with_machine(record, MachineRequest("a"), Path("/other-image")) == record
     with pytest.raises(Refused) as caught:
-        machines._with_machine(record, MachineRequest("a", ssh_port=2222), Path("/image"))
+        ground.with_machine(record, MachineRequest("a", ssh_port=2222), Path("/image"))
     assert caught.value.code == "local.machine-differs"
 
 
@@ -351,6 +362,18 @@ def test_a_lock_dies_with_its_holder(tmp_path: Path, other_holder: tuple[Any, Ca
         assert (tmp_path / "lock").read_text() == str(os.getpid())
 
 
+@pytest.mark.parametrize("successor", [False, True])
+def test_a_lock_on_a_file_that_was_removed_counts_for_nothing(tmp_path: Path, *, successor: bool) -> None:
+    """Its holder removed it while we waited; others would take the lock on the file that has the name now."""
+    path = tmp_path / "lock"
+    with path.open("w") as waited_for:
+        assert lock.is_taken(waited_for.fileno(), path)
+        path.unlink()
+        if successor:
+            path.touch()
+        assert not lock.is_taken(waited_for.fileno(), path)
+
+
 def test_whoever_waited_for_a_lock_that_was_removed_takes_the_new_one(
     tmp_path: Path, other_holder: tuple[Any, Callable[[], None]]
 ) -> None:
@@ -361,7 +384,7 @@ def test_whoever_waited_for_a_lock_that_was_removed_takes_the_new_one(
         waits.append(line)
         let_go()
 
-    lock = tmp_path / "lock"
-    with hold(lock, "the test", timeout_seconds=20, on_wait=on_wait):
-        assert lock.read_text() == str(os.getpid())
+    path = tmp_path / "lock"
+    with hold(path, "the test", timeout_seconds=20, on_wait=on_wait):
+        assert path.read_text() == str(os.getpid())
     assert len(waits) == 1

@@ -31,7 +31,7 @@ def hold(
         except FileNotFoundError:
             continue  # its last holder removed the folder as well, in between
         try:
-            if _is_taken(descriptor, path):
+            if is_taken(descriptor, path):
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, str(os.getpid()).encode(), 0)
                 yield
@@ -52,7 +52,8 @@ def hold(
         time.sleep(_POLL_SECONDS)
 
 
-def _is_taken(descriptor: int, path: Path) -> bool:
+def is_taken(descriptor: int, path: Path) -> bool:
+    """Try to lock an open file; say whether that holds, which it does only while the file has its name."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -7,16 +7,14 @@ finished or removed. What runs is never remembered, always looked at.
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from productive_k3s_infra import _process
 from productive_k3s_infra.errors import BadInput, ProviderFailed, Refused
-from productive_k3s_infra.providers.local import firewall, network, power, prepare, sysctl
+from productive_k3s_infra.providers.local import ground, power, prepare
 from productive_k3s_infra.providers.local.cgroup import Cgroups, detect, group_name
 from productive_k3s_infra.providers.local.image import ensure_image
 from productive_k3s_infra.providers.local.leftovers import leftovers, supervisors_of
@@ -27,8 +25,6 @@ from productive_k3s_infra.providers.local.model import (
     MachineRequest,
     MachineState,
     SetRecord,
-    choose_number,
-    choose_octet,
     require_public_key,
     require_requests,
     require_set_name,
@@ -48,8 +44,6 @@ __all__ += ["stop", "survey"]
 OnProgress = Callable[[str, str], None]
 """Called with a machine's name (or nothing) and what is happening to it; from several threads."""
 _AT_ONCE = 8
-# Loaded by this computer, because machines have no modules; those built into the kernel are there anyway.
-_MODULES = ("overlay", "br_netfilter", "nf_conntrack", "vxlan", "ip_set", "xt_set")
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,7 @@ def create(
     _require_root()
     image = image or ensure_image(on_progress=lambda line: on_progress("", line))
     with _locked(set_name, root, on_progress) as folder:
-        bench = _Bench(folder, _enter(folder, requests, image), detect())
+        bench = _Bench(folder, ground.enter(folder, requests, image), detect())
         wanted = [machine for request in requests if (machine := bench.record.find(request.name))]
 
         def bring_up(machine: MachineRecord) -> None:
@@ -140,7 +134,7 @@ def start(set_name: str, names: Sequence[str] | None = None, *, root: Path = DEF
     with _locked(set_name, root) as folder:
         bench = _Bench(folder, _require_record(folder), detect())
         chosen = _choose(bench.record, names)
-        _make_ground(folder, bench.record)
+        ground.ensure(folder, bench.record)
 
         def switch_on(machine: MachineRecord) -> None:
             if not bench.files(machine).prepared.exists():
@@ -198,54 +192,6 @@ def _locked(set_name: str, root: Path, on_progress: OnProgress = lambda _machine
                 folder.lock.unlink(missing_ok=True)
 
 
-def _computer_lock() -> Path:
-    return sysctl.RUN / "lock"
-
-
-def _enter(folder: SetFolder, requests: Sequence[MachineRequest], image: Path) -> SetRecord:
-    """Write down the set and its new machines before anything is made, so that all that is made can be found."""
-    with hold(_computer_lock(), "networks of this computer"):
-        record = load_record(folder)
-        if record is None:
-            used = frozenset(other.number for other in known_records(folder.root))
-            record = SetRecord(folder.name, choose_number(network.taken_networks(), used))
-        for request in requests:
-            record = _with_machine(record, request, image)
-        save_record(folder, record)
-        _make_ground_locked(folder, record)
-    return record
-
-
-def _with_machine(record: SetRecord, request: MachineRequest, image: Path) -> SetRecord:
-    existing = record.find(request.name)
-    if existing is None:
-        new = MachineRecord(request, choose_octet(record), uuid.uuid4().hex, str(image))
-        return replace(record, machines=(*record.machines, new))
-    if existing.request != request:
-        raise Refused(
-            "the machine exists, and was made from another request",
-            where=f"machine {request.name} of {record.name}",
-            evidence=f"it was {existing.request}, now {request}",
-            remedy="destroy it first, or ask for what it is",
-            code="local.machine-differs",
-        )
-    return record
-
-
-def _make_ground(folder: SetFolder, record: SetRecord) -> None:
-    with hold(_computer_lock(), "networks of this computer"):
-        _make_ground_locked(folder, record)
-
-
-def _make_ground_locked(folder: SetFolder, record: SetRecord) -> None:
-    if Path("/lib/modules", os.uname().release).is_dir():
-        for module in _MODULES:
-            _process.run(("modprobe", "--quiet", module), check=False)
-    sysctl.save_and_raise()
-    network.ensure_bridge(record, folder.path)
-    firewall.ensure_rule(record.bridge, folder.path)
-
-
 def _bring_up(bench: _Bench, machine: MachineRecord, authorized_key: str, on_progress: OnProgress) -> None:
     name, files = machine.request.name, bench.files(machine)
     if not files.prepared.exists():
@@ -293,22 +239,11 @@ def _remove(bench: _Bench, name: str) -> None:
 
 def _remove_set(bench: _Bench) -> None:
     folder = bench.folder
-    # The record goes last of the files: as long as it is there, an interrupted destroy knows what to remove.
     for path in folder.path.iterdir() if folder.path.exists() else ():
         if path.is_dir():
             _remove(bench, path.name)
-    bench.cgroups.remove(group_name(folder.path))
-    with hold(_computer_lock(), "networks of this computer"):
-        firewall.remove_rules(folder.path)
-        network.remove_links(folder.path, bench.record.bridge)
-        if not network.any_bridge_left():
-            sysctl.restore()
-            _computer_lock().unlink()
-            sysctl.RUN.rmdir()
-        if folder.path.exists():
-            for path in (*folder.path.iterdir(),):
-                path.unlink()
-            folder.path.rmdir()
+    power.wait_until(lambda: bench.cgroups.remove(group_name(folder.path)), power.STOP_SECONDS)
+    ground.clear(folder, bench.record)
     left = leftovers(folder.name, root=folder.root, cgroups=bench.cgroups)
     if left:
         raise ProviderFailed(
