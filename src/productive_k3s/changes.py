@@ -30,6 +30,12 @@ Action = Literal[
     "restart-unit",
     "wait-ready",
     "label-node",
+    "stop-unit",
+    "kill-containers",
+    "unmount",
+    "remove-network",
+    "remove-rules",
+    "remove-files",
 ]
 # A read-only look at the end of a long list costs nothing, but the program's answer must fit a screen.
 _DIFF_LINES = 400

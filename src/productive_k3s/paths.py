@@ -22,6 +22,23 @@ KUBELET_KUBECONFIG = DATA + "/agent/kubelet.kubeconfig"
 CLUSTER_SERVER_TOKEN = DATA + "/server/token"
 CLUSTER_AGENT_TOKEN = DATA + "/server/agent-token"
 
+KUBELET = "/var/lib/kubelet"
+CNI = "/var/lib/cni"
+# What K3s and its kubelet leave in all, the deepest first where one lies in another.
+LEFT_BY_K3S = (
+    CONFIG_DIRECTORY,
+    NODE_PASSWORD_DIRECTORY,
+    "/run/k3s",
+    "/run/flannel",
+    KUBELET,
+    CNI,
+    "/var/log/pods",
+    "/var/log/containers",
+    DATA,
+)
+# Removed only when nothing else is in them.
+SHARED_DIRECTORIES = ("/etc/rancher", "/var/lib/rancher")
+
 PROGRAM_DIRECTORY = "/usr/local/lib/productive-k3s"
 STAGED = PROGRAM_DIRECTORY + "/artifacts"
 RUN_DIRECTORY = "/run/productive-k3s"

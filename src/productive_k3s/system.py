@@ -83,7 +83,10 @@ class System(Protocol):
         """Fetch over HTTP(S), verify, rename into place; what is wrong is a ContractError with its cause."""
 
     async def get(self, url: str, *, ca: Optional[bytes], timeout: float) -> Answer:
-        """GET without credentials; `ca` None does not verify (used for /cacerts and /ping only)."""
+        """GET without credentials, following redirects; `ca` b"" verifies with the host's own trust.
+
+        `ca` None does not verify: for /cacerts and /ping only, whose answer is compared with a hash that is known.
+        """
 
     async def connect(self, address: str, port: int, timeout: float) -> str:
         """Try TCP; '' if it was accepted, else the cause in words."""

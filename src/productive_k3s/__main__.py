@@ -1,0 +1,87 @@
+"""The program: arguments in, hello, events and one result out, and an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Any, Coroutine, List, Optional, Sequence
+
+from productive_k3s.command_line import parser
+from productive_k3s.events import Result
+from productive_k3s.failure import ContractError
+from productive_k3s.host import Host
+from productive_k3s.kube_http import HttpKube
+from productive_k3s.local import LocalSystem
+from productive_k3s.output import FactsOutput, Output, TextOutput, WireOutput
+
+# One table for both programs (design section 9).
+_EXIT_CODES = {"done": 0, "unchanged": 0, "planned": 0, "refused": 4, "locked": 7, "interrupted": 130}
+_CHANGES_PENDING = 3
+_CHECKS_FAILED = 6
+
+
+class _Stop:
+    """Remembers the first signal; the second one ends the program at once, as nobody wants to wait twice."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._signals: List[str] = []
+
+    def watch(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._heard)
+
+    def _heard(self, number: int, _: Optional[FrameType]) -> None:
+        if self._signals:
+            raise KeyboardInterrupt
+        self._signals.append(signal.Signals(number).name)
+
+    def asked(self) -> str:
+        if self._signals:
+            return self._signals[0]
+        return "nobody reads the output any more" if self._output.gone else ""
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run one verb and return its exit code."""
+    flags = parser().parse_args(arguments)
+    for_people = FactsOutput if flags.verb == "facts" else TextOutput
+    output: Output = WireOutput(sys.stdout) if flags.json else for_people(sys.stdout)
+    stop = _Stop(output)
+    stop.watch()
+    output.hello()
+    host = Host(system=LocalSystem(), kube=HttpKube, emit=output.event, stop_asked=stop.asked)
+    try:
+        result = drive(flags.function(host, flags))
+    except ContractError as error:
+        code = error.failure.exit_code
+        outcomes = {4: "refused", 7: "locked", 130: "interrupted"}
+        result = Result(outcomes.get(code, "failed"), failures=(error.failure,))  # type: ignore[arg-type]
+    output.result(result)
+    pending = result.outcome == "planned" and result.changes and getattr(flags, "exit_code", False)
+    return _CHANGES_PENDING if pending else exit_code(result)
+
+
+def drive(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine without an event loop: the real doors never suspend, so one step is the whole run."""
+    try:
+        coroutine.send(None)
+    except StopIteration as finished:
+        result: Result = finished.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a door of the real host suspended")
+
+
+def exit_code(result: Result) -> int:
+    """PURE: return the exit code of a result."""
+    if result.outcome != "failed":
+        return _EXIT_CODES[result.outcome]
+    if result.failures:
+        return result.failures[0].exit_code
+    return _CHECKS_FAILED if result.checks else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

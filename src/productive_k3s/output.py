@@ -1,0 +1,146 @@
+"""What the program says: NDJSON for a driver, or text for a person. Only this module and `__main__` print."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any, List, Protocol, TextIO
+
+from productive_k3s import __version__
+from productive_k3s.changes import Change
+from productive_k3s.codec import encode
+from productive_k3s.events import CheckResult, Event, EventKind, Hello, Result
+from productive_k3s.failure import Failure
+
+_MARKS = {"read": " ", "change": "+", "disrupt": "!"}
+
+
+class Output(Protocol):
+    """Where hello, events and the result go. `gone` turns true when nobody reads any more."""
+
+    gone: bool
+
+    def hello(self) -> None: ...
+
+    def event(self, kind: EventKind, message: str, change: str = "") -> None: ...
+
+    def result(self, result: Result) -> None: ...
+
+
+class _Lines:
+    """Writes lines, and notices that the reader is gone instead of dying of it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._began = time.monotonic()
+        self.gone = False
+
+    def seconds(self) -> float:
+        return round(time.monotonic() - self._began, 2)
+
+    def line(self, text: str) -> None:
+        if self.gone:
+            return
+        try:
+            self._stream.write(text + "\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            self.gone = True
+            # Python flushes standard output once more when it ends, and would complain then.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+class WireOutput(_Lines):
+    """One JSON document per line: hello, events, exactly one result."""
+
+    def hello(self) -> None:
+        """Say who answers."""
+        self._document(Hello(program=__version__, python=".".join(map(str, sys.version_info[:3]))))
+
+    def event(self, kind: EventKind, message: str, change: str = "") -> None:
+        """Say what happens."""
+        self._document(Event(kind, message, self.seconds(), change))
+
+    def result(self, result: Result) -> None:
+        """Say how it ended."""
+        self._document(result)
+
+    def _document(self, value: Any) -> None:
+        self.line(json.dumps(encode(value), separators=(",", ":")))
+
+
+class TextOutput(_Lines):
+    """Lines for a person."""
+
+    def hello(self) -> None:
+        """Say nothing: a person knows what was typed."""
+
+    def event(self, kind: EventKind, message: str, change: str = "") -> None:
+        """Print one line of progress; what is done shows by what comes next."""
+        if kind != "change-done" or not change:
+            self.line(f"[{self.seconds():6.1f} s] {'... ' if kind == 'waiting' else ''}{message}")
+
+    def result(self, result: Result) -> None:
+        """Print how it ended, with what a person can do about it."""
+        for line in result_lines(result):
+            self.line(line)
+
+
+class FactsOutput(TextOutput):
+    """The facts as one JSON document, for a person or a pipe."""
+
+    def result(self, result: Result) -> None:
+        """Print the facts; a failure goes where failures of other verbs go."""
+        if result.facts is None:
+            super().result(result)
+        else:
+            self.line(json.dumps(encode(result.facts), indent=2))
+
+
+def result_lines(result: Result) -> List[str]:
+    """PURE: return a result as text."""
+    lines: List[str] = []
+    if result.outcome in ("planned", "refused"):
+        lines.extend(line for change in result.changes for line in _change_lines(change))
+    lines.extend(_check_line(check) for check in result.checks)
+    lines.extend(f"note: {note}" for note in result.notes)
+    lines.extend(line for failure in result.failures for line in _failure_lines(failure))
+    if result.data is not None:
+        lines.extend(f"{key}: {value}" for key, value in result.data.items() if not isinstance(value, (dict, list)))
+    lines.append(_summary(result))
+    return lines
+
+
+def _change_lines(change: Change) -> List[str]:
+    return [f"{_MARKS[change.impact]} {change.id}: {change.reason}", *(f"    {line}" for line in change.diff)]
+
+
+def _check_line(check: CheckResult) -> str:
+    mark = "ok  " if check.passed else check.severity
+    remedy = f"; {check.remedy}" if check.remedy and not check.passed else ""
+    return f"{mark:8}{check.subject}: {check.message}{remedy}"
+
+
+def _failure_lines(failure: Failure) -> List[str]:
+    lines = [f"error: {failure.what} [{failure.code}]"]
+    if failure.evidence:
+        lines.append(f"  seen: {failure.evidence}")
+    if failure.remedy:
+        lines.append(f"  do: {failure.remedy}")
+    return lines
+
+
+def _summary(result: Result) -> str:
+    changes = f"{len(result.changes)} change{'' if len(result.changes) == 1 else 's'}"
+    words = {
+        "done": f"done: {changes}" if result.changes else "done",
+        "unchanged": "unchanged: nothing to do",
+        "planned": f"planned: {changes}; nothing was written",
+        "failed": f"failed after {changes}" if result.changes else "failed",
+        "refused": "refused: nothing was changed",
+        "locked": "locked: nothing was changed",
+        "interrupted": f"interrupted after {changes}; run it again to go on",
+    }
+    return words[result.outcome]
