@@ -72,11 +72,9 @@ def assess(request: Request, facts: Facts, *, planning: bool = False) -> Assessm
     """
     found = vetoes(request, facts, planning)
     comparison = compare(request, facts)
-    changes = (
-        *_artifacts(request, facts),
-        *_files(request, facts, comparison),
-        *_secrets(request, facts),
-    )
+    # Tokens come first: a config.yaml that names a token file must never lie there without it.
+    files_changed = _files(request, facts, comparison)
+    changes = (*_artifacts(request, facts), *_secrets(request, facts, files_changed), *files_changed)
     unit = own_unit(request, facts)
     service = _service(request, facts, changes, unit)
     return Assessment(
@@ -188,22 +186,18 @@ def _write(file: RenderedFile, there: Optional[FileFact], reason: str) -> Change
     return Change(f"write:{file.path}", "write-file", file.path, reason, "change", diff)
 
 
-def _secrets(request: Request, facts: Facts) -> Tuple[Change, ...]:
+def _secrets(request: Request, facts: Facts, files_changed: Tuple[Change, ...]) -> Tuple[Change, ...]:
     there = {token.path: token for token in facts.k3s.tokens}
-    if request.role == "server":
-        wanted = (paths.SERVER_TOKEN, paths.AGENT_TOKEN)
-        # A member that reads its token elsewhere keeps doing so, as long as nothing makes us write its config.yaml.
-        if is_member(facts) and not is_managed(facts) and not compare(request, facts).file:
-            return ()
-        return tuple(_secret(path, "it is not there; it is made once") for path in wanted if path not in there)
-    token = there.get(paths.AGENT_TOKEN)
-    if token is None:
-        managed = not is_member(facts) or is_managed(facts)
-        return (_secret(paths.AGENT_TOKEN, "it is not there"),) if managed else ()
+    # A member that reads its token elsewhere keeps doing so until its config.yaml is written.
+    named = is_managed(facts) or any(change.target == paths.CONFIG for change in files_changed)
+    wanted = (paths.SERVER_TOKEN, paths.AGENT_TOKEN) if request.role == "server" else (paths.AGENT_TOKEN,)
+    missing = tuple(_secret(path, "it is not there; it is made once") for path in wanted if path not in there)
+    if missing or request.role == "server":
+        return missing if named else ()
     unit = own_unit(request, facts)
     joined = unit is not None and unit.active_state == "active"
     given = request.join.token if request.join is not None else None
-    if given is not None and not joined and token.sha256 != secret_digest(given.unmask()):
+    if given is not None and not joined and there[paths.AGENT_TOKEN].sha256 != secret_digest(given.unmask()):
         return (_secret(paths.AGENT_TOKEN, "another token was given, and this agent has not joined"),)
     return ()
 

@@ -6,7 +6,7 @@ import re
 from typing import Callable, Iterator, Mapping, Optional, Tuple
 
 from productive_k3s import paths
-from productive_k3s.compare import FIXED, compare, is_member, own_file, wished
+from productive_k3s.compare import FIXED, compare, is_managed, is_member, own_file, wished
 from productive_k3s.facts.model import Facts
 from productive_k3s.failure import Failure
 from productive_k3s.render import interface_of, node_address, schema_of
@@ -213,7 +213,7 @@ def _token(request: Request, facts: Facts, planning: bool) -> Iterator[Failure]:
             yield _refuse("request.no-server", "an agent needs a server to join", remedy="say --server URL")
         return
     if join.token is None:
-        if not is_member(facts) and not planning:
+        if _needs_token(request, facts) and not planning:
             yield _refuse(
                 "k3s.no-token",
                 "a join without a token would found a second cluster or never end",
@@ -242,6 +242,17 @@ def _token(request: Request, facts: Facts, planning: bool) -> Iterator[Failure]:
                 f"its CA is {found[:12]}..., {owner} is {ca[:12]}...",
                 "use the token of this cluster's server",
             )
+
+
+def _needs_token(request: Request, facts: Facts) -> bool:
+    """Whether a token must be given: to join, or because ours is to replace one that lies elsewhere."""
+    if not is_member(facts):
+        return True
+    if request.role == "server" or is_managed(facts):
+        return False
+    found = compare(request, facts)
+    here = any(token.path == paths.AGENT_TOKEN for token in facts.k3s.tokens)
+    return not here and bool(found.file or found.on_unit)
 
 
 _RULES: Tuple[Callable[[Request, Facts], Iterator[Failure]], ...] = (
