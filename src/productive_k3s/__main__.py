@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 from types import FrameType
-from typing import Any, Coroutine, List, Optional, Sequence
+from typing import List, Optional, Sequence
 
 from productive_k3s.command_line import parser
 from productive_k3s.events import Result
 from productive_k3s.failure import ContractError
-from productive_k3s.host import Host
+from productive_k3s.host import Host, drive
 from productive_k3s.kube_http import HttpKube
 from productive_k3s.local import LocalSystem
 from productive_k3s.output import FactsOutput, Output, TextOutput, WireOutput
@@ -61,17 +61,6 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     output.result(result)
     pending = result.outcome == "planned" and result.changes and getattr(flags, "exit_code", False)
     return _CHANGES_PENDING if pending else exit_code(result)
-
-
-def drive(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine without an event loop: the real doors never suspend, so one step is the whole run."""
-    try:
-        coroutine.send(None)
-    except StopIteration as finished:
-        result: Result = finished.value
-        return result
-    coroutine.close()
-    raise RuntimeError("a door of the real host suspended")
 
 
 def exit_code(result: Result) -> int:

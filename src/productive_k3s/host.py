@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Protocol
+from typing import Any, Callable, Coroutine, Protocol, TypeVar
 
 from productive_k3s.events import EventKind
 from productive_k3s.failure import ContractError, Failure
 from productive_k3s.kube import KubeFactory
 from productive_k3s.system import System
+
+T = TypeVar("T")
 
 
 class Emit(Protocol):
@@ -43,3 +45,14 @@ class Host:
                     exit_code=130,
                 )
             )
+
+
+def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine without an event loop: the real doors never suspend, so one step is the whole run."""
+    try:
+        coroutine.send(None)
+    except StopIteration as finished:
+        result: T = finished.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a door of the real host suspended")

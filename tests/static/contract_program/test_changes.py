@@ -167,8 +167,12 @@ def test_what_runs_decides(running: Running, expected: list[str]) -> None:
 
 
 def test_an_install_script_s_server_is_adopted_without_a_restart() -> None:
-    unit = render.unit("server", "k3s").replace("# ", "#").replace(
-        "ExecStart=/usr/local/bin/k3s server", "ExecStart=/usr/local/bin/k3s \\\n    server \\\n\t'--debug' \\\n"
+    unit = (
+        render.unit("server", "k3s")
+        .replace("# ", "#")
+        .replace(
+            "ExecStart=/usr/local/bin/k3s server", "ExecStart=/usr/local/bin/k3s \\\n    server \\\n\t'--debug' \\\n"
+        )
     )
     facts = fresh()
     facts = on_k3s(
@@ -263,7 +267,12 @@ def _vetoed() -> list[tuple[str, Request, Facts, str]]:
         ("host.other-kubernetes", server(), fresh(other_kubernetes=("rke2",)), ""),
         ("k3s.port-in-use", server(), fresh(listeners=(listener,)), "nginx listens on 0.0.0.0:6443"),
         ("host.cgroup-v1", server(version="v1.35.6+k3s1"), fresh(cgroup_version=1), ""),
-        ("config.unreadable", server(), on_k3s(fresh(), config_error="config.yaml:3:1: a tab"), "config.yaml:3:1: a tab"),
+        (
+            "config.unreadable",
+            server(),
+            on_k3s(fresh(), config_error="config.yaml:3:1: a tab"),
+            "config.yaml:3:1: a tab",
+        ),
         ("host.newer-program", server(), with_config(member, newer), ""),
         ("unit.overridden", server(), on_k3s(member, units=(replace(unit, drop_ins=(execing,)),)), ""),
         ("environment.overridden", server(), on_k3s(member, units=(replace(unit, environment_files=(default,)),)), ""),
@@ -285,7 +294,10 @@ def test_the_same_host_without_the_fault_is_not_vetoed() -> None:
     assert codes(agent(), fresh()) == []
     assert codes(agent(expected_ca=CA), fresh()) == []
     assert codes(server(new_cluster=True, expected_ca=CA), fresh()) == []
-    assert codes(server(config={"kubelet-arg": "fail-cgroupv1=false"}, version="v1.35.6+k3s1"), fresh(cgroup_version=1)) == []
+    assert (
+        codes(server(config={"kubelet-arg": "fail-cgroupv1=false"}, version="v1.35.6+k3s1"), fresh(cgroup_version=1))
+        == []
+    )
 
 
 def test_a_token_that_will_be_filled_in_is_no_veto_while_planning() -> None:
@@ -297,7 +309,10 @@ def test_a_member_needs_no_token() -> None:
 
 
 def test_no_secret_in_a_plan() -> None:
-    wish = agent(registries={"configs": {"r": {"auth": {"password": "hunter2"}}}}, environment={"HTTP_PROXY": "http://u:hunter2@p"})
+    wish = agent(
+        registries={"configs": {"r": {"auth": {"password": "hunter2"}}}},
+        environment={"HTTP_PROXY": "http://u:hunter2@p"},
+    )
     said = repr(assess(wish, fresh()))
     assert "hunter2" not in said
     assert TOKEN not in said

@@ -1,0 +1,161 @@
+"""The request as JSON and as flags: every mistake is named with its path, all in one go."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from productive_k3s.codec import decode, encode
+from productive_k3s.command_line import parser, request_by_hand
+from productive_k3s.failure import ContractError
+from productive_k3s.host import Host, drive
+from productive_k3s.request import Artifact, Join, Request
+from productive_k3s.request_rules import mistakes
+from productive_k3s.secret import Secret
+from static.contract_program.hosts import TOKEN, agent, server
+
+_TEXT = st.text(max_size=8)
+
+
+@given(
+    st.builds(
+        Request,
+        mode=st.sampled_from(["single-node", "server", "agent"]),
+        version=_TEXT,
+        binary=st.none() | st.builds(Artifact, _TEXT, _TEXT, st.none() | _TEXT),
+        images=st.lists(st.builds(Artifact, _TEXT, _TEXT)).map(tuple),
+        labels=st.dictionaries(_TEXT, _TEXT),
+        config=st.dictionaries(_TEXT, st.none() | st.booleans() | st.integers() | st.lists(_TEXT)),
+        join=st.none() | st.builds(Join, _TEXT, st.none() | _TEXT.map(Secret)),
+        agreed=st.none() | st.lists(_TEXT).map(tuple),
+        registries=st.none() | st.dictionaries(_TEXT, _TEXT),
+    )
+)
+def test_round_trip(request: Request) -> None:
+    assert decode(Request, json.loads(json.dumps(encode(request, unmask=True)))) == request
+
+
+def test_every_mistake_is_named_with_its_path() -> None:
+    document = {
+        "mode": "master",
+        "images": [{"name": "a", "sha256": 1}],
+        "labels": {"disk": True},
+        "deadlines": {"start": "soon"},
+        "join": {"server": "https://a", "token": 5},
+        "colour": "red",
+    }
+    with pytest.raises(ContractError) as caught:
+        decode(Request, document)
+    evidence = caught.value.failure.evidence
+    for path in (
+        "request.mode: expected one of",
+        "request.version: is missing",
+        "request.images[0].sha256: expected a string",
+        "request.labels.disk: expected a string",
+        "request.deadlines.start: expected a number",
+        "request.join.token: expected a string",
+        "request.colour: is not known",
+    ):
+        assert path in evidence
+    assert caught.value.failure.exit_code == 2
+    assert "found 5" not in evidence
+
+
+def test_a_secret_is_never_encoded_by_accident() -> None:
+    with pytest.raises(TypeError):
+        encode(agent())
+
+
+@pytest.mark.parametrize(
+    ("code", "request_", "said"),
+    [
+        ("request.version", server(version="1.34"), "v1.34.4+k3s1"),
+        ("request.node-name", server(node_name="Node_1"), "lower-case"),
+        ("request.label", server(labels={"node-role.kubernetes.io/x": "y"}), "prefix"),
+        ("request.label", server(labels={"a b": "y"}), "syntax"),
+        ("request.taint", server(taints=("a=b",)), "NoSchedule"),
+        ("request.node-ip", server(node_ip="10.0.0"), "10.0.0.11"),
+        ("request.external-ip", server(config={"node-external-ip": "1.2.3.4"}), "advertise-address"),
+        ("request.server", agent(join=Join("10.0.0.11:6443", Secret(TOKEN))), "https://"),
+        ("request.checksum", server(binary=Artifact("k3s", "abc")), "64"),
+        ("request.artifact", server(binary=Artifact("../k3s", "1" * 64)), "name"),
+        ("request.environment", server(environment={"K3S_TOKEN": "x"}), "proxies"),
+        ("request.unknown-flag", server(config={"disabel": ["traefik"]}), "did you mean disable?"),
+        ("request.flag-in-wrong-role", agent(config={"disable": ["traefik"]}), "move it"),
+        ("request.reserved-flag", server(config={"token": "x"}), "first server"),
+        ("request.schema", server(schema=2), "one version"),
+    ],
+)
+def test_mistakes(code: str, request_: Request, said: str) -> None:
+    found = [failure for failure in mistakes(request_) if failure.code == code]
+    assert found, mistakes(request_)
+    assert said in found[0].remedy
+    assert found[0].exit_code == 2
+
+
+def test_good_requests_have_no_mistakes() -> None:
+    allowed = {"disk": "ssd", "node.kubernetes.io/instance-type": "x", "example.com/a": ""}
+    assert mistakes(server(labels=allowed, config={"disable": ["traefik"]}, node_ip="10.0.0.11,fd00::11")) == ()
+    assert mistakes(agent(taints=("a=b:NoSchedule", "c:NoExecute"))) == ()
+
+
+def test_a_newer_version_s_unknown_flag_is_let_through() -> None:
+    assert mistakes(server(version="v1.99.0+k3s1", config={"brand-new": True})) == ()
+
+
+class _Release:
+    """Only what finding a release in a directory needs."""
+
+    def __init__(self, *versions: str) -> None:
+        self._versions = versions
+
+    async def list_directory(self, path: str) -> tuple[str, ...]:
+        return self._versions
+
+    async def read(self, path: str) -> bytes | None:
+        if path == "/tmp/token":
+            return f"{TOKEN}\n".encode()
+        return f"{'3' * 64}  k3s\n{'4' * 64} *k3s-airgap-images-amd64.tar\n".encode()
+
+    async def stat(self, path: str) -> object:
+        return object()
+
+
+def by_hand(*words: str, versions: tuple[str, ...] = ("v1.34.4+k3s1",)) -> Request:
+    flags = parser().parse_args(words)
+    host = Host(_Release(*versions), None, lambda *_: None)  # type: ignore[arg-type]
+
+    async def ask(flags: argparse.Namespace) -> Request:
+        return await request_by_hand(host, flags)
+
+    return drive(ask(flags))
+
+
+def test_flags_mean_the_same_request_as_a_document() -> None:
+    words = "agent --artifacts /r --server https://10.0.0.11:6443 --token-file /tmp/token --label disk=ssd"
+    by_flags = by_hand(*words.split(), "--config", "kubelet-arg=max-pods=50", "--config", "debug=true")
+    assert by_flags == agent(
+        binary=Artifact("k3s", "3" * 64, "file:///r/v1.34.4+k3s1/k3s"),
+        images=(
+            Artifact("k3s-airgap-images-amd64.tar", "4" * 64, "file:///r/v1.34.4+k3s1/k3s-airgap-images-amd64.tar"),
+        ),
+        labels={"disk": "ssd"},
+        config={"kubelet-arg": "max-pods=50", "debug": True},
+    )
+
+
+def test_a_flag_given_twice_is_a_list() -> None:
+    found = by_hand(
+        "single-node", "--artifacts", "/r", "--config", "disable=traefik", "--config", "disable=[servicelb]"
+    )
+    assert found.config == {"disable": ["traefik", "servicelb"]}
+    assert found.mode == "single-node"
+
+
+def test_two_versions_in_a_directory_want_a_choice() -> None:
+    with pytest.raises(ContractError, match="holds 2 versions"):
+        by_hand("server", "--artifacts", "/r", versions=("v1.34.4+k3s1", "v1.33.0+k3s1"))
