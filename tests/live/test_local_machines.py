@@ -223,14 +223,24 @@ def test_a_machine_can_reboot_itself(bed: Bed) -> None:
 
 
 def test_a_full_disk_fills_one_machine_only(bed: Bed) -> None:
-    small, other = bed.create("one", MachineRequest("small", disk_bytes=64 << 20), MachineRequest("other"))
+    (small,) = bed.create("one", MachineRequest("small", disk_bytes=64 << 20))
+    (other,) = bed.create("one", MachineRequest("other"))
     full = bed.try_ssh(small, "dd if=/dev/zero of=/usr/local/x bs=1M count=200")
     assert "No space left on device" in full.stderr
     assert "No space" in bed.try_ssh(small, "head -c 1000000 /dev/zero > /var/lib/rancher/x").stderr
     bed.ssh(other, "dd if=/dev/zero of=/usr/local/x bs=1M count=200")
+    # A machine that was started later must not keep the disk of an earlier one in use.
     stop("one", ["small"], root=bed.root)
+    assert power.wait_until(lambda: not loop_devices(bed), 10), loop_devices(bed)
     start("one", ["small"], root=bed.root)
-    bed.ssh(small, "rm /usr/local/x && echo again > /usr/local/y")
+    bed.ssh(small, "rm /usr/local/x && sync && echo again > /usr/local/y")
+    destroy("one", ["small"], root=bed.root)
+    assert power.wait_until(lambda: not loop_devices(bed), 10), loop_devices(bed)
+
+
+def loop_devices(bed: Bed) -> list[str]:
+    listed = subprocess.run(("losetup", "--list", "-n", "-O", "BACK-FILE"), check=True, capture_output=True, text=True)
+    return [line for line in listed.stdout.splitlines() if line.startswith(str(bed.root))]
 
 
 def test_a_read_only_machine_is_read_only_once_it_answers(bed: Bed) -> None:

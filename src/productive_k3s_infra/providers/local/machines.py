@@ -27,6 +27,7 @@ from productive_k3s_infra.providers.local.model import (
     SetRecord,
     require_public_key,
     require_requests,
+    require_root_folder,
     require_set_name,
 )
 from productive_k3s_infra.providers.local.store import (
@@ -80,6 +81,7 @@ def create(
     require_requests(tuple(requests))
     require_public_key(authorized_key)
     _require_root()
+    require_root_folder(root)
     image = image or ensure_image(on_progress=lambda line: on_progress("", line))
     with _locked(set_name, root, on_progress) as folder:
         bench = _Bench(folder, ground.enter(folder, requests, image), detect())
@@ -244,8 +246,15 @@ def _remove_set(bench: _Bench) -> None:
             _remove(bench, path.name)
     power.wait_until(lambda: bench.cgroups.remove(group_name(folder.path)), power.STOP_SECONDS)
     ground.clear(folder, bench.record)
-    left = leftovers(folder.name, root=folder.root, cgroups=bench.cgroups)
-    if left:
+    left: tuple[str, ...] = ()
+
+    def nothing_is_left() -> bool:
+        nonlocal left
+        left = leftovers(folder.name, root=folder.root, cgroups=bench.cgroups)
+        return not left
+
+    # The kernel gives a loop device back a moment after its last mount has gone.
+    if not power.wait_until(nothing_is_left, power.STOP_SECONDS):
         raise ProviderFailed(
             "not everything of the machines could be removed",
             where=f"set {folder.name}",

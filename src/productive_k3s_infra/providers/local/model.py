@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 from typing import Literal
 
 from productive_k3s_infra.errors import BadInput
@@ -130,6 +131,12 @@ def require_public_key(key: str) -> None:
     """Raise BadInput unless it is one line as in authorized_keys (sshd(8)), without options."""
     if not _KEY.fullmatch(key.strip()):
         raise BadInput("this is not an SSH public key", remedy="give the text of a .pub file, one line")
+
+
+def require_root_folder(root: Path) -> None:
+    """Raise BadInput for a path that the options of a mount, and tables of mounts, cannot hold as it is."""
+    if not root.is_absolute() or not re.fullmatch(r"[A-Za-z0-9_./-]+", str(root)):
+        raise BadInput("machines cannot be kept in this folder", where=str(root), remedy="give a plain absolute path")
 
 
 def choose_number(taken: tuple[IPv4Network, ...], used: frozenset[int]) -> int:

@@ -13,6 +13,7 @@ from productive_k3s_infra import _process
 from productive_k3s_infra.errors import ProviderFailed
 from productive_k3s_infra.providers.local.cgroup import Cgroups
 from productive_k3s_infra.providers.local.model import MachineRecord, SetRecord
+from productive_k3s_infra.providers.local.prepare import MOUNT_SOURCE
 from productive_k3s_infra.providers.local.store import MachineFolder
 
 START_SECONDS = 90
@@ -24,11 +25,28 @@ _CONNECT_SECONDS = 0.2
 _GREET_SECONDS = 2
 # systemd(1), signals: SIGRTMIN+4 to the first process powers the machine off.
 _POWER_OFF = signal.SIGRTMIN + 4
+# A machine gets a copy of all mounts of this computer, and would keep those of other machines alive after they ended:
+# their disks would not be given back, and be mounted twice when they start again. So it takes its own only.
+_OWN_MOUNTS_ONLY = f"""\
+own=$1
+shift
+mounts=$(cat /proc/mounts)
+printf '%s\\n' "$mounts" | while read -r source place rest; do
+    [ "${{place%/*}}" = "$own" ] && continue
+    case $source in
+        {MOUNT_SOURCE}) umount "$place" ;;
+        /dev/loop*) if [ -e "${{place%/data}}/disk.img" ]; then umount "$place"; fi ;;
+    esac
+done
+exec "$@"
+"""
 
 
 def nspawn_argv(record: SetRecord, machine: MachineRecord, folder: MachineFolder) -> tuple[str, ...]:
     """Spell out the supervisor's command line. Machines share this computer's clock, so none may set it."""
     return (
+        *("unshare", "--mount", "--propagation", "private"),
+        *("sh", "-c", _OWN_MOUNTS_ONLY, "own-mounts-only", str(folder.path)),
         *("systemd-nspawn", "--quiet", "--settings=no", f"--directory={folder.root}"),
         *(f"--machine={record.container(machine)}", f"--hostname={machine.request.name}"),
         *("--keep-unit", "--register=no", f"--network-bridge={record.bridge}"),

@@ -13,6 +13,8 @@ from productive_k3s_infra.errors import ProcessFailed, ProviderFailed
 from productive_k3s_infra.providers.local.model import MachineRecord, MachineRequest, SetRecord
 from productive_k3s_infra.providers.local.store import MachineFolder, write_atomically
 
+# What the mounts of machines are called in the table of mounts, whatever root they are under.
+MOUNT_SOURCE = "pk3s-machine"
 _BUSY_SECONDS = 10
 _POLL_SECONDS = 0.05
 _HOSTS_BEGIN = "# machines of this set: begin"
@@ -85,7 +87,7 @@ def ensure_mounted(machine: MachineRecord, folder: MachineFolder) -> None:
         return
     options = f"lowerdir={machine.image},upperdir={folder.upper},workdir={folder.work}"
     try:
-        _process.run(("mount", "-t", "overlay", "overlay", "-o", options, str(folder.root)))
+        _process.run(("mount", "-t", "overlay", MOUNT_SOURCE, "-o", options, str(folder.root)))
     except ProcessFailed as error:
         raise ProviderFailed(
             "the file system of a machine could not be mounted",
