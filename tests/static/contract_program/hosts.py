@@ -214,7 +214,7 @@ def _start(request: Request, facts: Facts, _: Change) -> Facts:
     facts = digested(facts)
     started = _unit(facts, active_state="activating", sub_state="start", started=1000.0, invocation_id="i")
     datastore = request.datastore if request.role == "server" else None
-    joined = on_k3s(
+    return on_k3s(
         started,
         running=Running("recorded", facts.k3s.on_disk),
         datastore=facts.k3s.datastore or datastore,
@@ -222,7 +222,6 @@ def _start(request: Request, facts: Facts, _: Change) -> Facts:
         has_node_password=True,
         node_name=render.node_name(request, facts),
     )
-    return joined
 
 
 def _ready(request: Request, facts: Facts, _: Change) -> Facts:

@@ -9,8 +9,10 @@ from productive_k3s import diagnosis
 _LINES = [
     (
         "k3s.token-mismatch",
-        'time="x" level=info msg="Waiting to retrieve agent configuration; server is not ready: failed to retrieve '
-        'configuration from server: not authorized"',
+        (
+            'time="x" level=info msg="Waiting to retrieve agent configuration; server is not ready: failed to retrieve '
+            'configuration from server: not authorized"'
+        ),
     ),
     (
         "k3s.token-mismatch",
@@ -18,13 +20,17 @@ _LINES = [
     ),
     (
         "k3s.ca-mismatch",
-        'time="x" level=error msg="Failed to validate connection to cluster at https://10.77.0.21:6443: token CA hash '
-        'does not match the Cluster CA certificate hash: 1 != 2"',
+        (
+            'time="x" level=error msg="Failed to validate connection to cluster at https://10.77.0.21:6443: token CA hash '
+            'does not match the Cluster CA certificate hash: 1 != 2"'
+        ),
     ),
     (
         "k3s.unreachable-server",
-        'time="x" level=error msg="Failed to validate connection to cluster at https://10.77.0.29:6443: failed to get '
-        'CA certs: Get \\"https://127.0.0.1:6444/cacerts\\": read tcp: connection reset by peer"',
+        (
+            'time="x" level=error msg="Failed to validate connection to cluster at https://10.77.0.29:6443: failed to get '
+            'CA certs: Get \\"https://127.0.0.1:6444/cacerts\\": read tcp: connection reset by peer"'
+        ),
     ),
     (
         "k3s.node-password",
@@ -33,8 +39,10 @@ _LINES = [
     ("k3s.unknown-flag", "Incorrect Usage: flag provided but not defined: -no-such-flag"),
     (
         "k3s.port-in-use",
-        'time="x" level=fatal msg="Error: preparing server: failed to start supervisor listener: listen tcp :6443: '
-        'bind: address already in use"',
+        (
+            'time="x" level=fatal msg="Error: preparing server: failed to start supervisor listener: listen tcp :6443: '
+            'bind: address already in use"'
+        ),
     ),
     ("k3s.no-token", "Error: --token is required"),
     (
