@@ -7,7 +7,7 @@ from typing import Literal
 
 from productive_k3s.changes import Change, Impact
 from productive_k3s.failure import Failure
-from productive_k3s.request import Request
+from productive_k3s.request import Artifact, Request
 
 Stage = Literal["machines", "cluster", "stack"]
 StepAction = Literal[
@@ -19,6 +19,28 @@ StepAction = Literal[
     "label-node",
     "remove-node",
 ]
+
+
+@dataclass(frozen=True)
+class ReleaseFiles:
+    """The files of one K3s release for one architecture (`amd64`), as requests name them.
+
+    With `pushed` the artefacts have no URL: they are staged on each host from this computer before they are needed.
+    """
+
+    version: str
+    arch: str
+    binary: Artifact
+    images: tuple[Artifact, ...] = ()
+    pushed: bool = False
+
+
+@dataclass(frozen=True)
+class ClusterRecord:
+    """What `cluster.lock` remembers of a cluster: its CA (64 hex digits, as in a K10 token) and its exact version."""
+
+    ca_hash: str
+    version: str
 
 
 @dataclass(frozen=True)
@@ -36,6 +58,8 @@ class Placeholder:
 class Step:
     """One call of the contract on one host (or one machine of a provider). `id` is `<node>/<action>`.
 
+    `host` is where the call is made; `node` is whom it concerns, where that is another one (labels of an agent's Node
+    are set on a server host).
     `needs` are ids of steps that must have ended well. `request` is what the host is asked; secrets in it are
     placeholders by absence (`join.token` is None), named in `placeholders` and filled by the executor just before
     sending. `assumed` marks steps planned on facts of machines that do not exist yet.
@@ -53,6 +77,7 @@ class Step:
     request: Request | None = None
     labels: dict[str, str | None] | None = None
     assumed: bool = False
+    node: str = ""
 
 
 @dataclass(frozen=True)

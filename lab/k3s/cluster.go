@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	core "k8s.io/api/core/v1"
+	kerrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/restmapper"
+)
+
+//go:embed manifests/coredns.yaml
+var corednsManifest string
+
+//go:embed manifests/rolebindings.yaml
+var rolebindingsManifest string
+
+// keepCluster does what K3s' own controllers do, as far as this project relies on it.
+func (s *server) keepCluster() {
+	s.writeManifests()
+	deployer, err := newDeployer(s)
+	must(err)
+	for _, name := range []string{"traefik", "servicelb", "metrics-server", "local-storage"} {
+		if !contains(s.config.list("disable"), name) {
+			logf("warning", "this is the lab K3s, not K3s: the packaged component %s is missing", name)
+		}
+	}
+	for range time.Tick(time.Second) {
+		s.keepEndpoints()
+		s.keepNodes()
+		deployer.sweep()
+	}
+}
+
+func contains(list []string, wanted string) bool {
+	for _, item := range list {
+		if item == wanted {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *server) writeManifests() {
+	folder := filepath.Join(dataDir, "server", "manifests")
+	must(writeFile(filepath.Join(folder, "rolebindings.yaml"), []byte(rolebindingsManifest), 0o600))
+	coredns := filepath.Join(folder, "coredns.yaml")
+	if contains(s.config.list("disable"), "coredns") {
+		_ = os.Remove(coredns)
+		return
+	}
+	text := strings.NewReplacer("%{CLUSTER_DNS}%", s.config.one("cluster-dns", s.serviceIP(10).String()), "%{CLUSTER_DOMAIN}%", s.domain()).Replace(corednsManifest)
+	must(writeFile(coredns, []byte(text), 0o600))
+}
+
+// keepEndpoints lets 10.43.0.1 lead to port 6443: upstream would write the API server's own port, on loopback.
+func (s *server) keepEndpoints() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	want := []core.EndpointSubset{{
+		Addresses: []core.EndpointAddress{{IP: s.config.one("advertise-address", s.nodeIP)}},
+		Ports:     []core.EndpointPort{{Name: "https", Port: 6443, Protocol: core.ProtocolTCP}},
+	}}
+	endpoints := s.client.CoreV1().Endpoints("default")
+	found, err := endpoints.Get(ctx, "kubernetes", v1.GetOptions{})
+	if kerrors.IsNotFound(err) {
+		_, _ = endpoints.Create(ctx, &core.Endpoints{ObjectMeta: v1.ObjectMeta{Name: "kubernetes"}, Subsets: want}, v1.CreateOptions{})
+		return
+	}
+	if err == nil && fmt.Sprint(found.Subsets) != fmt.Sprint(want) {
+		found.Subsets = want
+		_, _ = endpoints.Update(ctx, found, v1.UpdateOptions{})
+	}
+}
+
+// keepNodes sets the labels, annotations and conditions that K3s sets (k3s-observed.md, Node object).
+func (s *server) keepNodes() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	nodes, err := s.client.CoreV1().Nodes().List(ctx, v1.ListOptions{})
+	if err != nil {
+		return
+	}
+	for index := range nodes.Items {
+		node := &nodes.Items[index]
+		address := ""
+		for _, item := range node.Status.Addresses {
+			if item.Type == core.NodeInternalIP {
+				address = item.Address
+			}
+		}
+		labels := map[string]string{}
+		notes := map[string]string{
+			"alpha.kubernetes.io/provided-node-ip": address, "flannel.alpha.coreos.com/public-ip": address, "flannel.alpha.coreos.com/backend-type": "vxlan",
+			"flannel.alpha.coreos.com/kube-subnet-manager": "true", "k3s.io/hostname": node.Name, "k3s.io/internal-ip": address, "k3s.io/node-env": "{}",
+		}
+		if node.Name == s.node {
+			labels["node-role.kubernetes.io/control-plane"] = "true"
+			if s.isEtcd() {
+				labels["node-role.kubernetes.io/etcd"] = "true"
+			}
+			arguments, _ := json.Marshal(s.config.args)
+			notes["k3s.io/node-args"] = string(arguments)
+		}
+		s.patchNode(ctx, node, labels, notes)
+		if node.Name == s.node && s.isEtcd() {
+			s.markVoter(ctx, node)
+		}
+	}
+}
+
+func (s *server) patchNode(ctx context.Context, node *core.Node, labels, notes map[string]string) {
+	same := true
+	for key, value := range labels {
+		same = same && node.Labels[key] == value
+	}
+	for key, value := range notes {
+		same = same && node.Annotations[key] == value
+	}
+	if same {
+		return
+	}
+	patch, _ := json.Marshal(map[string]any{"metadata": map[string]any{"labels": labels, "annotations": notes}})
+	_, _ = s.client.CoreV1().Nodes().Patch(ctx, node.Name, types.StrategicMergePatchType, patch, v1.PatchOptions{})
+}
+
+// markVoter sets EtcdIsVoter some seconds after the start, as K3s does; the only member is a voter.
+func (s *server) markVoter(ctx context.Context, node *core.Node) {
+	for _, condition := range node.Status.Conditions {
+		if condition.Type == "EtcdIsVoter" && condition.Status == core.ConditionTrue {
+			return
+		}
+	}
+	if time.Since(node.CreationTimestamp.Time) < 6*time.Second {
+		return
+	}
+	now := v1.Now()
+	patch, _ := json.Marshal(map[string]any{"status": map[string]any{"conditions": []core.NodeCondition{{
+		Type: "EtcdIsVoter", Status: core.ConditionTrue, Reason: "MemberNotLearner", Message: "Node is a voting member of the etcd cluster",
+		LastHeartbeatTime: now, LastTransitionTime: now,
+	}}}})
+	_, _ = s.client.CoreV1().Nodes().Patch(ctx, node.Name, types.StrategicMergePatchType, patch, v1.PatchOptions{}, "status")
+}
+
+// deployer applies the files of server/manifests, as K3s' deploy controller does; .skip files are honoured.
+type deployer struct {
+	client dynamic.Interface
+	mapper *restmapper.DeferredDiscoveryRESTMapper
+	done   map[string]string
+}
+
+func newDeployer(s *server) (*deployer, error) {
+	client, err := dynamic.NewForConfig(s.rest)
+	if err != nil {
+		return nil, err
+	}
+	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(s.client.Discovery()))
+	return &deployer{client, mapper, map[string]string{}}, nil
+}
+
+func (d *deployer) sweep() {
+	folder := filepath.Join(dataDir, "server", "manifests")
+	entries, _ := os.ReadDir(folder)
+	sort.Slice(entries, func(i, j int) bool { return entries[i].Name() < entries[j].Name() })
+	for _, entry := range entries {
+		path := filepath.Join(folder, entry.Name())
+		extension := filepath.Ext(path)
+		if extension != ".yaml" && extension != ".yml" && extension != ".json" {
+			continue
+		}
+		if _, err := os.Stat(path + ".skip"); err == nil {
+			continue
+		}
+		data, err := os.ReadFile(path)
+		if err != nil || d.done[path] == string(data) {
+			continue
+		}
+		if err := d.apply(data); err != nil {
+			logf("error", "Failed to process config: failed to process %s: %v", path, err)
+			continue
+		}
+		d.done[path] = string(data)
+		logf("info", "Applied manifest %s", path)
+	}
+}
+
+func (d *deployer) apply(data []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	reader := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
+	for {
+		object := &unstructured.Unstructured{}
+		if err := reader.Decode(&object.Object); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if len(object.Object) == 0 {
+			continue
+		}
+		if object.GetKind() == "HelmChart" || object.GetKind() == "HelmChartConfig" {
+			return fmt.Errorf("this is the lab K3s, not K3s: %s is missing", object.GetKind())
+		}
+		mapping, err := d.mapper.RESTMapping(object.GroupVersionKind().GroupKind(), object.GroupVersionKind().Version)
+		if meta.IsNoMatchError(err) {
+			d.mapper.Reset()
+			mapping, err = d.mapper.RESTMapping(object.GroupVersionKind().GroupKind(), object.GroupVersionKind().Version)
+		}
+		if err != nil {
+			return err
+		}
+		var target dynamic.ResourceInterface = d.client.Resource(mapping.Resource)
+		if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
+			namespace := object.GetNamespace()
+			if namespace == "" {
+				namespace = "default"
+			}
+			target = d.client.Resource(mapping.Resource).Namespace(namespace)
+		}
+		body, err := json.Marshal(object.Object)
+		if err != nil {
+			return err
+		}
+		force := true
+		if _, err := target.Patch(ctx, object.GetName(), types.ApplyPatchType, body, v1.PatchOptions{FieldManager: "deploy@lab", Force: &force}); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,3 @@
+module lab.example/shell
+
+go 1.24.0

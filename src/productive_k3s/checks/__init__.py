@@ -1,0 +1,1 @@
+"""Validation of a host and of its cluster, seen from here."""

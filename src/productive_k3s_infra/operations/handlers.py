@@ -1,0 +1,130 @@
+"""What the executor calls for each action of a step: one call of the contract on one host."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from productive_k3s.events import Event, Result
+from productive_k3s.request import Artifact, Request
+from productive_k3s.secret import Secret
+from productive_k3s_infra.errors import StepFailed
+from productive_k3s_infra.hosts.session import Fleet, HostSession
+from productive_k3s_infra.hosts.gathering import failed
+from productive_k3s_infra.plan.model import Step
+
+_CHUNK_BYTES = 1 << 20
+_CALL_MARGIN_SECONDS = 60.0
+_SHORT_CALL_SECONDS = 60.0
+_STAGE_SECONDS = 900.0
+
+StepEvents = Callable[[Step, Event], None]
+EncodeRequest = Callable[[Request], Mapping[str, object]]
+
+
+class TokenSource:
+    """The agent token of the cluster, asked from a live server once, when the first agent needs it.
+
+    The token stays in memory only. Agents that start at the same time share one question.
+    """
+
+    def __init__(self, fleet: Fleet, server: str) -> None:
+        self._fleet = fleet
+        self._server = server
+        self._asked: asyncio.Task[Secret] | None = None
+
+    async def agent_token(self) -> Secret:
+        """Return the agent token in its secure form; raises what the server's host says when it cannot."""
+        if self._asked is None:
+            self._asked = asyncio.ensure_future(self._ask())
+        return await asyncio.shield(self._asked)
+
+    async def _ask(self) -> Secret:
+        session = await self._fleet.session(self._server)
+        result = await session.call("token", deadline_seconds=_SHORT_CALL_SECONDS)
+        if result.outcome not in {"done", "unchanged"} or not result.data:
+            raise failed(self._server, result)
+        return Secret(str(result.data["agent"]))
+
+
+class Handlers:
+    """The handlers of the cluster stage. `local_files` maps a digest to the file on this computer that is pushed."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        tokens: TokenSource,
+        encode: EncodeRequest,
+        local_files: Mapping[str, Path],
+        on_event: StepEvents,
+    ) -> None:
+        self._fleet = fleet
+        self._tokens = tokens
+        self._encode = encode
+        self._local_files = local_files
+        self._on_event = on_event
+
+    async def stage_artifacts(self, step: Step) -> Result:
+        """Push what the host cannot pull; each file once, verified there before it gets its name."""
+        request = _request(step)
+        session = await self._fleet.session(step.host)
+        result = Result("unchanged")
+        wanted = {change.target for change in step.changes}
+        for artifact in (*([request.binary] if request.binary else []), *request.images):
+            if artifact.name in wanted:
+                result = await self._stage(session, step, artifact)
+                if result.outcome != "done":
+                    return result
+        return result
+
+    async def apply(self, step: Step) -> Result:
+        """Send the request, with the token filled in where the plan has a placeholder for it."""
+        request = _request(step)
+        if request.join is not None and any(item.name == "agent token" for item in step.placeholders):
+            request = replace(request, join=replace(request.join, token=await self._tokens.agent_token()))
+        session = await self._fleet.session(step.host)
+        limits = request.deadlines
+        return await session.call(
+            request.role,
+            self._encode(request),
+            on_event=lambda event: self._on_event(step, event),
+            deadline_seconds=limits.download + limits.start + limits.ready + _CALL_MARGIN_SECONDS,
+        )
+
+    async def label_node(self, step: Step) -> Result:
+        """Set and remove labels of a Node through the API, on a server host."""
+        labels = step.labels or {}
+        words = [f"{key}={value}" if value is not None else f"{key}-" for key, value in labels.items()]
+        session = await self._fleet.session(step.needs_server)
+        return await session.call("node", arguments=("label", step.host, *words), deadline_seconds=_SHORT_CALL_SECONDS)
+
+    async def _stage(self, session: HostSession, step: Step, artifact: Artifact) -> Result:
+        path = self._local_files.get(artifact.sha256)
+        if path is None:
+            raise StepFailed(
+                f"{artifact.name} is not on this computer",
+                where=step.host,
+                remedy="run pk3s apply again: it is fetched anew",
+                code="artifact.missing",
+            )
+        return await session.call(
+            "stage",
+            arguments=("--sha256", artifact.sha256, "--to", artifact.name),
+            on_event=lambda event: self._on_event(step, event),
+            deadline_seconds=_STAGE_SECONDS,
+            payload=_chunks(path),
+        )
+
+
+def _request(step: Step) -> Request:
+    if step.request is None:
+        raise TypeError(f"step {step.id} has no request")
+    return step.request
+
+
+async def _chunks(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+            yield chunk
