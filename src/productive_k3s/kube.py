@@ -13,6 +13,9 @@ class Kube(Protocol):
     async def cluster(self) -> ClusterFacts:
         """Return version and nodes; never raises: an API that is away is `reachable` False with the evidence."""
 
+    async def readiness(self) -> str:
+        """Return '' if /readyz says ok, else what it says or why it does not answer; never raises."""
+
     async def node(self, name: str) -> Optional[NodeFact]: ...
 
     async def label_node(self, name: str, labels: Mapping[str, Optional[str]]) -> None:
