@@ -1,0 +1,58 @@
+"""PURE: facts of a machine that does not exist yet, so that a plan can be made before it does."""
+
+from __future__ import annotations
+
+from productive_k3s.facts.model import Facts, HostFacts, Interface, K3sFacts, OperatingSystem
+from productive_k3s_infra.inventory.model import Host
+
+_ENOUGH_BYTES = 64 << 30
+
+
+def assumed_facts(host: Host, arch: str) -> Facts:
+    """Return what the machine is expected to be: an empty, sufficient host of the provider's own image."""
+    interface = Interface("host0", up=True, mac="", addresses=(f"{host.address}/24",))
+    return Facts(
+        host=HostFacts(
+            time=0.0,
+            hostname=host.name,
+            machine_id=f"assumed-{host.name}",
+            os=OperatingSystem("debian", "12", "assumed", "", arch),
+            python="3.11",
+            init="systemd",
+            cpus=2,
+            memory_bytes=_ENOUGH_BYTES,
+            swap_bytes=0,
+            cgroup_version=2,
+            cgroup_controllers=("cpu", "cpuset", "memory", "pids"),
+            interfaces=(interface,),
+            default_interface=interface.name,
+            routes=(),
+            listeners=(),
+            file_systems=(),
+            active_firewalls=(),
+            other_kubernetes=(),
+        ),
+        k3s=K3sFacts(
+            role=None,
+            units=(),
+            binary=None,
+            binary_version="",
+            links={},
+            scripts=(),
+            config_files=(),
+            config={},
+            config_sources={},
+            config_error="",
+            registries=None,
+            tokens=(),
+            images=(),
+            staged=(),
+            on_disk=None,
+            running=None,
+            datastore=None,
+            ca_hash="",
+            node_name="",
+            has_node_password=False,
+            installed_by="",
+        ),
+    )

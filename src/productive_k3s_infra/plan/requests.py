@@ -1,0 +1,86 @@
+"""PURE: what each host is asked, from the spec, the inventory and what was observed."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from productive_k3s.compare import is_member
+from productive_k3s.facts.model import Facts
+from productive_k3s.request import Join, Request
+from productive_k3s_infra.inventory.model import Host, Inventory
+from productive_k3s_infra.plan.model import ClusterRecord, ReleaseFiles
+from productive_k3s_infra.spec.model import ClusterSpec
+
+API_PORT = 6443
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Everything a plan depends on. `facts` holds the hosts that were reached, and assumed facts of machines to come.
+
+    `files` has the release's files by architecture; `record` is what cluster.lock remembers, None before the first
+    apply.
+    """
+
+    spec: ClusterSpec
+    inventory: Inventory
+    facts: Mapping[str, Facts]
+    files: Mapping[str, ReleaseFiles] = field(default_factory=dict)
+    record: ClusterRecord | None = None
+    new_cluster: bool = False
+
+
+def api_port(spec: ClusterSpec) -> int:
+    """Return the port of the API and the supervisor (`https-listen-port`)."""
+    return int(spec.k3s.server.get("https-listen-port", API_PORT))
+
+
+def registration_url(situation: Situation) -> str:
+    """Return where nodes join: the first server in file order, as the other nodes reach it."""
+    address = situation.inventory.first_server.address
+    shown = f"[{address}]" if _is_ip(address) and ":" in address else address
+    return f"https://{shown}:{api_port(situation.spec)}"
+
+
+def request_for(situation: Situation, host: Host) -> Request:
+    """Return the whole request for one host. The token of a join is left out: it is filled in before sending."""
+    spec, facts = situation.spec, situation.facts[host.name]
+    files = situation.files.get(facts.host.os.arch)
+    is_server = host.role == "server"
+    return Request(
+        mode=host.role,
+        version=spec.k3s.version,
+        binary=files.binary if files else None,
+        images=files.images if files else (),
+        node_name=host.name,
+        node_ip=host.address if _is_ip(host.address) else None,
+        datastore=spec.k3s.datastore,
+        tls_san=_names(situation, host) if is_server else (),
+        config=dict(spec.k3s.server if is_server else spec.k3s.agent),
+        labels=dict(host.labels),
+        taints=host.taints,
+        join=None if is_server else Join(registration_url(situation)),
+        expected_ca=situation.record.ca_hash if situation.record else None,
+        new_cluster=situation.new_cluster and is_server,
+        others_are_members=is_server and _others_are_members(situation, host),
+    )
+
+
+def _names(situation: Situation, host: Host) -> tuple[str, ...]:
+    # K3s puts a server's own addresses into its certificate; a name by which it is reached it cannot know.
+    declared = situation.spec.k3s.tls_san
+    return (*declared, host.address) if not _is_ip(host.address) and host.address not in declared else declared
+
+
+def _others_are_members(situation: Situation, host: Host) -> bool:
+    return any(is_member(facts) for name, facts in situation.facts.items() if name != host.name)
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,66 @@
+"""The provider `local`: the nodes of one cluster file as a set of machines on this computer."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+
+from productive_k3s_infra.inventory.model import Endpoint
+from productive_k3s_infra.providers.local import machines
+from productive_k3s_infra.providers.local.store import DEFAULT_ROOT
+from productive_k3s_infra.providers.protocol import OnProgress, Survey, SurveyedMachine
+
+_NAME_LENGTH = 32
+
+
+def set_name(cluster: str, home: Path) -> str:
+    """PURE: name the cluster's set. Two cluster files with one name, in two folders, are two clusters."""
+    digest = hashlib.sha256(str(home).encode()).hexdigest()[:6]
+    return f"{cluster[:_NAME_LENGTH].rstrip('-')}-{digest}"
+
+
+class LocalProvider:
+    """Implements `Provider`. `key` is the path of the operator's private key, `public_key` its public side."""
+
+    def __init__(
+        self, name: str, nodes: tuple[str, ...], key: Path, public_key: str, *, root: Path = DEFAULT_ROOT
+    ) -> None:
+        self._name = name
+        self._nodes = nodes
+        self._key = key
+        self._public_key = public_key
+        self._root = root
+
+    async def survey(self) -> Survey:
+        """See Provider."""
+        found = await asyncio.to_thread(machines.survey, self._name, root=self._root)
+        by_name = {machine.name: machine for machine in found}
+        declared = tuple(
+            self._surveyed(by_name[name]) if name in by_name else SurveyedMachine(name, "missing")
+            for name in self._nodes
+        )
+        extra = tuple(
+            SurveyedMachine(machine.name, "extra", machine.address)
+            for machine in found
+            if machine.name not in self._nodes
+        )
+        return Survey(owns_machines=True, machines=(*declared, *extra))
+
+    def _surveyed(self, machine: machines.Machine) -> SurveyedMachine:
+        endpoint = Endpoint(
+            machine.address, machine.ssh_user, machine.ssh_port, str(self._key), host_keys=(machine.host_key,)
+        )
+        return SurveyedMachine(machine.name, machine.state, machine.address, endpoint)
+
+    async def create(self, names: tuple[str, ...], on_progress: OnProgress) -> Survey:
+        """See Provider."""
+        requests = [machines.MachineRequest(name) for name in names]
+        await asyncio.to_thread(
+            machines.create, self._name, requests, self._public_key, root=self._root, on_progress=on_progress
+        )
+        return await self.survey()
+
+    async def destroy(self, names: tuple[str, ...], on_progress: OnProgress) -> None:
+        """See Provider. Without names the whole set goes."""
+        await asyncio.to_thread(machines.destroy, self._name, names or None, root=self._root, on_progress=on_progress)

@@ -1,0 +1,30 @@
+"""Hosts that exist: the provider finds them in the cluster file and makes none."""
+
+from __future__ import annotations
+
+from productive_k3s_infra.errors import ProviderFailed
+from productive_k3s_infra.inventory.build import declared_endpoint
+from productive_k3s_infra.providers.protocol import OnProgress, Survey, SurveyedMachine
+from productive_k3s_infra.spec.model import ClusterSpec
+
+
+class OnpremProvider:
+    """Implements `Provider` over the declared addresses. Whether a host answers is for its session to say."""
+
+    def __init__(self, spec: ClusterSpec) -> None:
+        self._spec = spec
+
+    async def survey(self) -> Survey:
+        """See Provider."""
+        endpoints = ((node.name, declared_endpoint(self._spec, node)) for node in self._spec.nodes)
+        machines = (SurveyedMachine(name, "running", endpoint.address, endpoint) for name, endpoint in endpoints)
+        return Survey(owns_machines=False, machines=tuple(machines))
+
+    async def create(self, names: tuple[str, ...], on_progress: OnProgress) -> Survey:
+        """Raise ProviderFailed: nothing is ever missing here, so this is never planned."""
+        del on_progress
+        raise ProviderFailed("on-prem hosts are not made by pk3s", where=", ".join(names), code="onprem.no-machines")
+
+    async def destroy(self, names: tuple[str, ...], on_progress: OnProgress) -> None:
+        """Leave the hosts as they are: they are not ours."""
+        del names, on_progress
