@@ -23,4 +23,13 @@ static: setup ## the tests that need no host
 lint: setup ## ruff, mypy, import contracts, the Python floor of the host program
 	@scripts/lint $(BIN)
 
-.PHONY: help setup test static lint
+demo: setup ## one server and two agents on this computer: make demo, or make demo K3S=release
+	@scripts/demo $(BIN) $(or $(K3S),lab)
+
+soak: setup ## the long sweeps
+	$(BIN)/python -m pytest --soak -m soak $(ARGS)
+
+bench: setup ## the figures, as ratios within one run
+	@$(BIN)/python scripts/bench $(ARGS)
+
+.PHONY: help setup test static lint demo soak bench

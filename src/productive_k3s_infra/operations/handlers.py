@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from productive_k3s.codec import encode
 from productive_k3s.events import Event, Result
 from productive_k3s.request import Artifact, Request
 from productive_k3s.secret import Secret
 from productive_k3s_infra.errors import StepFailed
-from productive_k3s_infra.hosts.session import Fleet, HostSession
+from productive_k3s_infra.execute.executor import Handler
 from productive_k3s_infra.hosts.gathering import failed
-from productive_k3s_infra.plan.model import Step
+from productive_k3s_infra.hosts.session import Fleet, HostSession
+from productive_k3s_infra.plan.model import Step, StepAction
+from productive_k3s_infra.plan.pipeline import AGENT_TOKEN
 
 _CHUNK_BYTES = 1 << 20
 _CALL_MARGIN_SECONDS = 60.0
@@ -21,7 +24,6 @@ _SHORT_CALL_SECONDS = 60.0
 _STAGE_SECONDS = 900.0
 
 StepEvents = Callable[[Step, Event], None]
-EncodeRequest = Callable[[Request], Mapping[str, object]]
 
 
 class TokenSource:
@@ -53,42 +55,43 @@ class Handlers:
     """The handlers of the cluster stage. `local_files` maps a digest to the file on this computer that is pushed."""
 
     def __init__(
-        self,
-        fleet: Fleet,
-        tokens: TokenSource,
-        encode: EncodeRequest,
-        local_files: Mapping[str, Path],
-        on_event: StepEvents,
+        self, fleet: Fleet, tokens: TokenSource, local_files: Mapping[str, Path], on_event: StepEvents
     ) -> None:
         self._fleet = fleet
         self._tokens = tokens
-        self._encode = encode
         self._local_files = local_files
         self._on_event = on_event
 
+    def by_action(self) -> dict[StepAction, Handler]:
+        """Return what the executor wants."""
+        return {
+            "stage-artifacts": self.stage_artifacts,
+            "apply-server": self.apply,
+            "apply-agent": self.apply,
+            "label-node": self.label_node,
+        }
+
     async def stage_artifacts(self, step: Step) -> Result:
-        """Push what the host cannot pull; each file once, verified there before it gets its name."""
+        """Push what the host lacks; each file once, verified there before it gets its name."""
         request = _request(step)
         session = await self._fleet.session(step.host)
         result = Result("unchanged")
-        wanted = {change.target for change in step.changes}
         for artifact in (*([request.binary] if request.binary else []), *request.images):
-            if artifact.name in wanted:
-                result = await self._stage(session, step, artifact)
-                if result.outcome != "done":
-                    return result
+            result = await self._stage(session, step, artifact)
+            if result.outcome not in {"done", "unchanged"}:
+                return result
         return result
 
     async def apply(self, step: Step) -> Result:
         """Send the request, with the token filled in where the plan has a placeholder for it."""
         request = _request(step)
-        if request.join is not None and any(item.name == "agent token" for item in step.placeholders):
+        if request.join is not None and any(item.name == AGENT_TOKEN for item in step.placeholders):
             request = replace(request, join=replace(request.join, token=await self._tokens.agent_token()))
         session = await self._fleet.session(step.host)
         limits = request.deadlines
         return await session.call(
-            request.role,
-            self._encode(request),
+            request.mode,
+            encode(request, unmask=True),
             on_event=lambda event: self._on_event(step, event),
             deadline_seconds=limits.download + limits.start + limits.ready + _CALL_MARGIN_SECONDS,
         )
@@ -97,8 +100,8 @@ class Handlers:
         """Set and remove labels of a Node through the API, on a server host."""
         labels = step.labels or {}
         words = [f"{key}={value}" if value is not None else f"{key}-" for key, value in labels.items()]
-        session = await self._fleet.session(step.needs_server)
-        return await session.call("node", arguments=("label", step.host, *words), deadline_seconds=_SHORT_CALL_SECONDS)
+        session = await self._fleet.session(step.host)
+        return await session.call("node", arguments=("label", step.node, *words), deadline_seconds=_SHORT_CALL_SECONDS)
 
     async def _stage(self, session: HostSession, step: Step, artifact: Artifact) -> Result:
         path = self._local_files.get(artifact.sha256)
@@ -109,6 +112,8 @@ class Handlers:
                 remedy="run pk3s apply again: it is fetched anew",
                 code="artifact.missing",
             )
+        size = path.stat().st_size
+        self._on_event(step, Event("note", f"push {artifact.name}, {size / 1e6:.0f} MB", 0.0))
         return await session.call(
             "stage",
             arguments=("--sha256", artifact.sha256, "--to", artifact.name),

@@ -106,3 +106,19 @@ def write_cluster_file(path: Path, text: str) -> None:
         raise BadInput(
             "the file exists already", where=str(path), remedy="choose another name with -f", code="init.exists"
         ) from error
+
+
+def require_wanted(provider: str, servers: tuple[str, ...], agents: tuple[str, ...]) -> None:
+    """Raise BadInput for a wish that no cluster file can say (PURE)."""
+    if provider not in {"local", "onprem"}:
+        raise BadInput(f"there is no provider {provider}", remedy="--provider local or onprem", code="init.provider")
+    if provider == "onprem" and len(servers) != 1:
+        raise BadInput(
+            f"{len(servers)} servers were named",
+            remedy="name one: --server 10.0.0.11 (several servers are not supported yet)",
+            code="init.servers",
+        )
+    if provider == "local" and (servers or agents):
+        raise BadInput(
+            "the provider local chooses addresses itself", remedy="leave --server and --agent out", code="init.address"
+        )

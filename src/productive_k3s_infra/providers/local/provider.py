@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from productive_k3s_infra.inventory.model import Endpoint
@@ -21,10 +22,19 @@ def set_name(cluster: str, home: Path) -> str:
 
 
 class LocalProvider:
-    """Implements `Provider`. `key` is the path of the operator's private key, `public_key` its public side."""
+    """Implements `Provider`. `key` is the path of the operator's private key.
+
+    `public_key` returns its public side, and makes the pair if need be: it is asked only when machines are made.
+    """
 
     def __init__(
-        self, name: str, nodes: tuple[str, ...], key: Path, public_key: str, *, root: Path = DEFAULT_ROOT
+        self,
+        name: str,
+        nodes: tuple[str, ...],
+        key: Path,
+        public_key: Callable[[], str],
+        *,
+        root: Path = DEFAULT_ROOT,
     ) -> None:
         self._name = name
         self._nodes = nodes
@@ -57,7 +67,7 @@ class LocalProvider:
         """See Provider."""
         requests = [machines.MachineRequest(name) for name in names]
         await asyncio.to_thread(
-            machines.create, self._name, requests, self._public_key, root=self._root, on_progress=on_progress
+            machines.create, self._name, requests, self._public_key(), root=self._root, on_progress=on_progress
         )
         return await self.survey()
 

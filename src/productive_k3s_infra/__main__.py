@@ -1,0 +1,5 @@
+"""`python -m productive_k3s_infra` is `pk3s`."""
+
+from productive_k3s_infra.cli.app import main
+
+main()

@@ -1,0 +1,246 @@
+"""The command `pk3s`: arguments in, text or JSON out, and an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import asdict
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from productive_k3s.codec import encode
+from productive_k3s_infra.cli import show
+from productive_k3s_infra.cli.terminal import Terminal
+from productive_k3s_infra.errors import Interrupted, Pk3sError
+from productive_k3s_infra.operations.session import Session, open_session
+
+T = TypeVar("T")
+
+_CHANGES_PENDING = 3
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="pk3s",
+    help="One cluster file in, a validated K3s cluster out; the same file keeps the cluster right afterwards.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Format(str, Enum):
+    """How results are printed."""
+
+    text = "text"
+    json = "json"
+
+
+File = Annotated[Path, typer.Option("--file", "-f", help="The cluster file.", show_default=True)]
+Output = Annotated[Format, typer.Option("--output", "-o", help="text, or json with nothing left out.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Agree to everything; nobody is asked.")]
+NewCluster = Annotated[
+    bool, typer.Option("--new-cluster", help="Found a cluster though cluster.lock records another one.")
+]
+DEFAULT_FILE = Path("cluster.yaml")
+
+
+@app.command()
+def init(
+    file: File = DEFAULT_FILE,
+    *,
+    name: Annotated[str, typer.Option(help="The cluster's name.")] = "edge",
+    provider: Annotated[str, typer.Option(help="local or onprem.")] = "local",
+    server: Annotated[list[str] | None, typer.Option(help="Address of the server (onprem).")] = None,
+    agent: Annotated[list[str] | None, typer.Option(help="Address of an agent (onprem); again for more.")] = None,
+    agents: Annotated[int, typer.Option(help="Number of agents (local).")] = 2,
+    user: Annotated[str, typer.Option(help="The SSH user (onprem).")] = "root",
+    version: Annotated[str | None, typer.Option(help="An exact K3s version; otherwise the channel is asked.")] = None,
+    channel: Annotated[str, typer.Option(help="The channel that is asked once for its version.")] = "stable",
+) -> None:
+    """Write a first cluster file, with an exact version in it."""
+    from productive_k3s_infra.operations import init as operation
+
+    def run() -> int:
+        operation.require_wanted(provider, tuple(server or ()), tuple(agent or ()))
+        exact = version or operation.resolve_channel(channel)
+        wanted = operation.Wanted(name, provider, exact, tuple(server or ()), tuple(agent or ()), agents, user)
+        operation.write_cluster_file(file, operation.render_cluster_file(wanted))
+        _print((f"{file} written, K3s {exact}", f"next: pk3s plan -f {file}"))
+        return 0
+
+    _end(run)
+
+
+@app.command()
+def plan(
+    file: File = DEFAULT_FILE,
+    *,
+    output: Output = Format.text,
+    new_cluster: NewCluster = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 3 if there are changes.")] = False,
+) -> None:
+    """Show what apply would do on which host, why, with what impact; change nothing."""
+    from productive_k3s_infra.operations.plan import make_plan
+
+    def run() -> int:
+        terminal = Terminal(assume_yes=False, quiet=output is Format.json)
+        planned = _wait(make_plan(_session(file, terminal), new_cluster=new_cluster), terminal)
+        if output is Format.json:
+            _document({"plan": encode(planned.plan), "preflight": planned.preflight.document()})
+        else:
+            _print((*show.findings_lines(planned.preflight), *show.plan_lines(planned.plan)))
+        return planned.exit_code or (_CHANGES_PENDING if exit_code and planned.plan.steps else 0)
+
+    _end(run)
+
+
+@app.command()
+def apply(
+    file: File = DEFAULT_FILE,
+    *,
+    output: Output = Format.text,
+    yes: Yes = False,
+    new_cluster: NewCluster = False,
+    probe: Annotated[bool, typer.Option(help="Try the ports between the hosts before K3s is there.")] = True,
+) -> None:
+    """Make the cluster what the file says: machines, cluster; then validate. A second time changes nothing."""
+    from productive_k3s_infra.operations.apply import apply as operation
+
+    def run() -> int:
+        terminal = Terminal(assume_yes=yes, quiet=output is Format.json)
+        applied = _wait(operation(_session(file, terminal), probe=probe, new_cluster=new_cluster), terminal)
+        if output is Format.json:
+            _document(show.applied_document(applied))
+        else:
+            _print(show.applied_lines(applied))
+        return applied.exit_code
+
+    _end(run)
+
+
+@app.command()
+def status(file: File = DEFAULT_FILE, *, output: Output = Format.text) -> None:
+    """One line a host: machine, service, version, Ready."""
+    from productive_k3s_infra.operations.status import get_status
+
+    def run() -> int:
+        terminal = Terminal(assume_yes=False, quiet=True)
+        found = _wait(get_status(_session(file, terminal)), terminal)
+        if output is Format.json:
+            _document(asdict(found))
+        else:
+            _print(show.status_lines(found))
+        return 0
+
+    _end(run)
+
+
+@app.command()
+def validate(
+    file: File = DEFAULT_FILE,
+    *,
+    output: Output = Format.text,
+    quick: Annotated[bool, typer.Option("--quick", help="Without the pods on every node.")] = False,
+) -> None:
+    """Check hosts, nodes, API and certificates; run a pod on every node, answering through a Service and DNS."""
+    from productive_k3s_infra.operations.validate import validate as operation
+
+    def run() -> int:
+        terminal = Terminal(assume_yes=False, quiet=output is Format.json)
+        report = _wait(operation(_session(file, terminal), full=not quick), terminal)
+        if output is Format.json:
+            _document(report.document())
+        else:
+            _print(show.report_lines(report))
+        return 0 if report.passed else 6
+
+    _end(run)
+
+
+@app.command()
+def kubeconfig(file: File = DEFAULT_FILE) -> None:
+    """Fetch the kubeconfig and print its path: export KUBECONFIG=$(pk3s kubeconfig)."""
+    from productive_k3s_infra.operations.kubeconfig import get_kubeconfig
+
+    def run() -> int:
+        terminal = Terminal(assume_yes=False, quiet=True)
+        _print((str(_wait(get_kubeconfig(_session(file, terminal)), terminal)),))
+        return 0
+
+    _end(run)
+
+
+@app.command()
+def destroy(file: File = DEFAULT_FILE, *, output: Output = Format.text, yes: Yes = False) -> None:
+    """Destroy the machines that pk3s made; take K3s off hosts that it did not make."""
+    from productive_k3s_infra.operations.destroy import destroy as operation
+
+    def run() -> int:
+        terminal = Terminal(assume_yes=yes, quiet=output is Format.json)
+        destroyed = _wait(operation(_session(file, terminal)), terminal)
+        if output is Format.json:
+            _document({**asdict(destroyed), "exit_code": destroyed.exit_code})
+        else:
+            _print(show.destroyed_lines(destroyed))
+        return destroyed.exit_code
+
+    _end(run)
+
+
+def _session(file: Path, terminal: Terminal) -> Session:
+    return open_session(file, os.environ, terminal)
+
+
+def _wait(work: Coroutine[Any, Any, T], terminal: Terminal) -> T:
+    """Run an operation. The first signal cancels it in order; what the hosts are at is finished there."""
+
+    async def run() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, lambda: task.cancel() if task is not None else None)
+        return await work
+
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        raise Interrupted(
+            "stopped",
+            remedy="run it again: it looks at the hosts and goes on from there",
+            code="run.interrupted",
+        ) from None
+    finally:
+        terminal.close()
+
+
+def _end(run: Callable[[], int]) -> None:
+    """Print an expected failure as text; anything else is a bug, and shows itself as one."""
+    try:
+        code = run()
+    except Pk3sError as error:
+        for line in show.error_lines(error):
+            sys.stderr.write(f"{line}\n")
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    raise typer.Exit(code)
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+def _document(document: object) -> None:
+    print(json.dumps(document, indent=2, default=str))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

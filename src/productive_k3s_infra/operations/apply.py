@@ -1,0 +1,156 @@
+"""`pk3s apply`: machines, cluster, then a look whether it is right. Every part can be cut off and done again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from productive_k3s.facts.model import Facts
+from productive_k3s_infra.errors import NotAgreed
+from productive_k3s_infra.execute.executor import execute
+from productive_k3s_infra.execute.model import StepResult, failed
+from productive_k3s_infra.hosts.probing import probe_ports
+from productive_k3s_infra.hosts.session import Fleet
+from productive_k3s_infra.operations.handlers import Handlers, TokenSource
+from productive_k3s_infra.operations.kubeconfig import fetch_kubeconfig
+from productive_k3s_infra.operations.looking import View, look, plan_of
+from productive_k3s_infra.operations.plan import preflight
+from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
+from productive_k3s_infra.operations.telling import Teller
+from productive_k3s_infra.operations.validate import validate_with
+from productive_k3s_infra.plan.model import ClusterRecord, Plan
+from productive_k3s_infra.providers.protocol import Survey
+from productive_k3s_infra.validate.preflight import to_probe
+from productive_k3s_infra.validate.report import Report
+from productive_k3s_infra.workspace.inventory_file import write_inventory
+from productive_k3s_infra.workspace.journal import open_journal
+from productive_k3s_infra.workspace.lock import hold
+from productive_k3s_infra.workspace.record import write_record
+
+_REFUSED, _STEP_FAILED, _INVALID = 4, 5, 6
+
+
+@dataclass(frozen=True)
+class Applied:
+    """How an apply ended. `report` is None where it ended before the validation; `journal` is where the rest is."""
+
+    plan: Plan
+    preflight: Report
+    journal: Path | None
+    results: tuple[StepResult, ...] = ()
+    report: Report | None = None
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """One of the table that both programs share (design, section 9)."""
+        if not self.preflight.passed or self.plan.refusals:
+            return _REFUSED
+        first = next(iter(failed(self.results)), None)
+        if first is not None:
+            return first.failure.exit_code if first.failure and first.failure.exit_code else _STEP_FAILED
+        return 0 if self.report is None or self.report.passed else _INVALID
+
+
+async def apply(session: Session, *, probe: bool = True, new_cluster: bool = False) -> Applied:
+    """Make the cluster what the file says. Nothing is changed on a host before all of them were looked at."""
+    began = time.monotonic()
+    with (
+        hold(session.workspace, "apply"),
+        open_journal(session.workspace, "apply", session.interaction.note) as journal,
+    ):
+        teller = Teller(session.interaction, journal)
+        survey, agreed = await _machines(session, teller, new_cluster=new_cluster)
+        inventory = inventory_of(session, survey)
+        async with fleet_of(session, inventory) as fleet:
+            view = await look(session, inventory, fleet, new_cluster=new_cluster)
+            applied = await _cluster(session, view, fleet, teller, survey, agreed=agreed, probe=probe)
+        applied = replace(applied, journal=journal.path, seconds=time.monotonic() - began)
+        journal.record("ended", exit_code=applied.exit_code)
+        return applied
+
+
+async def _machines(session: Session, teller: Teller, *, new_cluster: bool) -> tuple[Survey, Plan | None]:
+    """Stage one. Returns the survey afterwards, and the plan that was agreed to, None if no machine had to be made."""
+    survey = await session.provider.survey()
+    inventory = inventory_of(session, survey)
+    async with fleet_of(session, inventory) as fleet:
+        if not any(host.assumed for host in inventory.hosts):
+            return survey, None
+        view = await look(session, inventory, fleet, new_cluster=new_cluster)
+    plan = plan_of(view, survey)
+    if plan.refusals:
+        return survey, None
+    _require_agreed(session, plan)
+    teller.planned(plan)
+    names = tuple(step.host for step in plan.steps if step.action == "create-machine")
+    began = time.monotonic()
+    session.interaction.started("machines", f"make {', '.join(names)}")
+    try:
+        made = await session.provider.create(names, teller.machine)
+    except BaseException:
+        session.interaction.finished("machines", "make machines", time.monotonic() - began, failed=True)
+        raise
+    session.interaction.finished("machines", f"{', '.join(names)} answer", time.monotonic() - began)
+    return made, plan
+
+
+async def _cluster(
+    session: Session, view: View, fleet: Fleet, teller: Teller, survey: Survey, *, agreed: Plan | None, probe: bool
+) -> Applied:
+    """Stage two: preflight, plan, agree, execute, validate."""
+    probes = await probe_ports(view.inventory, to_probe(view.inventory, view.observed), fleet) if probe else None
+    found = preflight(session, view, probes)
+    plan = plan_of(view, survey)
+    teller.planned(plan)
+    teller.reported(found)
+    applied = Applied(plan, found, None)
+    if not found.passed or plan.refusals:
+        return applied
+    if plan.steps and (agreed is None or plan.disruptive):
+        _require_agreed(session, plan)
+    results = await _execute(session, view, fleet, teller, plan)
+    applied = replace(applied, results=results)
+    _record(session, view, results)
+    if failed(results):
+        return applied
+    changed = bool(results)
+    if changed or not session.workspace.kubeconfig.exists():
+        await fetch_kubeconfig(session, view.inventory, fleet)
+    write_inventory(session.workspace, view.inventory)
+    report = await validate_with(session, view.inventory, fleet, full=changed)
+    teller.reported(report)
+    return replace(applied, report=report)
+
+
+def _require_agreed(session: Session, plan: Plan) -> None:
+    if not session.interaction.agree(plan):
+        raise NotAgreed(
+            "nobody agreed to the plan, so nothing was changed",
+            remedy="look at pk3s plan, then agree on a terminal, or say --yes where nobody is asked",
+        )
+
+
+async def _execute(session: Session, view: View, fleet: Fleet, teller: Teller, plan: Plan) -> tuple[StepResult, ...]:
+    tokens = TokenSource(fleet, view.inventory.first_server.name)
+    handlers = Handlers(fleet, tokens, view.resolved.local_files, teller.host_said)
+    try:
+        return await execute(plan.steps, handlers.by_action(), teller)
+    except asyncio.CancelledError:
+        # The server may have founded its cluster by now; a later run must know it, whatever else is left to do.
+        session.interaction.note("stopping: each host finishes the change it is at")
+        raise
+
+
+def _record(session: Session, view: View, results: tuple[StepResult, ...]) -> None:
+    """Remember the cluster's CA as soon as there is one, also when a later step failed."""
+    name = view.inventory.first_server.name
+    after = next(
+        (item.result.facts for item in results if item.step.host == name and item.result and item.result.facts), None
+    )
+    facts: Facts | None = after or view.situation.facts.get(name)
+    if facts is None or not facts.k3s.ca_hash or facts.k3s.datastore is None:
+        return
+    write_record(session.workspace.lock_file, ClusterRecord(facts.k3s.ca_hash, session.spec.k3s.version))

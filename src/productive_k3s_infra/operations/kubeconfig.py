@@ -1,0 +1,51 @@
+"""`pk3s kubeconfig`: a kubeconfig that works from this computer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from productive_k3s_infra.errors import StepFailed
+from productive_k3s_infra.hosts.gathering import failed
+from productive_k3s_infra.hosts.session import Fleet
+from productive_k3s_infra.inventory.model import Inventory
+from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
+from productive_k3s_infra.plan.requests import api_port
+from productive_k3s_infra.workspace.directory import open_workspace
+from productive_k3s_infra.workspace.kubeconfig import rewrite_kubeconfig, write_kubeconfig
+
+_DEADLINE_SECONDS = 60.0
+
+
+async def get_kubeconfig(session: Session) -> Path:
+    """Fetch the admin's kubeconfig from the first server and return where it lies here (0600)."""
+    survey = await session.provider.survey()
+    inventory = inventory_of(session, survey)
+    if inventory.first_server.assumed:
+        raise StepFailed(
+            "there is no cluster yet",
+            where=inventory.first_server.name,
+            evidence="its machine does not run",
+            remedy="pk3s apply",
+            code="cluster.missing",
+        )
+    async with fleet_of(session, inventory) as fleet:
+        await fetch_kubeconfig(session, inventory, fleet)
+    return session.workspace.kubeconfig
+
+
+async def fetch_kubeconfig(session: Session, inventory: Inventory, fleet: Fleet) -> str:
+    """Write the kubeconfig into the cluster directory and return its text."""
+    server = inventory.first_server
+    host = await fleet.session(server.name)
+    result = await host.call("kubeconfig", deadline_seconds=_DEADLINE_SECONDS)
+    if not result.data:
+        raise failed(server.name, result)
+    text = rewrite_kubeconfig(
+        str(result.data["kubeconfig"]),
+        address=server.address,
+        port=api_port(session.spec),
+        context=session.spec.name,
+    )
+    open_workspace(session.workspace.cluster_file, session.workspace.cluster)
+    write_kubeconfig(session.workspace, text)
+    return text

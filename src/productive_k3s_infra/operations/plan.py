@@ -1,0 +1,42 @@
+"""`pk3s plan`: everything that `apply` does up to the point where it would change something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from productive_k3s_infra.hosts.probing import Probe
+from productive_k3s_infra.operations.looking import View, look, plan_of
+from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
+from productive_k3s_infra.plan.model import Plan
+from productive_k3s_infra.validate.preflight import preflight_checks
+from productive_k3s_infra.validate.report import Report
+
+_REFUSED = 4
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The plan, and what the preflight found without trying the ports."""
+
+    plan: Plan
+    preflight: Report
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 4 where applying would be refused."""
+        return 0 if self.preflight.passed and not self.plan.refusals else _REFUSED
+
+
+async def make_plan(session: Session, *, new_cluster: bool = False) -> Planned:
+    """Look and plan; nothing is changed, on no host and not in the cluster directory."""
+    survey = await session.provider.survey()
+    inventory = inventory_of(session, survey)
+    async with fleet_of(session, inventory) as fleet:
+        view = await look(session, inventory, fleet, new_cluster=new_cluster)
+    return Planned(plan_of(view, survey), preflight(session, view))
+
+
+def preflight(session: Session, view: View, probes: tuple[Probe, ...] | None = None) -> Report:
+    """PURE: judge what was seen of all hosts. `probes` None: the ports were not tried."""
+    checks = preflight_checks(session.spec, view.inventory, view.observed, probes, view.situation.record)
+    return Report(session.spec.name, "preflight", checks)

@@ -1,0 +1,77 @@
+"""What every verb works on: the cluster file's spec, its directory, its provider, and the person in front."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from productive_k3s_infra.artifacts.program import build_program
+from productive_k3s_infra.hosts.session import Fleet
+from productive_k3s_infra.hosts.ssh import SshFleet
+from productive_k3s_infra.inventory.build import build_inventory
+from productive_k3s_infra.inventory.model import Inventory
+from productive_k3s_infra.operations.interaction import Interaction
+from productive_k3s_infra.providers.local.provider import LocalProvider, set_name
+from productive_k3s_infra.providers.onprem import OnpremProvider
+from productive_k3s_infra.providers.protocol import Provider, Survey
+from productive_k3s_infra.spec.load import load_cluster_file
+from productive_k3s_infra.spec.model import ClusterSpec
+from productive_k3s_infra.workspace.directory import Workspace
+from productive_k3s_infra.workspace.operator_key import ensure_operator_key
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run of pk3s on one cluster file. Nothing was touched yet when it is made."""
+
+    spec: ClusterSpec
+    workspace: Workspace
+    provider: Provider
+    interaction: Interaction
+
+
+def open_session(file: Path, environment: Mapping[str, str], interaction: Interaction) -> Session:
+    """Read the cluster file; raises ClusterFileInvalid with every mistake in it."""
+    spec = load_cluster_file(file, environment)
+    workspace = Workspace(file, spec.name)
+    return Session(spec, workspace, _provider(spec, workspace), interaction)
+
+
+def _provider(spec: ClusterSpec, workspace: Workspace) -> Provider:
+    if spec.provider.kind == "onprem":
+        return OnpremProvider(spec)
+    names = tuple(node.name for node in spec.nodes)
+    return LocalProvider(
+        set_name(spec.name, workspace.folder),
+        names,
+        workspace.operator_key,
+        lambda: ensure_operator_key(workspace).public_text,
+    )
+
+
+def inventory_of(session: Session, survey: Survey) -> Inventory:
+    """Return the inventory: machines that run are real, the others assumed."""
+    found = {
+        machine.name: machine.endpoint
+        for machine in survey.machines
+        if machine.state == "running" and machine.endpoint is not None
+    }
+    return build_inventory(session.spec, found)
+
+
+@asynccontextmanager
+async def fleet_of(session: Session, inventory: Inventory) -> AsyncIterator[Fleet]:
+    """Give the fleet of an inventory; its connections are closed when the block ends."""
+    fleet = SshFleet(
+        inventory,
+        program=build_program(),
+        known_hosts=session.workspace.known_hosts,
+        trust=session.interaction.trust_host_key,
+        ask_sudo=session.interaction.sudo_password,
+    )
+    try:
+        yield fleet
+    finally:
+        await fleet.close()

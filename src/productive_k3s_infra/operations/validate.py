@@ -1,0 +1,63 @@
+"""`pk3s validate`: is the cluster what the file says, and does it work?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from productive_k3s_infra.errors import Pk3sError, Refused
+from productive_k3s_infra.hosts.session import Fleet
+from productive_k3s_infra.inventory.model import Inventory
+from productive_k3s_infra.operations.kubeconfig import fetch_kubeconfig
+from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
+from productive_k3s_infra.validate.gather import OnEvent, validate_cluster
+from productive_k3s_infra.validate.quick import expectation
+from productive_k3s_infra.validate.report import Report
+
+
+async def validate(session: Session, *, full: bool = True) -> Report:
+    """Ask every host and the cluster; `full` runs a pod on every node too, and cleans up after it."""
+    survey = await session.provider.survey()
+    inventory = inventory_of(session, survey)
+    missing = [host.name for host in inventory.hosts if host.assumed]
+    if missing:
+        raise Refused(
+            "machines of this cluster do not run",
+            where=", ".join(missing),
+            remedy="pk3s apply makes or starts them",
+            code="cluster.missing",
+        )
+    async with fleet_of(session, inventory) as fleet:
+        return await validate_with(session, inventory, fleet, full=full)
+
+
+async def validate_with(session: Session, inventory: Inventory, fleet: Fleet, *, full: bool) -> Report:
+    """Validate over an open fleet. The kubeconfig is fetched if it is not here yet."""
+
+    def say(host: str, message: str) -> None:
+        session.interaction.progressed(host, message)
+
+    on_event: OnEvent = say
+    return await validate_cluster(
+        inventory,
+        fleet,
+        expectation(session.spec, inventory),
+        full=full,
+        kubeconfig_document=await _kubeconfig(session, inventory, fleet),
+        on_event=on_event,
+    )
+
+
+async def _kubeconfig(session: Session, inventory: Inventory, fleet: Fleet) -> dict[str, Any] | None:
+    try:
+        if session.workspace.kubeconfig.exists():
+            text = session.workspace.kubeconfig.read_text()
+        else:
+            text = await fetch_kubeconfig(session, inventory, fleet)
+    except Pk3sError as error:
+        # The report names the server that does not answer; without its kubeconfig only the look from here is missing.
+        session.interaction.note(f"no kubeconfig: {error}")
+        return None
+    document: dict[str, Any] = yaml.safe_load(text)
+    return document
