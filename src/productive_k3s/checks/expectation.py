@@ -19,7 +19,8 @@ class ExpectedNode:
 class Expectation:
     """The cluster that shall be found. Empty `nodes`: those that the API shows, `version` '': the host's own.
 
-    A node counts as Ready after `ready_in_a_row` looks `interval` seconds apart; `deadline` bounds the wait for that.
+    A node counts as Ready after `ready_in_a_row` looks `interval` seconds apart; `deadline` bounds the wait for nodes
+    and system pods together, `trial_deadline` that for the pods of a full validation, which run `image` ('': K3s' own).
     """
 
     version: str = ""
@@ -27,3 +28,5 @@ class Expectation:
     ready_in_a_row: int = 3
     interval: float = 0.4
     deadline: float = 60.0
+    trial_deadline: float = 120.0
+    image: str = ""

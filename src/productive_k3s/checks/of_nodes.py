@@ -1,0 +1,176 @@
+"""PURE: are the nodes there that shall be, are they Ready, and are they what they shall be?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Optional, Sequence, Tuple
+
+from productive_k3s.checks.expectation import ExpectedNode
+from productive_k3s.checks.judgement import failed, judged, passed, warned
+from productive_k3s.events import CheckResult
+from productive_k3s.facts.model import NodeFact
+
+_CONTROL_PLANE = "control-plane"
+# The conditions of a Node that are good when they are not True (Kubernetes, reference/node/node-status).
+_PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What is asked of every node: its kubelet's version ('': any), and of servers whether they vote in etcd."""
+
+    version: str
+    etcd: bool
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """The nodes at the end of a wait. `in_a_row`: how often each was found right; `objects`: of those that were not."""
+
+    nodes: Tuple[NodeFact, ...]
+    in_a_row: Mapping[str, int]
+    seconds: float
+    objects: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def expected_or_shown(expected: Sequence[ExpectedNode], nodes: Sequence[NodeFact]) -> Tuple[ExpectedNode, ...]:
+    """Return the nodes that shall be there: if nobody said which, those that the API shows."""
+    if expected:
+        return tuple(expected)
+    return tuple(ExpectedNode(node.name, role(node)) for node in nodes)  # type: ignore[arg-type]
+
+
+def role(node: NodeFact) -> str:
+    """Return what the Node's labels say it is."""
+    return "server" if _CONTROL_PLANE in node.roles else "agent"
+
+
+def missing(wanted: ExpectedNode, node: Optional[NodeFact], standard: Standard) -> str:
+    """Return what a wait may still mend, '' if nothing: right after a start an old version or no vote is shown."""
+    if node is None:
+        return f"{wanted.name} is not there"
+    if not node.ready:
+        return f"{wanted.name} is not Ready"
+    if standard.version and node.version != standard.version:
+        return f"{wanted.name} reports {node.version}"
+    if role(node) != wanted.role:
+        return f"{wanted.name} is no {wanted.role}"
+    if wanted.role == "server" and standard.etcd and not node.etcd_voter:
+        return f"{wanted.name} is no voter of etcd"
+    return ""
+
+
+def judge_nodes(
+    expected: Sequence[ExpectedNode], sighting: Sighting, standard: Standard, wanted_in_a_row: int
+) -> Tuple[CheckResult, ...]:
+    """Return the checks of all expected nodes, and of those that nobody expects."""
+    found = {node.name: node for node in sighting.nodes}
+    checks = []
+    for wanted in expected:
+        node = found.get(wanted.name)
+        if node is None:
+            seen = f"the API shows {', '.join(sorted(found)) or 'no node'}"
+            remedy = "see journalctl -u k3s (k3s-agent) on that host"
+            checks.append(failed("node.present", wanted.name, "is not in the cluster", seen, remedy))
+        else:
+            checks.extend(_judge_node(wanted, node, sighting, standard, wanted_in_a_row))
+    names = {wanted.name for wanted in expected}
+    checks.extend(_unexpected(node) for node in sighting.nodes if node.name not in names)
+    return tuple(checks)
+
+
+def _judge_node(
+    wanted: ExpectedNode, node: NodeFact, sighting: Sighting, standard: Standard, wanted_in_a_row: int
+) -> Tuple[CheckResult, ...]:
+    name = node.name
+    checks = [
+        passed("node.present", name, f"is in the cluster (uid {node.uid})"),
+        _ready(node, sighting, wanted_in_a_row),
+        judged(
+            "node.role",
+            name,
+            good=role(node) == wanted.role,
+            messages=(f"is {_a(wanted.role)}", f"is {_a(role(node))}, expected {_a(wanted.role)}"),
+            evidence=f"roles: {', '.join(node.roles) or 'none'}",
+            remedy="a node keeps the role it joined with: remove it and let it join anew",
+        ),
+    ]
+    if wanted.address:
+        checks.append(
+            judged(
+                "node.address",
+                name,
+                good=node.internal_ip == wanted.address,
+                messages=(f"at {node.internal_ip}", f"at {node.internal_ip}, expected {wanted.address}"),
+                evidence=f"InternalIP {node.internal_ip}",
+                remedy="is another host behind this name? else correct node-ip, or what is expected",
+            )
+        )
+    if standard.version:
+        checks.append(
+            judged(
+                "node.version",
+                name,
+                good=node.version == standard.version,
+                messages=(node.version, f"{node.version}, expected {standard.version}"),
+                evidence=f"kubeletVersion {node.version}",
+                remedy="is the expected binary installed there, and K3s restarted?",
+            )
+        )
+    if wanted.role == "server" and standard.etcd:
+        checks.append(_voter(node))
+    if not node.schedulable:
+        remedy = f"productive-k3s node uncordon {name}, on a server, if nobody works on it"
+        checks.append(warned("node.schedulable", name, "takes no new pods", "it is cordoned", remedy))
+    return tuple(checks)
+
+
+def _a(word: str) -> str:
+    return f"{'an' if word == 'agent' else 'a'} {word}"
+
+
+def _ready(node: NodeFact, sighting: Sighting, wanted: int) -> CheckResult:
+    times = sighting.in_a_row.get(node.name, 0)
+    if node.ready and times >= wanted:
+        return passed("node.ready", node.name, f"Ready, {wanted} looks in a row")
+    seen = conditions(sighting.objects.get(node.name, {}))
+    remedy = "see what the conditions say, and journalctl -u k3s (k3s-agent) on that host"
+    if not node.ready:
+        what = f"is not Ready after {sighting.seconds:.0f} s"
+        return failed("node.ready", node.name, what, seen or "it shows no conditions", remedy)
+    if times > 0:
+        what = f"was Ready {times} of {wanted} looks in a row after {sighting.seconds:.0f} s"
+        return failed("node.ready", node.name, what, seen, remedy)
+    # Ready all along, and something else about it is wrong: that check says what.
+    return passed("node.ready", node.name, "Ready")
+
+
+def _voter(node: NodeFact) -> CheckResult:
+    said = {True: "votes in etcd", False: "does not vote in etcd", None: "does not say whether it votes in etcd"}
+    return judged(
+        "node.etcd-voter",
+        node.name,
+        good=node.etcd_voter is True,
+        messages=(said[True], said[node.etcd_voter]),
+        evidence="condition EtcdIsVoter",
+        remedy="a learner is promoted when it has caught up: see journalctl -u k3s on that host",
+    )
+
+
+def _unexpected(node: NodeFact) -> CheckResult:
+    check, seen = "node.unexpected", f"{role(node)} at {node.internal_ip}, {'Ready' if node.ready else 'not Ready'}"
+    if node.ready:
+        remedy = "add it to what is expected, or remove it from the cluster"
+        return warned(check, node.name, "is in the cluster, and nobody expects it", seen, remedy)
+    what = "is in the cluster without being expected or Ready"
+    return failed(check, node.name, what, seen, f"productive-k3s node delete {node.name}, on a server")
+
+
+def conditions(node: Mapping[str, Any]) -> str:
+    """Return the conditions of a Node object that are not as they should be."""
+    bad = []
+    for item in node.get("status", {}).get("conditions", ()):
+        kind, status = item.get("type", ""), item.get("status", "")
+        if (kind == "Ready" and status != "True") or (kind in _PRESSURES and status == "True"):
+            bad.append(f"{kind}={status} ({item.get('reason', '')}: {item.get('message', '')})")
+    return "; ".join(bad)

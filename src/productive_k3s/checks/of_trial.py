@@ -1,0 +1,97 @@
+"""PURE: what the pods of a trial found, node by node."""
+
+from __future__ import annotations
+
+from typing import Dict, Mapping, Sequence, Tuple
+
+from productive_k3s.checks.judgement import failed, passed
+from productive_k3s.checks.of_pods import Pod, trouble
+from productive_k3s.checks.trial_objects import Trial, message
+from productive_k3s.events import CheckResult
+
+_OK = "ok"
+_CAUSES = {"dns": "its name does not resolve", "late": "not asked before the time was up"}
+
+
+def by_name(pods: Sequence[Pod]) -> Dict[str, Pod]:
+    """Return the pods of one namespace by name."""
+    return {str(pod.get("metadata", {}).get("name", "")): pod for pod in pods}
+
+
+def pending(trial: Trial, pods: Mapping[str, Pod]) -> Tuple[str, ...]:
+    """Return the nodes whose asking pod has not ended yet."""
+    return tuple(node for index, node in enumerate(trial.nodes) if message(pods.get(f"ask-{index}")) is None)
+
+
+def judge_trial(trial: Trial, pods: Mapping[str, Pod], seconds: float) -> Tuple[CheckResult, ...]:
+    """Return for every node: does a pod run there, do names resolve there, and does every node answer from there?"""
+    checks = []
+    for index, node in enumerate(trial.nodes):
+        checks.append(_runs(node, pods.get(f"answer-{index}"), seconds))
+        checks.extend(_reaches(trial, node, pods.get(f"ask-{index}"), seconds))
+    return tuple(checks)
+
+
+def _runs(node: str, pod: object, seconds: float) -> CheckResult:
+    why = trouble(pod) if isinstance(pod, Mapping) else "the pod is not there"
+    if not why:
+        return passed("pod.runs", node, "a pod runs there")
+    remedy = "see journalctl -u k3s (k3s-agent) on that host, and whether it can have the image"
+    return failed("pod.runs", node, f"no pod runs there after {seconds:.0f} s", why, remedy)
+
+
+def _reaches(trial: Trial, node: str, pod: object, seconds: float) -> Tuple[CheckResult, ...]:
+    said = message(pod) if isinstance(pod, Mapping) else None
+    if said is None:
+        why = (trouble(pod) if isinstance(pod, Mapping) else "") or "the pod that asks is not there"
+        what = f"the pod that asks has not ended after {seconds:.0f} s"
+        return (failed("pod.reaches", node, what, why, "is pod.runs well there?"),)
+    causes = _causes(trial, said)
+    unresolved = [name for name, cause in causes.items() if cause == "dns"]
+    unanswered = {name: cause for name, cause in causes.items() if cause != "dns"}
+    return (_dns(trial, node, unresolved), _answers(trial, node, unanswered, unresolved))
+
+
+def _causes(trial: Trial, said: str) -> Dict[str, str]:
+    """Return the cause for each node that was not reached. A message that is no report is the cause for all."""
+    if said.strip() == _OK:
+        return {}
+    found: Dict[str, str] = {}
+    for line in said.splitlines():
+        index, _, cause = line.partition(" ")
+        if index.isdigit() and int(index) < len(trial.nodes) and cause:
+            found[trial.nodes[int(index)]] = cause.strip()
+    return found or dict.fromkeys(trial.nodes, said.strip())
+
+
+def _dns(trial: Trial, node: str, unresolved: Sequence[str]) -> CheckResult:
+    check = "pod.dns"
+    if not trial.dns:
+        what = "names were not tried: the cluster has no Service kube-system/kube-dns"
+        return CheckResult(check, node, False, "info", what, remedy="install a DNS if pods need names")
+    if not unresolved:
+        return passed(check, node, f"{len(trial.nodes)} Service names resolve from there")
+    what = f"{len(unresolved)} of {len(trial.nodes)} Service names do not resolve from there"
+    seen = f"the Services before {', '.join(unresolved)}"
+    remedy = "does CoreDNS run, and is udp/8472 (flannel) open between the hosts?"
+    return failed(check, node, what, seen, remedy)
+
+
+def _answers(trial: Trial, node: str, unanswered: Mapping[str, str], unresolved: Sequence[str]) -> CheckResult:
+    check, asked = "pod.reaches", len(trial.nodes) - len(unresolved)
+    if not unanswered:
+        what = f"{asked} of {len(trial.nodes)} nodes answer through their Service from there"
+        if asked > 0:
+            return passed(check, node, what)
+        return failed(check, node, what, "no name resolved", "see pod.dns")
+    what = f"{len(unanswered)} of {len(trial.nodes)} nodes do not answer through their Service from there"
+    seen = "; ".join(f"{name}: {_in_words(cause)}" for name, cause in unanswered.items())
+    remedy = "are udp/8472 (flannel) and forwarding open between these hosts?"
+    return failed(check, node, what, seen, remedy)
+
+
+def _in_words(cause: str) -> str:
+    if cause in _CAUSES:
+        return _CAUSES[cause]
+    kind, _, said = cause.partition(" ")
+    return (f"answered {said!r}" if said else "no answer") if kind == "answer" else cause

@@ -1,0 +1,207 @@
+"""The full part: real pods on every node that ask each other, and nothing of them left, however it ends."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from productive_k3s.checks import of_trial, trial_objects
+from productive_k3s.checks.expectation import Expectation
+from productive_k3s.checks.judgement import failed, passed, warned
+from productive_k3s.checks.of_host import config_words, host_name
+from productive_k3s.checks.of_pods import SYSTEM_NAMESPACE, Pod
+from productive_k3s.checks.trial_objects import Trial, namespace_path
+from productive_k3s.events import CheckResult
+from productive_k3s.facts.model import Facts
+from productive_k3s.failure import ContractError, Failure
+from productive_k3s.host import Host
+from productive_k3s.kube import Kube
+
+_POLL_SECONDS = 0.5
+_SAY_SECONDS = 2.0
+_ACCOUNT_SECONDS = 20.0
+_GONE_SECONDS = 60.0
+_LOCK = "/run/lock/productive-k3s-validate.lock"
+_LOCK_WAIT_SECONDS = 30.0
+_INTERRUPTED = 130
+
+
+def random_name() -> str:
+    """Return a name that no other trial has."""
+    return trial_objects.PREFIX + secrets.token_hex(4)
+
+
+@dataclass(frozen=True)
+class Field:
+    """Where a trial takes place: the doors, what this host is, and the nodes that were found Ready."""
+
+    host: Host
+    kube: Kube
+    facts: Facts
+    expectation: Expectation
+    ready: Tuple[str, ...]
+
+
+async def try_pods(field: Field, new_name: Callable[[], str] = random_name) -> Tuple[CheckResult, ...]:
+    """Run a trial on every Ready node and judge it. One trial at a time per host; leftovers of killed ones go first."""
+    holder = await field.host.system.lock(_LOCK, _LOCK_WAIT_SECONDS)
+    if holder is not None:
+        remedy = "wait until it has ended, then run it again"
+        raise ContractError(Failure("host.locked", "another full validation runs on this host", holder, remedy, 7))
+    try:
+        trial = await _design(field, new_name())
+        await _remove_leftovers(field, trial)
+    except ContractError as error:
+        return (_refused(error, trial_objects.PREFIX + "..."),)
+    gone: Tuple[CheckResult, ...] = ()
+    try:
+        checks = await _run(field, trial)
+    finally:
+        # Also when somebody asked to stop, and when the API refused half of it.
+        gone = await _remove(field, (trial.namespace,))
+    return (*checks, *gone)
+
+
+def _refused(error: ContractError, subject: str) -> CheckResult:
+    """Turn what the API refused into a check; an interruption goes on upwards."""
+    failure = error.failure
+    if failure.exit_code == _INTERRUPTED:
+        raise error
+    return failed("pod.made", subject, failure.what, failure.evidence, failure.remedy)
+
+
+async def _design(field: Field, name: str) -> Trial:
+    config, expectation = field.facts.k3s.config, field.expectation
+    storage = await field.kube.get(f"{namespace_path(SYSTEM_NAMESPACE)}/configmaps/local-path-config")
+    dns = await field.kube.get(f"{namespace_path(SYSTEM_NAMESPACE)}/services/kube-dns")
+    return Trial(
+        namespace=name,
+        made_on=host_name(field.facts),
+        nodes=field.ready,
+        image=trial_objects.choose_image(
+            expectation.image,
+            "".join(config_words(config, "system-default-registry")[:1]),
+            str(storage.get("data", {}).get("helperPod.yaml", "")),
+        ),
+        seconds=expectation.trial_deadline,
+        cluster_domain="".join(config_words(config, "cluster-domain")[:1]) or "cluster.local",
+        dns=bool(dns),
+    )
+
+
+async def _remove_leftovers(field: Field, trial: Trial) -> None:
+    label = f"{trial_objects.LABEL}%3D{trial_objects.PURPOSE}"
+    found = await field.kube.get(f"/api/v1/namespaces?labelSelector={label}")
+    now = await field.host.system.now()
+    names = trial_objects.leftovers(found.get("items", ()), trial.made_on, now)
+    if names:
+        field.host.emit("note", f"a validation that was killed left {', '.join(names)}: removed first")
+        await _remove(field, names)
+
+
+async def _run(field: Field, trial: Trial) -> Tuple[CheckResult, ...]:
+    began = await field.host.system.monotonic()
+    try:
+        await _make(field, trial)
+        pods = await _wait(field, trial, began + trial.seconds)
+    except ContractError as error:
+        return (_refused(error, trial.namespace),)
+    return of_trial.judge_trial(trial, pods, await field.host.system.monotonic() - began)
+
+
+async def _make(field: Field, trial: Trial) -> None:
+    kube, place = field.kube, namespace_path(trial.namespace)
+    field.host.emit("note", f"two pods on each of {len(trial.nodes)} nodes, in namespace {trial.namespace}")
+    await kube.apply(place, trial_objects.namespace(trial, await field.host.system.now()))
+    await _wait_for_account(field, place)
+    addresses: List[str] = []
+    for index in range(len(trial.nodes)):
+        made = await kube.apply(f"{place}/services/answer-{index}", trial_objects.service(trial, index))
+        addresses.append(str(made.get("spec", {}).get("clusterIP", "")))
+    for index in range(len(trial.nodes)):
+        field.host.require_going_on()
+        await kube.apply(f"{place}/pods/answer-{index}", trial_objects.answer(trial, index))
+        await kube.apply(f"{place}/pods/ask-{index}", trial_objects.ask(trial, index, addresses))
+
+
+async def _wait_for_account(field: Field, place: str) -> None:
+    """Wait for the namespace's default account: until its controller has made it, pods are refused."""
+    system = field.host.system
+    limit = await system.monotonic() + _ACCOUNT_SECONDS
+    while not await field.kube.get(f"{place}/serviceaccounts/default"):
+        if await system.monotonic() >= limit:
+            raise ContractError(
+                Failure(
+                    code="kube.no-account",
+                    what=f"a new namespace has no default account after {_ACCOUNT_SECONDS:.0f} s",
+                    evidence=f"{place}/serviceaccounts/default is not there",
+                    remedy="does the controller manager run? see journalctl -u k3s on the servers",
+                )
+            )
+        field.host.require_going_on()
+        await system.sleep(_POLL_SECONDS)
+
+
+async def _wait(field: Field, trial: Trial, limit: float) -> Mapping[str, Pod]:
+    """Wait until every asking pod has ended or the time is up, and return all pods as they are then."""
+    system, said = field.host.system, 0.0
+    while True:
+        pods = of_trial.by_name(await field.kube.pods(trial.namespace))
+        pending = of_trial.pending(trial, pods)
+        now = await system.monotonic()
+        if not pending or now >= limit:
+            return pods
+        if now - said >= _SAY_SECONDS or said == 0.0:
+            done = len(trial.nodes) - len(pending)
+            field.host.emit("waiting", f"{done} of {len(trial.nodes)} nodes have asked all; not yet {pending[0]}")
+            said = now
+        field.host.require_going_on()
+        await system.sleep(_POLL_SECONDS)
+
+
+async def _remove(field: Field, names: Sequence[str]) -> Tuple[CheckResult, ...]:
+    """Delete the namespaces and wait until they are gone. Nothing is raised, no wish to stop is heard."""
+    causes: Dict[str, str] = {}
+    system, said = field.host.system, 0.0
+    limit = await system.monotonic() + _GONE_SECONDS
+    asked: Dict[str, bool] = dict.fromkeys(names, False)
+    while True:
+        for name in list(asked):
+            cause = await _remaining(field.kube, name, asked)
+            if cause is None:
+                causes.pop(name, None)
+                asked.pop(name, None)
+            else:
+                causes[name] = cause
+        now = await system.monotonic()
+        if not asked or now >= limit:
+            return tuple(_removed(name, causes.get(name)) for name in names)
+        if now - said >= _SAY_SECONDS or said == 0.0:
+            field.host.emit("waiting", f"namespace {next(iter(asked))} is going")
+            said = now
+        await system.sleep(_POLL_SECONDS)
+
+
+async def _remaining(kube: Kube, name: str, asked: Dict[str, bool]) -> Optional[str]:
+    """Ask for the deletion until it was accepted, then look; None if the namespace is gone, else what is seen of it."""
+    try:
+        if not asked[name]:
+            await kube.delete(namespace_path(name))
+            asked[name] = True
+        found = await kube.get(namespace_path(name))
+    except ContractError as error:
+        return error.failure.evidence or error.failure.what
+    if not found:
+        return None
+    status = found.get("status", {})
+    said = [f"{item.get('type')}: {item.get('message', '')}" for item in status.get("conditions", ())]
+    return "; ".join([f"phase {status.get('phase', '')}", *said])
+
+
+def _removed(name: str, cause: Optional[str]) -> CheckResult:
+    check = "pod.removed"
+    if cause is None:
+        return passed(check, name, "the pods of this validation are gone", severity="warning")
+    what = f"the namespace of this validation is still there after {_GONE_SECONDS:.0f} s"
+    return warned(check, name, what, cause, f"the next full validation removes it; or kubectl delete ns {name}")
