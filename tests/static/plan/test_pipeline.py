@@ -1,0 +1,195 @@
+"""The plan as a value: order, reasons, what is left alone, and that executing it leaves nothing to do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from productive_k3s import paths
+from productive_k3s.changes import is_member
+from productive_k3s.codec import encode
+from productive_k3s.facts.model import K3sFacts
+from productive_k3s_infra.inventory.build import build_inventory
+from productive_k3s_infra.plan.assumed import assumed_facts
+from productive_k3s_infra.plan.model import ClusterRecord, Plan
+from productive_k3s_infra.plan.pipeline import join_plans, plan_cluster, plan_machines
+from productive_k3s_infra.plan.requests import Situation, registration_url, request_for
+from productive_k3s_infra.plan.text import plan_lines
+from static.contract_program.hosts import CA, OTHER_CA, TOKEN, on_k3s
+from static.plan.clusters import executed, situation, spec, wish_again
+
+
+def ids(plan: Plan) -> list[str]:
+    return [step.id for step in plan.steps]
+
+
+def running(agents: int = 2, **wishes: object) -> Situation:
+    """A cluster that an earlier apply made."""
+    before = situation(spec(agents, **wishes))
+    return executed(before, plan_cluster(before))
+
+
+def test_from_nothing_the_server_comes_first_and_agents_need_only_it() -> None:
+    plan = plan_cluster(situation(spec(3)))
+    assert ids(plan) == ["server-1/apply-server", *(f"agent-{n}/apply-agent" for n in (1, 2, 3))]
+    assert [step.needs for step in plan.steps] == [(), *[("server-1/apply-server",)] * 3]
+    assert {step.reason for step in plan.steps} == {"K3s is not on this host"}
+
+
+def test_pushed_artifacts_travel_before_the_server_is_ready() -> None:
+    plan = plan_cluster(situation(spec(1), pushed=True))
+    assert ids(plan) == [
+        "server-1/stage-artifacts",
+        "server-1/apply-server",
+        "agent-1/stage-artifacts",
+        "agent-1/apply-agent",
+    ]
+    needs = {step.id: step.needs for step in plan.steps}
+    assert needs["agent-1/stage-artifacts"] == ()
+    assert needs["agent-1/apply-agent"] == ("agent-1/stage-artifacts", "server-1/apply-server")
+    staged = plan.steps[0].request
+    assert staged is not None
+    assert [staged.binary and staged.binary.name, *(image.name for image in staged.images)] == [
+        "k3s",
+        "k3s-airgap-images-amd64.tar",
+    ]
+
+
+def test_the_second_plan_is_empty_and_says_why() -> None:
+    plan = plan_cluster(running())
+    assert plan.is_empty
+    assert [item.host for item in plan.unchanged] == ["server-1", "agent-1", "agent-2"]
+    assert all("runs as asked" in item.reason for item in plan.unchanged)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    agents=st.integers(0, 4),
+    disabled=st.lists(st.sampled_from(["traefik", "servicelb", "metrics-server"]), unique=True),
+    pushed=st.booleans(),
+)
+def test_whatever_is_wished_executing_the_plan_leaves_nothing_to_do(
+    agents: int, disabled: list[str], *, pushed: bool
+) -> None:
+    wish = spec(agents, server={"disable": disabled} if disabled else {})
+    before = situation(wish, pushed=pushed)
+    after = executed(before, plan_cluster(before))
+    assert ids(plan_cluster(after)) == []
+
+
+def test_a_changed_server_flag_restarts_the_server_once_and_nothing_else() -> None:
+    changed = wish_again(running(), spec(server={"disable": ["traefik"]}))
+    plan = plan_cluster(changed)
+    assert ids(plan) == ["server-1/apply-server"]
+    assert [change.id for change in plan.steps[0].changes if change.impact == "disrupt"] == ["restart:k3s"]
+    assert plan.steps[0].impact == "disrupt"
+    written = next(change for change in plan.steps[0].changes if change.target == paths.CONFIG)
+    assert "+- traefik" in written.diff
+
+
+def test_an_agent_added_to_the_file_is_the_only_one_that_joins() -> None:
+    plan = plan_cluster(wish_again(running(1), spec(2)))
+    assert ids(plan) == ["agent-2/apply-agent"]
+    assert plan.steps[0].needs == ()
+    assert [str(item) for item in plan.steps[0].placeholders] == ["<agent token of server-1>"]
+
+
+def test_a_label_of_a_member_goes_through_the_api_on_the_server() -> None:
+    wish = spec(1)
+    labelled = wish.model_copy(
+        update={"nodes": (wish.nodes[0], wish.nodes[1].model_copy(update={"labels": {"disk": "ssd"}}))}
+    )
+    plan = plan_cluster(wish_again(running(1), labelled))
+    step = plan.steps[0]
+    assert (step.id, step.host, step.node, step.labels) == (
+        "agent-1/label-node",
+        "server-1",
+        "agent-1",
+        {"disk": "ssd"},
+    )
+
+
+def test_a_plan_holds_no_token_even_where_one_was_given() -> None:
+    before = situation(spec(1))
+    text = json.dumps(encode(plan_cluster(before))) + "\n".join(plan_lines(plan_cluster(before)))
+    assert TOKEN not in text
+    assert "K10" not in text
+
+
+def wiped(facts: K3sFacts) -> dict[str, object]:
+    names = ("role", "units", "binary", "binary_version", "config_files", "config", "config_sources", "tokens")
+    empty = situation(spec(0)).facts["server-1"].k3s
+    return {
+        name: getattr(empty, name) for name in (*names, "datastore", "ca_hash", "running", "node_name", "written_by")
+    }
+
+
+def test_a_wiped_server_with_living_agents_never_founds_a_second_cluster() -> None:
+    before = running()
+    server = before.facts["server-1"]
+    facts = {**before.facts, "server-1": replace(on_k3s(server, **wiped(server.k3s)), cluster=None)}
+    assert is_member(facts["agent-1"])
+    plan = plan_cluster(replace(before, facts=facts))
+    assert {refusal.failure.code for refusal in plan.refusals if refusal.host == "server-1"} == {"cluster.second"}
+    recorded = replace(before, facts={"server-1": facts["server-1"]}, record=ClusterRecord(CA, "v1.34.4+k3s1"))
+    assert {refusal.failure.code for refusal in plan_cluster(recorded).refusals} == {"cluster.second"}
+    assert ids(plan_cluster(replace(recorded, new_cluster=True))) == ["server-1/apply-server"]
+
+
+def test_a_host_of_another_cluster_is_refused() -> None:
+    before = replace(running(1), record=ClusterRecord(OTHER_CA, "v1.34.4+k3s1"))
+    assert {refusal.failure.code for refusal in plan_cluster(before).refusals} == {"k3s.ca-mismatch"}
+
+
+def test_nodes_that_the_file_does_not_name_are_named_and_left_alone() -> None:
+    plan = plan_cluster(wish_again(running(2), spec(1)))
+    assert plan.is_empty
+    assert [note for note in plan.notes if "agent-2" in note] == [
+        "in the cluster, and not in the file: agent-2; they are left alone"
+    ]
+
+
+def test_machines_to_come_are_planned_on_assumed_facts_and_marked() -> None:
+    wish = spec(1).model_copy(
+        update={"nodes": tuple(node.model_copy(update={"address": None}) for node in spec(1).nodes)}
+    )
+    inventory = build_inventory(wish, {})
+    facts = {host.name: assumed_facts(host, "amd64") for host in inventory.hosts}
+    cluster = plan_cluster(Situation(wish, inventory, facts, situation(spec(1)).files))
+    plan = join_plans(
+        plan_machines("edge", tuple((host.name, "it does not exist") for host in inventory.hosts)), cluster
+    )
+    assert ids(plan)[:2] == ["server-1/create-machine", "agent-1/create-machine"]
+    assert all(step.assumed for step in plan.steps if step.stage == "cluster")
+    needs = {step.id: step.needs for step in plan.steps}
+    assert needs["agent-1/apply-agent"] == ("agent-1/create-machine", "server-1/apply-server")
+    text = "\n".join(plan_lines(plan))
+    assert "<address of server-1>" in text
+    assert "192.0.2." not in text
+
+
+@pytest.mark.parametrize(
+    ("address", "flags", "url"),
+    [
+        ("10.0.0.11", {}, "https://10.0.0.11:6443"),
+        ("fd00::11", {}, "https://[fd00::11]:6443"),
+        ("server.example", {"https-listen-port": 7443}, "https://server.example:7443"),
+    ],
+)
+def test_where_nodes_join(address: str, flags: dict[str, object], url: str) -> None:
+    wish = spec(0, server=flags)
+    wish = wish.model_copy(update={"nodes": (wish.nodes[0].model_copy(update={"address": address}),)})
+    assert registration_url(situation(wish)) == url
+
+
+def test_a_name_by_which_nodes_join_is_in_the_certificate() -> None:
+    wish = spec(0, tls_san=("k3s.example",))
+    wish = wish.model_copy(update={"nodes": (wish.nodes[0].model_copy(update={"address": "server.example"}),)})
+    before = situation(wish)
+    request = request_for(before, before.inventory.first_server)
+    assert request.tls_san == ("k3s.example", "server.example")
+    assert request.node_ip is None
