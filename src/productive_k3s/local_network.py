@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 from productive_k3s.failure import ContractError, Failure
 from productive_k3s.local_files import checksum_failure, replacing
+from productive_k3s.local_ports import LocalPorts
 from productive_k3s.system import Answer
 
 _CHUNK_BYTES = 1 << 20
@@ -46,7 +47,7 @@ def _unreachable(url: str, cause: object) -> ContractError:
     )
 
 
-class LocalNetwork:
+class LocalNetwork(LocalPorts):
     """The network as this host sees it."""
 
     async def download(self, url: str, path: str, sha256: str, mode: int, timeout: float) -> None:

@@ -7,7 +7,7 @@ the program runs without an event loop.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import Callable, Literal, Mapping, Optional, Protocol, Sequence, Tuple
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,15 @@ class Stat:
     size: int
     changed: float
     link: str = ""
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a file system has: what is free for root's processes, what there is in all."""
+
+    free_bytes: int
+    total_bytes: int
+    read_only: bool
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,17 @@ class Answer:
     body: bytes
 
 
+@dataclass(frozen=True)
+class Port:
+    """A port of a host, written tcp/6443."""
+
+    protocol: Literal["tcp", "udp"]
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.protocol}/{self.number}"
+
+
 class System(Protocol):
     """One host. Paths are absolute. A missing file is None or empty, no exception; what cannot be done is OSError."""
 
@@ -50,6 +70,9 @@ class System(Protocol):
     async def sha256(self, path: str) -> Optional[str]: ...
 
     async def list_directory(self, path: str) -> Tuple[str, ...]: ...
+
+    async def space(self, path: str) -> Optional[Space]:
+        """Return what the file system of an existing path has."""
 
     async def write(self, path: str, data: bytes, mode: int) -> None:
         """Replace the file as a whole: temporary file beside it, mode, fsync, rename. Parents are made 0755."""
@@ -90,6 +113,17 @@ class System(Protocol):
 
     async def connect(self, address: str, port: int, timeout: float) -> str:
         """Try TCP; '' if it was accepted, else the cause in words."""
+
+    async def listen(
+        self, ports: Sequence[Port], seconds: float, ready: Callable[[], None], stop: Callable[[], bool]
+    ) -> Mapping[Port, str]:
+        """Hold the ports for `seconds` or until `stop()`, asked every second; return '' or why one was not opened.
+
+        TCP is accepted and closed, a datagram of `ask_udp` sent back. `ready()` is called once when all are tried.
+        """
+
+    async def ask_udp(self, address: str, port: int, timeout: float) -> str:
+        """Send datagrams to a `listen` elsewhere; '' if one came back, else the cause in words."""
 
     async def lock(self, path: str, wait: float) -> Optional[str]:
         """Take the host's lock for the life of this process; None if it is ours, else who holds it."""
