@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from productive_k3s.events import Event
+from productive_k3s.events import Event, Result
 from productive_k3s_infra.errors import Pk3sError
-from productive_k3s_infra.hosts.session import Fleet
+from productive_k3s_infra.hosts.session import Fleet, OnEvent
 from productive_k3s_infra.inventory.model import Host, Inventory
 
 # K3s requirements page: what must be reachable from whom (embedded etcd's ports come with several servers).
 SERVER_PORTS = ("tcp/6443",)
 NODE_PORTS = ("tcp/10250", "udp/8472")
 _LISTEN_SECONDS = 12
+# Each target asks every other host at once, and sshd allows ten sessions on one connection (MaxSessions).
+_TARGETS_AT_ONCE = 4
 _DEADLINE_SECONDS = 30.0
 
 
@@ -34,9 +36,13 @@ async def probe_ports(inventory: Inventory, targets: Mapping[str, tuple[str, ...
     Targets are hosts that no K3s holds yet: they listen for some seconds through the contract's `probe`. A host whose
     session fails gives a probe with that cause instead of stopping the others.
     """
-    found = await asyncio.gather(
-        *(_probe_target(inventory, host, targets[host.name], fleet) for host in inventory.hosts if host.name in targets)
-    )
+    turn = asyncio.Semaphore(_TARGETS_AT_ONCE)
+
+    async def in_turn(host: Host) -> list[Probe]:
+        async with turn:
+            return await _probe_target(inventory, host, targets[host.name], fleet)
+
+    found = await asyncio.gather(*(in_turn(host) for host in inventory.hosts if host.name in targets))
     return tuple(probe for probes in found for probe in probes)
 
 
@@ -55,23 +61,38 @@ async def _probe_target(inventory: Inventory, target: Host, ports: tuple[str, ..
         if event.message == "listening":
             listening.set()
 
-    try:
-        session = await fleet.session(target.name)
-    except Pk3sError as error:
-        return [Probe(source.name, target.name, port, str(error)) for source in sources for port in ports]
-    arguments = ("--listen", ",".join(ports), "--seconds", str(_LISTEN_SECONDS))
-    listener = asyncio.ensure_future(
-        session.call("probe", arguments=arguments, on_event=heard, deadline_seconds=_DEADLINE_SECONDS)
-    )
+    listener = asyncio.ensure_future(_listen(target, ports, heard, fleet))
     ready = asyncio.ensure_future(listening.wait())
     try:
         await asyncio.wait({listener, ready}, timeout=_DEADLINE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if not listening.is_set():
+            why = listener.result() if listener.done() else f"it was not ready within {_DEADLINE_SECONDS:g} s"
+            cause = f"{target.name} could not listen: {why}"
+            return [Probe(source.name, target.name, port, cause) for source in sources for port in ports]
         probes = await asyncio.gather(*(_connect(source, target, ports, fleet) for source in sources))
     finally:
         ready.cancel()
         listener.cancel()
         await asyncio.gather(listener, ready, return_exceptions=True)
     return [probe for part in probes for probe in part]
+
+
+async def _listen(target: Host, ports: tuple[str, ...], heard: OnEvent, fleet: Fleet) -> str:
+    """Listen until it is over; return why it ended, which matters only if it never began."""
+    arguments = ("--listen", ",".join(ports), "--seconds", str(_LISTEN_SECONDS))
+    try:
+        session = await fleet.session(target.name)
+        result = await session.call("probe", arguments=arguments, on_event=heard, deadline_seconds=_DEADLINE_SECONDS)
+    except Pk3sError as error:
+        return str(error)
+    return _why(result)
+
+
+def _why(result: Result) -> str:
+    if not result.failures:
+        return f"the probe ended as {result.outcome}"
+    failure = result.failures[0]
+    return f"{failure.what} ({failure.evidence})" if failure.evidence else failure.what
 
 
 async def _connect(source: Host, target: Host, ports: tuple[str, ...], fleet: Fleet) -> list[Probe]:
@@ -85,4 +106,4 @@ async def _connect(source: Host, target: Host, ports: tuple[str, ...], fleet: Fl
     except Pk3sError as error:
         return [Probe(source.name, target.name, port, str(error)) for port in ports]
     answers = result.data or {}
-    return [Probe(source.name, target.name, port, str(answers.get(port, "no answer"))) for port in ports]
+    return [Probe(source.name, target.name, port, str(answers.get(port, _why(result)))) for port in ports]

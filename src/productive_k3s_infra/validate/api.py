@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import binascii
+import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -15,6 +17,29 @@ from cryptography import x509
 from productive_k3s.events import CheckResult
 
 _WARN_DAYS = 30
+Cause = Literal["", "kubeconfig", "network", "tls", "name", "issuer", "expired", "not-yet-valid"]
+
+# OpenSSL's X509_V_ERR_* (x509_vfy.h): what they mean for the person at this computer.
+_VERIFY_CAUSES: dict[int, Cause] = {
+    9: "not-yet-valid",
+    10: "expired",
+    18: "issuer",
+    19: "issuer",
+    20: "issuer",
+    21: "issuer",
+    62: "name",
+    64: "name",
+}
+_REMEDIES: dict[Cause, str] = {
+    "": "",
+    "kubeconfig": "pk3s kubeconfig fetches it again",
+    "network": "is the server up, and the port open from here?",
+    "tls": "is it K3s that answers there?",
+    "name": "add the address to tlsSan: pk3s apply writes it and restarts the server",
+    "issuer": "another cluster answers there, or the kubeconfig is an old one: pk3s kubeconfig fetches it again",
+    "expired": "restart K3s on the server: it renews what has ended or ends soon",
+    "not-yet-valid": "set the clock of this computer or of the server",
+}
 
 
 @dataclass(frozen=True)
@@ -25,32 +50,74 @@ class Seen:
     error: str = ""
     names: tuple[str, ...] = ()
     days_left: float = 0.0
+    cause: Cause = ""
+
+
+@dataclass(frozen=True)
+class _Way:
+    host: str
+    port: int
+    authority: str
 
 
 def look_at_api(kubeconfig: Mapping[str, Any], now: float, timeout_seconds: float = 5.0) -> Seen:
-    """Connect to the server of the kubeconfig's current cluster and verify its certificate, name included.
+    """Connect to the server of the kubeconfig's current context and verify its certificate, name included.
 
-    A K3s CA carries no key identifiers in older releases, which Python 3.13 refuses in strict mode: strictness about
-    that is switched off, chain and name are still verified.
+    Never raises: what is wrong with the kubeconfig or on the way is in the result. K3s' CA carries no key identifiers
+    in older releases, which Python 3.13 refuses in strict mode: strictness about that is switched off, chain and name
+    are still verified.
     """
-    cluster = kubeconfig["clusters"][0]["cluster"]
-    url = urlsplit(cluster["server"])
-    address = f"{url.hostname}:{url.port or 443}"
-    context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+    try:
+        way = _way(kubeconfig)
+        context = ssl.create_default_context(cadata=way.authority)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ssl.SSLError) as error:
+        # The message of a value's error could quote the document; its type says enough.
+        return Seen("kubeconfig", error=f"it names no API with a CA ({type(error).__name__})", cause="kubeconfig")
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.hostname_checks_common_name = False
+    address = f"[{way.host}]:{way.port}" if ":" in way.host else f"{way.host}:{way.port}"
     try:
         with (
-            socket.create_connection((url.hostname or "", url.port or 443), timeout=timeout_seconds) as raw,
-            context.wrap_socket(raw, server_hostname=url.hostname) as tls,
+            socket.create_connection((way.host, way.port), timeout=timeout_seconds) as raw,
+            context.wrap_socket(raw, server_hostname=way.host) as tls,
         ):
             der = tls.getpeercert(binary_form=True) or b""
-    except (OSError, ssl.SSLError) as error:
-        return Seen(address, error=str(error) or type(error).__name__)
+    except ssl.SSLCertVerificationError as error:
+        return Seen(address, error=error.verify_message, cause=_VERIFY_CAUSES.get(error.verify_code, "tls"))
+    except ssl.SSLError as error:
+        return Seen(address, error=str(error), cause="tls")
+    except OSError as error:
+        return Seen(address, error=str(error) or type(error).__name__, cause="network")
     certificate = x509.load_der_x509_certificate(der)
     return Seen(address, "", _names(certificate), (certificate.not_valid_after_utc.timestamp() - now) / 86400)
 
 
+def _way(kubeconfig: Mapping[str, Any]) -> _Way:
+    context = _named(kubeconfig, "contexts", kubeconfig["current-context"])["context"]
+    cluster = _named(kubeconfig, "clusters", context["cluster"])["cluster"]
+    url = urlsplit(cluster["server"])
+    if not url.hostname:
+        raise ValueError(url)
+    try:
+        authority = base64.b64decode(cluster["certificate-authority-data"], validate=True).decode("ascii")
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise ValueError("certificate-authority-data") from error
+    if not authority.strip():
+        # Without any certificate Python would trust whom the system trusts.
+        raise ValueError("certificate-authority-data")
+    return _Way(url.hostname, url.port or 443, authority)
+
+
+def _named(kubeconfig: Mapping[str, Any], section: str, name: str) -> Mapping[str, Any]:
+    entries: list[Mapping[str, Any]] = kubeconfig[section]
+    for entry in entries:
+        if entry["name"] == name:
+            return entry
+    raise KeyError(section)
+
+
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    # Whoever has no such names does not get here: the name was verified against them.
     extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     dns = extension.get_values_for_type(x509.DNSName)
     return (*dns, *(str(address) for address in extension.get_values_for_type(x509.IPAddress)))
@@ -63,13 +130,13 @@ def judge_api(seen: Seen, expected_names: tuple[str, ...]) -> tuple[CheckResult,
         seen.address,
         not seen.error,
         "error",
-        "answers, certificate verified" if not seen.error else "is not reached from this computer",
+        _reached(seen),
         seen.error,
-        "is the port open from here, and is the address among the certificate's names (tlsSan)?" if seen.error else "",
+        _REMEDIES[seen.cause],
     )
     if seen.error:
         return (reachable,)
-    missing = [name for name in expected_names if name not in seen.names]
+    missing = [name for name in expected_names if _comparable(name) not in {_comparable(item) for item in seen.names}]
     return (
         reachable,
         CheckResult(
@@ -90,3 +157,19 @@ def judge_api(seen: Seen, expected_names: tuple[str, ...]) -> tuple[CheckResult,
             remedy="" if seen.days_left > _WARN_DAYS else "restart K3s on the server: it renews what ends soon",
         ),
     )
+
+
+def _reached(seen: Seen) -> str:
+    if not seen.error:
+        return "answers, certificate verified"
+    if seen.cause in {"network", "kubeconfig"}:
+        return "is not reached from this computer"
+    return "answers, and its certificate is not to be trusted"
+
+
+def _comparable(name: str) -> str:
+    """Names differ neither by case nor by the way an IPv6 address is written."""
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name.lower()

@@ -108,6 +108,14 @@ RULES: tuple[Rule, ...] = (
         each_host(hosts.judge_cgroup_controllers),
     ),
     Rule(
+        "host.xtables",
+        ("warning",),
+        "the kernel can match as iptables does",
+        "kube-proxy and flannel; k3s check-config",
+        "install the kernel's modules (x_tables), or set kube-proxy-arg: [proxy-mode=nftables]",
+        each_host(hosts.judge_xtables),
+    ),
+    Rule(
         "host.swap",
         ("warning",),
         "no swap",
@@ -268,9 +276,9 @@ def preflight_checks(
     inventory: Inventory,
     observed: Observed,
     probes: tuple[Probe, ...] | None,
-    refusals: Iterable[Refusal] = (),
-    *,
     record: ClusterRecord | None = None,
+    *,
+    refusals: Iterable[Refusal] = (),
 ) -> tuple[CheckResult, ...]:
     """Judge all hosts by all rules, and add the vetoes of the plan (`refusals`) as errors with their own codes.
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from productive_k3s.compare import is_member
 from productive_k3s_infra.inventory.model import Host
 from productive_k3s_infra.validate.preflight_rule import Finding, Look
+from productive_k3s_infra.validate.quick import not_asked
 
 # RFC 1123; a node's name is the value of its label kubernetes.io/hostname too, which has at most 63 characters.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -31,13 +32,9 @@ def judge_reachable(look: Look) -> Iterator[Finding]:
     for host in look.inventory.hosts:
         error = look.observed.unreachable.get(host.name)
         if error is not None:
-            yield Finding(
-                host.name,
-                False,
-                error.what,
-                f"{error.code}: {error.evidence}" if error.evidence else error.code,
-                remedy=error.remedy or _REMEDIES.get(error.code, ""),
-            )
+            check = not_asked(host.name, error)
+            remedy = check.remedy or _REMEDIES.get(error.code, "")
+            yield Finding(host.name, False, check.message, check.evidence, remedy=remedy)
         elif host.name in look.observed.measured:
             yield Finding(host.name, True, f"answers at {host.endpoint}")
         elif host.assumed:

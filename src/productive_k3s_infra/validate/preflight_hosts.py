@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from productive_k3s.facts.model import Facts, FileSystem
+from productive_k3s.facts.model import Facts
 from productive_k3s_infra.inventory.model import Host
 from productive_k3s_infra.validate.preflight_rule import Finding, Look, gigabytes
 
@@ -66,7 +66,7 @@ def judge_cpus(_: Look, host: Host, facts: Facts) -> Iterator[Finding]:
 
 
 def judge_disk(_: Look, host: Host, facts: Facts) -> Iterator[Finding]:
-    system = _file_system(facts, DISK)
+    system = next((item for item in facts.host.file_systems if item.path == DISK), None)
     if system is None:
         yield Finding(host.name, False, f"free space of {DISK} is not known", severity="warning")
         return
@@ -81,14 +81,6 @@ def judge_disk(_: Look, host: Host, facts: Facts) -> Iterator[Finding]:
         f"{system.type}, {gigabytes(system.total_bytes)} in all",
         severity="error" if system.free_bytes < least and not installed else "warning",
     )
-
-
-def _file_system(facts: Facts, path: str) -> FileSystem | None:
-    fits = [
-        item for item in facts.host.file_systems if path == item.path or path.startswith(item.path.rstrip("/") + "/")
-    ]
-    below = [item for item in facts.host.file_systems if item.path.startswith(path + "/")]
-    return max(fits, key=lambda item: len(item.path), default=next(iter(below), None))
 
 
 def judge_read_only(_: Look, host: Host, facts: Facts) -> Iterator[Finding]:
@@ -119,6 +111,12 @@ def judge_cgroup_controllers(_: Look, host: Host, facts: Facts) -> Iterator[Find
     missing = [name for name in _CONTROLLERS.get(facts.host.cgroup_version, ()) if name not in found]
     message = f"controllers are missing: {', '.join(missing)}" if missing else "the needed controllers are there"
     yield Finding(host.name, not missing, message, ", ".join(found) or "none")
+
+
+def judge_xtables(_: Look, host: Host, facts: Facts) -> Iterator[Finding]:
+    there = facts.host.has_xtables
+    message = "the kernel has x_tables" if there else "the kernel has no x_tables"
+    yield Finding(host.name, there, message, facts.host.os.kernel)
 
 
 def judge_swap(_: Look, host: Host, facts: Facts) -> Iterator[Finding]:

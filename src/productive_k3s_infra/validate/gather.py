@@ -1,0 +1,90 @@
+"""Validate a cluster: every host looks at itself, a server at the cluster, this computer at the API, all at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from productive_k3s.checks.expectation import Expectation
+from productive_k3s.codec import encode
+from productive_k3s.events import CheckResult, Event
+from productive_k3s_infra.errors import Pk3sError
+from productive_k3s_infra.hosts.session import Fleet
+from productive_k3s_infra.inventory.model import Inventory
+from productive_k3s_infra.validate.api import judge_api, look_at_api
+from productive_k3s_infra.validate.quick import Answer, report_of
+from productive_k3s_infra.validate.report import Report
+
+# Called with the host's name and what it says while it works.
+OnEvent = Callable[[str, str], None]
+
+_HOST_SECONDS = 60.0
+# A full validation takes its pods away again after the trial, and waits until they are gone.
+_TRIAL_MARGIN_SECONDS = 60.0
+
+
+async def validate_cluster(
+    inventory: Inventory,
+    fleet: Fleet,
+    expectation: Expectation,
+    *,
+    full: bool,
+    kubeconfig_document: Mapping[str, Any] | None,
+    api_names: tuple[str, ...] = (),
+    on_event: OnEvent | None = None,
+) -> Report:
+    """Ask all hosts and look at the API; a host that cannot be asked is a failed check and stops no other.
+
+    `full` runs pods on every node too. The certificate of the API must have the first server's address and
+    `api_names` among its names.
+    """
+    names = [host.name for host in inventory.hosts]
+    wanted = (inventory.first_server.address, *api_names)
+    looks = asyncio.gather(*(_ask(name, inventory, fleet, expectation, full=full, on_event=on_event) for name in names))
+    answers, api = await asyncio.gather(looks, _api(kubeconfig_document, inventory, wanted))
+    return report_of(inventory.cluster, dict(zip(names, answers, strict=True)), api, scope="full" if full else "quick")
+
+
+async def _ask(
+    name: str, inventory: Inventory, fleet: Fleet, expectation: Expectation, *, full: bool, on_event: OnEvent | None
+) -> Answer:
+    """Ask one host. The first server looks at the cluster too, in the same call: that scope includes the host's own."""
+    arguments: tuple[str, ...] = ("--scope", "host")
+    deadline = _HOST_SECONDS
+    if name == inventory.first_server.name:
+        arguments = ("--scope", "cluster", *(("--full",) if full else ()))
+        deadline += expectation.deadline
+        deadline += expectation.trial_deadline + _TRIAL_MARGIN_SECONDS if full else 0.0
+
+    def heard(event: Event) -> None:
+        if on_event is not None:
+            on_event(name, event.message)
+
+    try:
+        session = await fleet.session(name)
+        return await session.call(
+            "validate", encode(expectation), arguments=arguments, on_event=heard, deadline_seconds=deadline
+        )
+    except Pk3sError as error:
+        return error
+
+
+async def _api(
+    kubeconfig: Mapping[str, Any] | None, inventory: Inventory, wanted: tuple[str, ...]
+) -> tuple[CheckResult, ...]:
+    if kubeconfig is None:
+        return (
+            CheckResult(
+                "api.reachable",
+                inventory.first_server.address,
+                False,
+                "error",
+                "was not looked at: there is no kubeconfig",
+                remedy="pk3s kubeconfig fetches it from a server that runs",
+            ),
+        )
+    # The look blocks for as long as the network lets it, with a deadline of its own.
+    seen = await asyncio.to_thread(look_at_api, kubeconfig, time.time())
+    return judge_api(seen, wanted)

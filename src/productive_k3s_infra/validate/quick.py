@@ -1,0 +1,48 @@
+"""PURE: what a validation expects of the hosts, and their answers merged into one report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from productive_k3s.checks.expectation import Expectation, ExpectedNode
+from productive_k3s.events import CheckResult, Result
+from productive_k3s_infra.errors import Pk3sError
+from productive_k3s_infra.inventory.model import Inventory
+from productive_k3s_infra.spec.model import ClusterSpec
+from productive_k3s_infra.validate.report import Report, Scope, merge
+
+Answer = Result | Pk3sError
+
+
+def expectation(spec: ClusterSpec, inventory: Inventory) -> Expectation:
+    """Return the cluster that shall be found: every node of the inventory, by identity."""
+    nodes = tuple(ExpectedNode(host.name, host.role, host.address) for host in inventory.hosts)
+    return Expectation(version=spec.k3s.version, nodes=nodes)
+
+
+def report_of(
+    cluster: str, answers: Mapping[str, Answer], api: Iterable[CheckResult], *, scope: Scope = "quick"
+) -> Report:
+    """Merge what each host found (by host name) with what was seen of the API from here."""
+    return merge(cluster, scope, (*(checks_of(host, answer) for host, answer in answers.items()), api))
+
+
+def checks_of(host: str, answer: Answer) -> tuple[CheckResult, ...]:
+    """Return the check results of one host. That it cannot be asked, or could not look, is a failed one."""
+    if isinstance(answer, Pk3sError):
+        return (not_asked(host, answer),)
+    failures = tuple(
+        CheckResult(failure.code, host, False, "error", failure.what, failure.evidence, failure.remedy)
+        for failure in answer.failures
+    )
+    if answer.checks or failures:
+        return (*answer.checks, *failures)
+    what = f"the validation on the host ended as {answer.outcome} and found nothing"
+    remedy = f"run productive-k3s validate on {host}"
+    return (CheckResult("host.validated", host, False, "error", what, remedy=remedy),)
+
+
+def not_asked(host: str, error: Pk3sError) -> CheckResult:
+    """Return the result for a host that cannot be asked; the evidence begins with the error's code."""
+    evidence = f"{error.code}: {error.evidence}" if error.evidence else error.code
+    return CheckResult("host.reachable", host, False, "error", error.what, evidence, error.remedy)
