@@ -26,7 +26,7 @@ _MACHINES = {
     "armv7l": "arm",
     "armv6l": "arm",
 }
-_IMAGE_SUFFIXES = (".tar.zst", ".tar.gz", ".tar")
+_IMAGE_SUFFIXES = (".tar.zst", ".tar.gz", ".tar")  # the smallest first
 _SECONDS = 30.0
 
 
@@ -43,6 +43,28 @@ def _failure(code: str, what: str, evidence: str, remedy: str) -> ContractError:
     return ContractError(Failure(f"artifact.{code}", what, evidence, remedy, 2))
 
 
+def binary_name(arch: str) -> str:
+    """PURE: return the asset of the binary. Raises ContractError for an architecture that K3s has no release for."""
+    if arch not in _BINARIES:
+        raise _failure("architecture", "K3s has no release for this architecture", arch, "amd64, arm64 and arm have")
+    return _BINARIES[arch]
+
+
+def checksum_file_name(arch: str) -> str:
+    """PURE: return the asset that holds the digests of the binary and of the images."""
+    return f"sha256sum-{arch}.txt"
+
+
+def image_names(arch: str) -> Tuple[str, ...]:
+    """PURE: return the assets of the air-gap images, the best first; they hold the same in different packing."""
+    return tuple(f"k3s-airgap-images-{arch}{suffix}" for suffix in _IMAGE_SUFFIXES)
+
+
+def version_url(source: str, version: str) -> str:
+    """PURE: return where a version's assets lie under a source shaped like GitHub's; `+` is written as %2B."""
+    return f"{source.rstrip('/')}/{quote(version, safe='')}"
+
+
 async def resolve(host: Host, machine: str, version: Optional[str], source: Optional[str]) -> Release:
     """Return where the release lies and what its files must be; images only from a directory, which has no registry."""
     arch = _MACHINES.get(machine)
@@ -51,8 +73,8 @@ async def resolve(host: Host, machine: str, version: Optional[str], source: Opti
     if source is not None and "://" not in source:
         return await _from_directory(host, arch, version, source.rstrip("/"))
     wanted = version or DEFAULT_VERSION
-    base = f"{(source or RELEASES).rstrip('/')}/{quote(wanted, safe='')}"
-    url = f"{base}/sha256sum-{arch}.txt"
+    base = version_url(source or RELEASES, wanted)
+    url = f"{base}/{checksum_file_name(arch)}"
     answer = await host.system.get(url, ca=b"", timeout=_SECONDS)
     if answer.status != 200:
         raise _failure("missing", f"there is no release {wanted} at {base}", f"{url}: {answer.status}", "see --version")
@@ -64,7 +86,7 @@ async def resolve(host: Host, machine: str, version: Optional[str], source: Opti
 async def _from_directory(host: Host, arch: str, version: Optional[str], directory: str) -> Release:
     found = version or await _only_version(host, directory)
     base = f"{directory}/{found}"
-    path = f"{base}/sha256sum-{arch}.txt"
+    path = f"{base}/{checksum_file_name(arch)}"
     text = await host.system.read(path)
     if text is None:
         raise _failure(
@@ -73,8 +95,7 @@ async def _from_directory(host: Host, arch: str, version: Optional[str], directo
     sums = parse_checksums(text.decode(errors="replace"))
     name = _BINARIES[arch]
     binary = Artifact(name, _sum(sums, name, path), f"file://{base}/{name}")
-    for suffix in _IMAGE_SUFFIXES:
-        image = f"k3s-airgap-images-{arch}{suffix}"
+    for image in image_names(arch):
         if image in sums and await host.system.stat(f"{base}/{image}") is not None:
             return Release(found, binary, (Artifact(image, sums[image], f"file://{base}/{image}"),))
     return Release(found, binary, ())
