@@ -61,7 +61,7 @@ class Artifacts(_Model):
     """Where K3s' release comes from, and how it gets to the hosts.
 
     `source` is `release` (GitHub), the URL of a mirror shaped like it, or a directory of this computer:
-    `<directory>/<version>/{k3s,sha256sum-amd64.txt,...}`. `delivery`: hosts `pull` from a URL, or this computer `push`es;
+    `<directory>/<version>/{k3s,sha256sum-amd64.txt,...}`. `delivery`: hosts `pull` from a URL, or this computer pushes;
     `auto` pulls from a URL and pushes from a directory.
     """
 
@@ -101,7 +101,7 @@ class ClusterSpec(_Model):
     name: str
     provider: Provider
     ssh: Ssh = Ssh()
-    k3s: K3s
+    k3s: K3s = Field(alias="k3s")
     nodes: tuple[Node, ...]
     warnings: tuple[str, ...] = ()
 

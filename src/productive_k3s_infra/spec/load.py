@@ -1,0 +1,132 @@
+"""From the cluster file to a ClusterSpec. All mistakes are found in one go, each with its line and column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from productive_k3s_infra.errors import ClusterFileInvalid
+from productive_k3s_infra.spec import document, model
+from productive_k3s_infra.spec.file_rules import Folder, check_files, is_directory_source
+from productive_k3s_infra.spec.flag_rules import check_flags, newer_note, typed
+from productive_k3s_infra.spec.mistake import Found, Mistake, found
+from productive_k3s_infra.spec.network_rules import check_networks
+from productive_k3s_infra.spec.rules import check_nodes, expand, remarks
+from productive_k3s_infra.spec.shape import validate
+from productive_k3s_infra.spec.tree import Tree, mistake_at, read_tree
+
+
+def load_cluster_file(path: Path, environment: Mapping[str, str]) -> model.ClusterSpec:
+    """Read and check a cluster file; `environment` gives the values of `${NAME}`.
+
+    Raises ClusterFileInvalid, and nothing else, whatever stands in the file; its `mistakes` are in the file's order.
+    Names of files come out absolute: `~` is HOME of the environment, the rest is relative to the cluster file.
+    """
+    file = str(path)
+    text = _read(path, file)
+    tree, unreadable = read_tree(text, environment, file=file)
+    if tree is None:
+        raise _invalid(file, unreadable)
+    folder = Folder.of(path, environment)
+    written, shape = validate(tree)
+    held = (*shape, *check_nodes(tree), *check_flags(tree), *check_networks(tree), *check_files(tree, folder))
+    mistakes = (*unreadable, *(mistake_at(tree, item, file) for item in held))
+    if mistakes or written is None:
+        raise _invalid(file, mistakes)
+    warnings = tuple(str(mistake_at(tree, item, file)) for item in _warnings(tree))
+    return _spec(written, folder, warnings)
+
+
+def _read(path: Path, file: str) -> str:
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        remedy = "name the file with -f, or write one with pk3s init"
+        raise _invalid(
+            file, (Mistake(file, 1, 1, f"cannot be read: {reason}", remedy=remedy, code="file.unreadable"),)
+        ) from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line, column = before.count(b"\n") + 1, len(before) - (before.rfind(b"\n") + 1) + 1
+        mistake = Mistake(file, line, column, "the file is not UTF-8", remedy="save it as UTF-8", code="file.encoding")
+        raise _invalid(file, (mistake,)) from error
+
+
+def _invalid(file: str, mistakes: tuple[Mistake, ...]) -> ClusterFileInvalid:
+    ordered = tuple(sorted(dict.fromkeys(mistakes), key=lambda item: (item.line, item.column, item.what)))
+    number = "a mistake" if len(ordered) == 1 else f"{len(ordered)} mistakes"
+    remedy = "mend what is listed; docs/cluster-file.md describes every key"
+    return ClusterFileInvalid(f"{number} in the cluster file", mistakes=ordered, where=file, remedy=remedy)
+
+
+def _warnings(tree: Tree) -> Iterator[Found]:
+    note = newer_note(tree)
+    if note:
+        yield found(("spec", "k3s", "version"), "file.newer-version", note)
+    yield from remarks(tree)
+
+
+def _spec(written: document.ClusterDocument, folder: Folder, warnings: tuple[str, ...]) -> model.ClusterSpec:
+    spec = written.spec
+    local = spec.provider.kind == "local"
+    return model.ClusterSpec(
+        name=written.metadata.name,
+        provider=model.LocalProvider(kind="local") if local else model.OnpremProvider(kind="onprem"),
+        ssh=_ssh(spec.ssh, folder),
+        k3s=_k3s(spec.k3s, folder),
+        nodes=tuple(node for item in spec.nodes for node in _nodes(item, folder)),
+        warnings=warnings,
+    )
+
+
+def _k3s(written: document.K3s, folder: Folder) -> model.K3s:
+    source = written.artifacts.source
+    if is_directory_source(source):
+        source = str(folder.find(source))
+    return model.K3s(
+        version=written.version,
+        artifacts=model.Artifacts(source=source, delivery=written.artifacts.delivery),
+        datastore=written.datastore,
+        tls_san=tuple(written.tls_san),
+        server=typed(written.server),
+        agent=typed(written.agent),
+    )
+
+
+def _nodes(written: document.Node, folder: Folder) -> Iterator[model.Node]:
+    for name in expand(written.name, written.count):
+        yield model.Node(
+            name=name,
+            role=written.role,
+            address=written.address,
+            host_key=tuple(written.host_key),
+            labels=dict(written.labels),
+            taints=tuple(written.taints),
+            ssh=_ssh(written.ssh, folder),
+        )
+
+
+def _ssh(written: document.Ssh, folder: Folder) -> model.Ssh:
+    jump = written.jump
+    return model.Ssh(
+        user=written.user,
+        port=written.port,
+        key=_key(written.key, folder),
+        jump=None
+        if jump is None
+        else model.Jump(
+            address=jump.address,
+            user=jump.user,
+            port=jump.port,
+            key=_key(jump.key, folder),
+            host_key=tuple(jump.host_key),
+        ),
+        address=written.address if isinstance(written, document.NodeSsh) else None,
+    )
+
+
+def _key(name: str | None, folder: Folder) -> str | None:
+    return None if name is None else str(folder.find(name))

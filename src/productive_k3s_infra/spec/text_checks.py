@@ -1,0 +1,123 @@
+"""PURE: what a single value of the cluster file may look like. Each check returns what it holds against the value."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+
+from productive_k3s import request_rules
+from productive_k3s.request import Request
+from productive_k3s_infra.spec.mistake import Objection, quoted
+
+# Node names, directories and the machines' names are made of it; a hostname's label has 63 letters.
+LONGEST_CLUSTER_NAME = 40
+_EXACT = "v1.34.4+k3s1"
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_HOST_LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?")
+_LOGIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]*\$?")
+_KEY_TYPE = re.compile(
+    r"ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com"
+)
+_JUMP = re.compile(r"(?:(?P<user>[^@]*)@)?(?P<address>\[[^\]]*\]|[^:@\[\]]*)(?::(?P<port>.*))?")
+
+
+def cluster_name(name: str) -> Objection | None:
+    """Return what is wrong with a cluster's name."""
+    if _LABEL.fullmatch(name) and len(name) <= LONGEST_CLUSTER_NAME:
+        return None
+    expected = f"lower-case letters, digits and -, at most {LONGEST_CLUSTER_NAME}"
+    return Objection("file.cluster-name", f"the cluster's name {quoted(name)} is not valid", expected)
+
+
+def version(text: str) -> Objection | None:
+    """Return what is wrong with a version of K3s."""
+    if not any(item.code == "request.version" for item in request_rules.mistakes(Request("server", text))):
+        return None
+    what = f"the version {quoted(text)} is not exact"
+    return Objection("request.version", what, f"one like {_EXACT}", "pk3s init resolves a channel into it")
+
+
+def address(text: str) -> Objection | None:
+    """Return what is wrong with an address: an IP address or a hostname is right."""
+    expected = "an IP address or a hostname"
+    try:
+        ip = ipaddress.ip_address(text)
+    except ValueError:
+        if _is_hostname(text):
+            return None
+        return Objection("file.address", f"{quoted(text)} is no address", expected)
+    if ip.is_unspecified or ip.is_multicast or "%" in text:
+        return Objection("file.address", f"no host can be reached at {quoted(text)}", expected)
+    return None
+
+
+def _is_hostname(text: str) -> bool:
+    labels = text.removesuffix(".").split(".")
+    # Four numbers of which one is too big are an address gone wrong, not a name (RFC 1123, 2.1).
+    return len(text) <= 253 and all(_HOST_LABEL.fullmatch(item) for item in labels) and not labels[-1].isdigit()
+
+
+def login(text: str) -> Objection | None:
+    """Return what is wrong with a user's name."""
+    return None if _LOGIN.fullmatch(text) else Objection("file.user", f"{quoted(text)} is no user name")
+
+
+def host_key(text: str) -> Objection | None:
+    """Return what is wrong with a public host key in the form of known_hosts, without the host."""
+    parts = text.split()
+    expected = "one like ssh-ed25519 AAAAC3Nz..."
+    if not parts or not _KEY_TYPE.fullmatch(parts[0]):
+        remedy = "leave out the host that stands before it" if any(map(_KEY_TYPE.fullmatch, parts)) else ""
+        return Objection("file.host-key", "the host key names no known type first", expected, remedy)
+    try:
+        blob = base64.b64decode(parts[1] if len(parts) > 1 else "", validate=True)
+    except (binascii.Error, ValueError):
+        blob = b""
+    name = parts[0].encode()
+    # RFC 4253, 6.6: the key begins with its type's name, preceded by its length.
+    head = len(name).to_bytes(4, "big") + name
+    if blob.startswith(head) and len(blob) >= len(head) + 32:
+        return None
+    return Objection("file.host-key", f"the text behind {parts[0]} is no such key", expected, "copy the whole line")
+
+
+def jump_parts(text: str) -> dict[str, str | int] | Objection:
+    """Return the parts of `user@host:port`; user and port may be missing, an IPv6 address stands in brackets."""
+    match = _JUMP.fullmatch(text)
+    wrong = Objection("file.jump", f"{quoted(text)} is no jump host", "user@host:port")
+    if match is None:
+        return wrong
+    user, place, port = match.group("user", "address", "port")
+    parts: dict[str, str | int] = {"address": place.strip("[]")}
+    if user is not None:
+        parts["user"] = user
+    if port is not None:
+        if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
+            return wrong
+        parts["port"] = int(port)
+    if address(str(parts["address"])) or (user is not None and login(user)):
+        return wrong
+    return parts
+
+
+def node_name(name: str) -> Objection | None:
+    """Return what is wrong with a node's name; the host's own rule is asked."""
+    return _asked(Request("agent", _EXACT, node_name=name), quoted(name))
+
+
+def label(key: str, value: str) -> Objection | None:
+    """Return what is wrong with a label; the host's own rule is asked."""
+    return _asked(Request("agent", _EXACT, labels={key: value}), quoted(f"{key}={value}"))
+
+
+def taint(text: str) -> Objection | None:
+    """Return what is wrong with a taint; the host's own rule is asked."""
+    return _asked(Request("agent", _EXACT, taints=(text,)), quoted(text))
+
+
+def _asked(request: Request, shown: str) -> Objection | None:
+    for failure in request_rules.mistakes(request):
+        return Objection(failure.code, f"{failure.what}: {shown}", remedy=failure.remedy)
+    return None
