@@ -11,18 +11,18 @@ from productive_k3s import flags
 from productive_k3s.failure import Failure
 from productive_k3s.request import SCHEMA, Request
 
-_VERSION = re.compile(r"^v(\d+)\.(\d+)\.(\d+)(-[0-9A-Za-z.]+)?\+\S+$")
+_VERSION = re.compile(r"^v(\d+)\.(\d+)\.(\d+)(-[0-9A-Za-z.]+)?\+\S+\Z")
 # RFC 1123 subdomain, which Kubernetes wants of a Node's name; K3s uses the first 63 letters of a label elsewhere.
-_NAME = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$")
-_LABEL_KEY = re.compile(r"^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$")
-_LABEL_VALUE = re.compile(r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$")
-_TAINT = re.compile(r"^[^=:\s]+(=[^=:\s]*)?:(NoSchedule|PreferNoSchedule|NoExecute)$")
+_NAME = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*\Z")
+_LABEL_KEY = re.compile(r"^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?\Z")
+_LABEL_VALUE = re.compile(r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?\Z")
+_TAINT = re.compile(r"^[^=:\s]+(=[^=:\s]*)?:(NoSchedule|PreferNoSchedule|NoExecute)\Z")
 # A kubelet that sets such a label on itself is refused, and K3s does not start (docs.k3s.io, advanced).
 _KUBERNETES_PREFIXES = ("kubernetes.io", "k8s.io")
 _KUBELET_MAY = ("node.kubernetes.io", "kubelet.kubernetes.io")
-_SHA256 = re.compile(r"^[0-9a-f]{64}$")
+_SHA256 = re.compile(r"^[0-9a-f]{64}\Z")
 # The unit's environment file holds no K3s flag: config.yaml is the one place for them.
-_ENVIRONMENT = re.compile(r"^(CONTAINERD_\w+|(HTTP|HTTPS|NO)_PROXY|(http|https|no)_proxy)$")
+_ENVIRONMENT = re.compile(r"^(CONTAINERD_\w+|(HTTP|HTTPS|NO)_PROXY|(http|https|no)_proxy)\Z")
 
 
 def mistakes(request: Request) -> Tuple[Failure, ...]:
