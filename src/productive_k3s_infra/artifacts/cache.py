@@ -25,7 +25,7 @@ OnBytes = Callable[[int, int | None], None]
 """Called with the bytes done and, where known, all of them. What it raises ends the work."""
 
 
-def default_cache(environment: Mapping[str, str]) -> Path:
+def default_cache(environment: Mapping[str, str] = os.environ) -> Path:
     """Return `$XDG_CACHE_HOME/productive-k3s` or `~/.cache/productive-k3s` (XDG: a relative path is ignored)."""
     named = environment.get("XDG_CACHE_HOME", "")
     if named.startswith("/"):

@@ -6,7 +6,6 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from productive_k3s.failure import ContractError
 from productive_k3s.release import (
@@ -19,27 +18,19 @@ from productive_k3s.release import (
 )
 from productive_k3s.request import Artifact
 from productive_k3s_infra._files import explained
-from productive_k3s_infra.artifacts.cache import ReleaseCache
+from productive_k3s_infra.artifacts.cache import OnBytes, ReleaseCache
 from productive_k3s_infra.artifacts.download import download, fetch_text
 from productive_k3s_infra.errors import BadInput
 from productive_k3s_infra.plan.model import ReleaseFiles
 
 _AREA = "artifact"
+_MEGABYTE = 1_000_000
+_LEAST_STEP_BYTES = 8 * _MEGABYTE
 _SHAPE = "a source holds <version>/{k3s,sha256sum-<arch>.txt,k3s-airgap-images-<arch>.tar}"
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far one file is: fetched into the cache, or its digest computed. `total` is None where it is not known."""
-
-    activity: Literal["fetching", "verifying"]
-    name: str
-    done: int
-    total: int | None
-
-
-OnProgress = Callable[[Progress], None]
-"""May raise to end the work; nothing half-done stays."""
+OnProgress = Callable[[str], None]
+"""Called with a line such as `fetching k3s: 40 of 67 MB`. May raise to end the work; nothing half-done stays."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +55,13 @@ def resolve_release(
     *,
     delivery: str,
     cache: Path,
-    on_progress: OnProgress = lambda _progress: None,
+    on_progress: OnProgress = lambda _line: None,
 ) -> Resolved:
     """Return what hosts of these architectures need, every digest from the release's own checksum file.
 
-    `source` is `release`, a mirror's URL or a directory (a relative one is taken from the working folder);
-    `delivery` is `auto`, `pull` or `push`. Files of a mirror that are pushed come into the cache, the images too, because
-    hosts that cannot pull have no registry either. With an unchanged, known version it uses no network and reads no big file.
+    `source` is `release`, a mirror's URL or a directory (a relative one is taken from the working folder); `delivery`
+    is `auto`, `pull` or `push`. Files of a mirror that are pushed come into the cache, the images too, because hosts
+    that cannot pull have no registry either. With an unchanged, known version it uses no network and reads no big file.
     Raises BadInput or StepFailed with `artifact.missing`, `.checksum`, `.unreachable`, `.version`, `.source`,
     `.delivery` or `.architecture`.
     """
@@ -244,11 +235,17 @@ def _merged(parts: Iterable[Resolved]) -> Resolved:
     return Resolved(files, local_files)
 
 
-def _reporter(
-    search: _Search, activity: Literal["fetching", "verifying"], name: str
-) -> Callable[[int, int | None], None]:
+def _reporter(search: _Search, activity: str, name: str) -> OnBytes:
+    """Return what turns bytes into few lines: one a tenth of the file, nothing for what takes no time."""
+    told = 0
+
     def report(done: int, total: int | None) -> None:
-        search.on_progress(Progress(activity, name, done, total))
+        nonlocal told
+        step = max(_LEAST_STEP_BYTES, (total or 0) // 10)
+        if done // step > told:
+            told = done // step
+            whole = f" of {total // _MEGABYTE}" if total else ""
+            search.on_progress(f"{activity} {name}: {done // _MEGABYTE}{whole} MB")
 
     return report
 
