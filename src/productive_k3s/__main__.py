@@ -13,7 +13,7 @@ from productive_k3s.failure import ContractError
 from productive_k3s.host import Host, drive
 from productive_k3s.kube_http import HttpKube
 from productive_k3s.local import LocalSystem
-from productive_k3s.output import FactsOutput, Output, TextOutput, WireOutput
+from productive_k3s.output import FactsOutput, KubeconfigOutput, Output, TextOutput, WireOutput
 
 # One table for both programs (design section 9).
 _EXIT_CODES = {"done": 0, "unchanged": 0, "planned": 0, "refused": 4, "locked": 7, "interrupted": 130}
@@ -46,7 +46,7 @@ class _Stop:
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run one verb and return its exit code."""
     flags = parser().parse_args(arguments)
-    for_people = FactsOutput if flags.verb == "facts" else TextOutput
+    for_people = {"facts": FactsOutput, "kubeconfig": KubeconfigOutput}.get(flags.verb, TextOutput)
     output: Output = WireOutput(sys.stdout) if flags.json else for_people(sys.stdout)
     stop = _Stop(output)
     stop.watch()

@@ -11,6 +11,7 @@ from productive_k3s import __version__, paths, render, service
 from productive_k3s.changes import Change, label_differences
 from productive_k3s.codec import encode
 from productive_k3s.facts.model import Digests, Facts
+from productive_k3s.facts.start import large_files
 from productive_k3s.failure import ContractError, Failure
 from productive_k3s.host import Host
 from productive_k3s.request import Artifact, Request
@@ -210,6 +211,7 @@ async def record_start(task: Task, unit: str) -> None:
     if found is None or facts.k3s.on_disk is None:
         return
     document = running_record(found.invocation_id, facts.k3s.on_disk)
+    document["large_files"] = large_files(facts.k3s, facts.host.time)
     await task.host.system.make_directory(paths.RUN_DIRECTORY, 0o755)
     await task.host.system.write(paths.running_record(unit), json.dumps(document).encode(), 0o600)
 

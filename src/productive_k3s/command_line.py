@@ -82,7 +82,8 @@ def _install_flags(flags: argparse.ArgumentParser, name: str) -> None:
 
 def _reading_verbs(verbs: Any) -> None:
     _verb(verbs, "facts", "what is true on this host; writes nothing", _facts)
-    _verb(verbs, "token", "the tokens of this server's cluster", _token)
+    _verb(verbs, "token", "the tokens of this server's cluster; they are secrets", _token)
+    _verb(verbs, "kubeconfig", "this server's admin kubeconfig; it is a secret", _kubeconfig)
     validate = _verb(verbs, "validate", "check the host, or the whole cluster from here", _validate)
     validate.add_argument("--scope", choices=("host", "cluster"), default="host")
     validate.add_argument("--full", action="store_true", help="run a pod on every node")
@@ -203,6 +204,12 @@ async def _token(host: Host, _: argparse.Namespace) -> Result:
     from productive_k3s.verbs import token
 
     return await token.run(host)
+
+
+async def _kubeconfig(host: Host, _: argparse.Namespace) -> Result:
+    from productive_k3s.verbs import kubeconfig
+
+    return await kubeconfig.run(host)
 
 
 async def _validate(host: Host, flags: argparse.Namespace) -> Result:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import io
 import os
 import stat as modes
 import time
 from typing import BinaryIO, Iterator, List, Optional, Tuple
 
 from productive_k3s.failure import ContractError, Failure
-from productive_k3s.system import Stat
+from productive_k3s.system import Space, Stat
 
 _CHUNK_BYTES = 1 << 20
+_READ_BYTES = 1 << 16
 _LOCK_POLL_SECONDS = 0.2
 _KINDS = {modes.S_IFREG: "file", modes.S_IFDIR: "directory", modes.S_IFLNK: "link"}
 
@@ -54,8 +56,8 @@ class LocalFiles:
     async def read(self, path: str, limit: int = 4 << 20) -> Optional[bytes]:
         """See System. A process that ends while its files in /proc are read is a file that is not there."""
         try:
-            with open(path, "rb") as file:
-                return file.read(limit)
+            with open(path, "rb", buffering=0) as file:
+                return b"".join(_chunks(file, limit))
         except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
             return None
 
@@ -73,6 +75,15 @@ class LocalFiles:
             return tuple(sorted(os.listdir(path)))
         except (FileNotFoundError, NotADirectoryError):
             return ()
+
+    async def space(self, path: str) -> Optional[Space]:
+        """See System."""
+        try:
+            found = os.statvfs(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        read_only = bool(found.f_flag & os.ST_RDONLY)
+        return Space(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize, read_only)
 
     async def write(self, path: str, data: bytes, mode: int) -> None:
         """See System."""
@@ -201,6 +212,16 @@ def _sync_directory(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _chunks(file: io.FileIO, limit: int) -> Iterator[bytes]:
+    # /proc/sys refuses with ENOMEM a read that asks for 4 MB at once.
+    while limit > 0:
+        chunk = file.read(min(limit, _READ_BYTES))
+        if not chunk:
+            return
+        limit -= len(chunk)
+        yield chunk
 
 
 def _digest(file: BinaryIO) -> str:

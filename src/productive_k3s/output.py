@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from typing import Any, List, Protocol, TextIO
 
 from productive_k3s import __version__
@@ -13,6 +14,7 @@ from productive_k3s.changes import Change
 from productive_k3s.codec import encode
 from productive_k3s.events import CheckResult, Event, EventKind, Hello, Result
 from productive_k3s.failure import Failure
+from productive_k3s.secret import Secret
 
 _MARKS = {"read": " ", "change": "+", "disrupt": "!"}
 
@@ -64,8 +66,13 @@ class WireOutput(_Lines):
         self._document(Event(kind, message, self.seconds(), change))
 
     def result(self, result: Result) -> None:
-        """Say how it ended."""
-        self._document(result)
+        """Say how it ended. Its own answer may be a secret that was asked for (`token`, `kubeconfig`)."""
+        document = encode(replace(result, data=None))
+        if result.data is not None:
+            document["data"] = {
+                key: encode(value, unmask=isinstance(value, Secret)) for key, value in result.data.items()
+            }
+        self.line(json.dumps(document, separators=(",", ":")))
 
     def _document(self, value: Any) -> None:
         self.line(json.dumps(encode(value), separators=(",", ":")))
@@ -99,6 +106,18 @@ class FactsOutput(TextOutput):
             self.line(json.dumps(encode(result.facts), indent=2))
 
 
+class KubeconfigOutput(TextOutput):
+    """The kubeconfig as it is, for a pipe."""
+
+    def result(self, result: Result) -> None:
+        """Print the kubeconfig; a failure goes where failures of other verbs go."""
+        found = (result.data or {}).get("kubeconfig")
+        if isinstance(found, Secret):
+            self.line(found.unmask().rstrip("\n"))
+        else:
+            super().result(result)
+
+
 def result_lines(result: Result) -> List[str]:
     """PURE: return a result as text."""
     lines: List[str] = []
@@ -108,9 +127,15 @@ def result_lines(result: Result) -> List[str]:
     lines.extend(f"note: {note}" for note in result.notes)
     lines.extend(line for failure in result.failures for line in _failure_lines(failure))
     if result.data is not None:
-        lines.extend(f"{key}: {value}" for key, value in result.data.items() if not isinstance(value, (dict, list)))
+        lines.extend(
+            f"{key}: {_said(value)}" for key, value in result.data.items() if not isinstance(value, (dict, list))
+        )
     lines.append(_summary(result))
     return lines
+
+
+def _said(value: Any) -> str:
+    return value.unmask() if isinstance(value, Secret) else str(value)
 
 
 def _change_lines(change: Change) -> List[str]:

@@ -31,9 +31,13 @@ def plan_removal(facts: Facts) -> Tuple[Change, ...]:
         k3s.ca_hash,
         k3s.leftovers,
     )
-    if not any((*traces, k3s.links, k3s.has_node_password, k3s.staged)):
+    # A kubectl of somebody else is no trace of K3s.
+    links = [target for target in k3s.links.values() if target in ("k3s", paths.BINARY)]
+    if not any((*traces, links, k3s.has_node_password, k3s.staged)):
         return ()
-    units = tuple(unit.name.split(".")[0] for unit in k3s.units)
+    # systemctl refuses to stop a unit that is not there, which a removal that was cut leaves behind.
+    there = [unit for unit in k3s.units if unit.load_state != "not-found" or unit.main_pid]
+    units = tuple(unit.name.split(".")[0] for unit in there)
     return (
         *(_change("stop", "stop-unit", unit, "K3s shall go from this host", "disrupt") for unit in units),
         _change("kill", "kill-containers", "containers", "containers outlive the service", "disrupt"),

@@ -1,0 +1,78 @@
+"""K3s' configuration as it holds: config.yaml, its drop-ins, the unit's arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, List, Mapping, Sequence, Tuple
+
+from productive_k3s import config_file, paths
+from productive_k3s.facts import masking
+from productive_k3s.facts.files import TextFile, read_text
+from productive_k3s.render import schema_of
+from productive_k3s.system import System
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The files and what they mean together. `values` holds secrets as they are; `shown` does not."""
+
+    files: Tuple[TextFile, ...]
+    values: Mapping[str, List[str]]
+    sources: Mapping[str, str]
+    error: str
+    changed: float
+
+    @property
+    def shown(self) -> Dict[str, List[str]]:
+        """The effective flags, secret ones masked."""
+        return {key: [masking.MASK] if masking.is_secret(key) else list(items) for key, items in self.values.items()}
+
+    @property
+    def digest(self) -> str:
+        """The digest of the meaning; of the texts where they have none."""
+        if self.error:
+            return config_file.digest({file.fact.path: [file.text] for file in self.files})
+        return config_file.digest(self.values)
+
+    @property
+    def written_by(self) -> str:
+        """The first line of config.yaml if this program wrote it."""
+        text = next((file.text for file in self.files if file.fact.path == paths.CONFIG), "")
+        first = text.partition("\n")[0]
+        return first if schema_of(first) else ""
+
+    def first(self, key: str) -> str:
+        """Return a flag's first value, '' if it is not set."""
+        return next(iter(self.values.get(key, ())), "")
+
+
+async def read_configuration(system: System, arguments: Sequence[str]) -> Configuration:
+    """Read and merge what K3s would read if it were started now."""
+    moved = config_file.merge((), arguments).values.get("config", [])
+    base = moved[0] if moved else paths.CONFIG
+    files: List[TextFile] = []
+    error = ""
+    names = await system.list_directory(f"{base}.d")
+    for path in (base, *(f"{base}.d/{name}" for name in names if name.lower().endswith(_SUFFIXES))):
+        try:
+            found = await read_text(system, path, masking.config_text)
+        except IsADirectoryError:
+            found = None
+        if found is not None:
+            files.append(found)
+        elif path == base and await _is_directory(system, base):
+            error = f"{base}: is a directory"
+    folder = await system.stat(f"{base}.d")
+    changed = folder.changed if folder is not None else 0.0
+    try:
+        effective = config_file.merge([(file.fact.path, file.text) for file in files], arguments)
+    except config_file.ConfigUnreadable as unreadable:
+        return Configuration(tuple(files), {}, {}, str(unreadable), changed)
+    return Configuration(tuple(files), effective.values, effective.sources, error, changed)
+
+
+async def _is_directory(system: System, path: str) -> bool:
+    found = await system.stat(path)
+    return found is not None and found.kind == "directory"

@@ -1,0 +1,37 @@
+"""Everything that is true on this host, in one look that writes nothing."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from productive_k3s import __version__, paths
+from productive_k3s.facts.host import host_facts
+from productive_k3s.facts.k3s import k3s_facts
+from productive_k3s.facts.model import ClusterFacts, Facts, K3sFacts
+from productive_k3s.facts.units import ask_systemd
+from productive_k3s.failure import ContractError, Failure
+from productive_k3s.host import Host
+
+
+async def gather(host: Host) -> Facts:
+    """Return the facts of this host, and on a live server those of its cluster."""
+    try:
+        table = await ask_systemd(host.system)
+        machine = await host_facts(host.system, table)
+        k3s = await k3s_facts(host.system, table)
+    except PermissionError as error:
+        what = "this user may not read what K3s keeps to root"
+        raise ContractError(Failure("host.not-root", what, str(error), "run it as root (sudo)", 4)) from error
+    except OSError as error:
+        what = "the host's files cannot be read"
+        raise ContractError(
+            Failure("host.file-failed", what, str(error), "see the evidence, then run it again")
+        ) from error
+    return Facts(host=machine, k3s=k3s, cluster=await _cluster(host, k3s), program=__version__)
+
+
+async def _cluster(host: Host, k3s: K3sFacts) -> Optional[ClusterFacts]:
+    unit = next(iter(k3s.units), None)
+    if k3s.role != "server" or unit is None or unit.active_state != "active":
+        return None
+    return await host.kube(paths.ADMIN_KUBECONFIG).cluster()

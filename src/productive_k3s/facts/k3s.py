@@ -1,0 +1,253 @@
+"""K3s on this host: what lies there, what it means, what runs."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Dict, List, Literal, Optional, Sequence, Tuple
+
+from productive_k3s import paths
+from productive_k3s.changes import secret_digest
+from productive_k3s.facts import start
+from productive_k3s.facts.configuration import Configuration, read_configuration
+from productive_k3s.facts.files import Known, TextFile, exists, first_lines, large_file, read_text
+from productive_k3s.facts.model import Digests, FileFact, K3sFacts, TokenFact
+from productive_k3s.facts.units import K3S_UNITS, Unit, UnitTable, read_units
+from productive_k3s.render import schema_of
+from productive_k3s.system import System
+from productive_k3s.unit_file import environment
+
+_VERSION_SECONDS = 30.0
+_SERVER_CA = paths.DATA + "/server/tls/server-ca.crt"
+_AGENT_CA = paths.DATA + "/agent/server-ca.crt"
+_KUBELET_CERTIFICATE = paths.DATA + "/agent/client-kubelet.crt"
+_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+# Nothing but K3s makes these; other kubelets and container engines have /var/lib/kubelet, /var/lib/cni and logs too.
+_ONLY_OF_K3S = (paths.CONFIG_DIRECTORY, paths.NODE_PASSWORD_DIRECTORY, "/run/k3s", "/run/flannel", paths.DATA)
+_SECURE_TOKEN = re.compile(r"^K10(?P<hash>[0-9a-f]{64})::(?P<user>[^:]+):")
+
+Role = Optional[Literal["server", "agent"]]
+DatastoreKind = Optional[Literal["etcd", "sqlite", "external"]]
+
+
+@dataclass(frozen=True)
+class _Start:
+    """All that a start reads."""
+
+    unit: Optional[Unit]
+    binary: Optional[FileFact]
+    configuration: Configuration
+    registries: Optional[TextFile]
+
+    @property
+    def on_disk(self) -> Optional[Digests]:
+        """The digests, None where nothing of K3s lies."""
+        if not (self.unit or self.binary or self.configuration.files or self.registries):
+            return None
+        return start.digests(self.unit, self.binary, self.configuration, self.registries)
+
+    def files(self) -> Tuple[Tuple[str, float], ...]:
+        """The paths with their ctimes; a folder's tells of a drop-in that was removed."""
+        there: List[Optional[FileFact]] = [self.binary, *(item.fact for item in self.configuration.files)]
+        if self.registries is not None:
+            there.append(self.registries.fact)
+        if self.unit is not None:
+            there.extend((self.unit.fact.fragment, *self.unit.fact.drop_ins, *self.unit.fact.environment_files))
+        folder = (f"{paths.CONFIG}.d", self.configuration.changed)
+        return (folder, *((item.path, item.changed) for item in there if item is not None))
+
+
+async def k3s_facts(system: System, table: UnitTable) -> K3sFacts:
+    """Return what is true of K3s here."""
+    records = await start.read_records(system)
+    known = start.known(records)
+    units = await read_units(system, table)
+    unit = next(iter(units), None)
+    role = _role(unit)
+    begun = _Start(
+        unit,
+        await large_file(system, paths.BINARY, known),
+        await read_configuration(system, unit.flags if unit is not None else ()),
+        await read_text(system, paths.REGISTRIES, first_lines),
+    )
+    configuration, on_disk = begun.configuration, begun.on_disk
+    scripts = await _scripts(system)
+    ca_hash = await _ca_hash(system, role)
+    datastore = await _datastore(system, role, unit, configuration)
+    return K3sFacts(
+        role=role,
+        units=tuple(item.fact for item in units),
+        binary=begun.binary,
+        binary_version=await _version(system, begun.binary, known),
+        links=await _links(system),
+        scripts=scripts,
+        config_files=tuple(item.fact for item in configuration.files),
+        config=configuration.shown,
+        config_sources=dict(configuration.sources),
+        config_error=configuration.error,
+        registries=begun.registries.fact if begun.registries is not None else None,
+        tokens=await _tokens(system, unit, configuration),
+        images=await _images(system, known),
+        staged=await _staged(system),
+        on_disk=on_disk,
+        running=start.running(unit, begun.files(), on_disk, records) if on_disk is not None else None,
+        datastore=datastore,
+        ca_hash=ca_hash,
+        node_name=await node_name(system, unit, configuration, started=bool(ca_hash or datastore)),
+        has_node_password=await exists(system, f"{paths.NODE_PASSWORD_DIRECTORY}/password"),
+        installed_by=_installed_by(unit, begun.binary, scripts),
+        written_by=configuration.written_by,
+        leftovers=await _leftovers(system),
+    )
+
+
+def _role(unit: Optional[Unit]) -> Role:
+    if unit is None or (not unit.texts and not unit.fact.main_pid):
+        return None
+    return "agent" if unit.role == "agent" else "server"
+
+
+async def _version(system: System, binary: Optional[FileFact], known: Known) -> str:
+    """Ask the binary once; for one that a record knows by its digest, the record says it."""
+    if binary is None:
+        return ""
+    if known.version and known.binary == binary.sha256:
+        return known.version
+    done = await system.run((paths.BINARY, "--version"), timeout=_VERSION_SECONDS)
+    return parse_version(done.stdout) if done.returncode == 0 else ""
+
+
+def parse_version(text: str) -> str:
+    """PURE: read `k3s version v1.34.4+k3s1 (e060c0b1)`."""
+    match = re.search(r"(?m)^k3s version (\S+)", text)
+    return match.group(1) if match else ""
+
+
+async def _links(system: System) -> Dict[str, str]:
+    """Return where the commands beside k3s lead; one that PATH has elsewhere counts as there, as in install.sh."""
+    found: Dict[str, str] = {}
+    for name in paths.LINKS:
+        for folder in (paths.BINARY_DIRECTORY, *_PATH):
+            there = await system.stat(f"{folder}/{name}")
+            if there is not None:
+                own = folder == paths.BINARY_DIRECTORY and there.kind == "link"
+                found[f"{paths.BINARY_DIRECTORY}/{name}"] = there.link if own else f"{folder}/{name}"
+                break
+    return found
+
+
+async def _scripts(system: System) -> Tuple[FileFact, ...]:
+    wanted = (paths.KILLALL, *(paths.uninstall_script(name) for name in K3S_UNITS))
+    found = [await read_text(system, path, first_lines) for path in wanted]
+    return tuple(item.fact for item in found if item is not None)
+
+
+async def _tokens(system: System, unit: Optional[Unit], configuration: Configuration) -> Tuple[TokenFact, ...]:
+    named = [configuration.first("token-file"), configuration.first("agent-token-file")]
+    for file in unit.environment if unit is not None else ():
+        variables = environment(file.text)
+        named.extend(variables.get(key, "") for key in ("K3S_TOKEN_FILE", "K3S_AGENT_TOKEN_FILE"))
+    usual = (paths.SERVER_TOKEN, paths.AGENT_TOKEN, paths.CLUSTER_SERVER_TOKEN, paths.CLUSTER_AGENT_TOKEN)
+    wanted = dict.fromkeys((*usual, *(path for path in named if path.startswith("/"))))
+    found = [await _token(system, path) for path in wanted]
+    return tuple(item for item in found if item is not None)
+
+
+async def _token(system: System, path: str) -> Optional[TokenFact]:
+    file = await read_text(system, path, lambda _: None)
+    if file is None:
+        return None
+    secure = _SECURE_TOKEN.match(file.text.strip())
+    ca_hash, user = (secure.group("hash"), secure.group("user")) if secure else ("", "")
+    return TokenFact(path, secret_digest(file.text), file.fact.mode, ca_hash, user)
+
+
+async def _images(system: System, known: Known) -> Tuple[FileFact, ...]:
+    names = await system.list_directory(paths.IMAGES)
+    found = [await large_file(system, f"{paths.IMAGES}/{name}", known) for name in names]
+    return tuple(item for item in found if item is not None)
+
+
+async def _staged(system: System) -> Tuple[FileFact, ...]:
+    """List what was staged. Its folder's name is its digest: it got its name only after that was verified."""
+    found = []
+    for digest in await system.list_directory(paths.STAGED):
+        for name in await system.list_directory(f"{paths.STAGED}/{digest}"):
+            there = await system.stat(paths.staged(digest, name))
+            if there is not None and there.kind == "file" and not name.endswith(".partial"):
+                found.append(FileFact(paths.staged(digest, name), digest, there.mode, there.uid, there.changed))
+    return tuple(found)
+
+
+async def _datastore(system: System, role: Role, unit: Optional[Unit], configuration: Configuration) -> DatastoreKind:
+    """Return the kind on disk; an external one is known by the configuration of a server that was started once."""
+    if await system.list_directory(f"{paths.DATA}/server/db/etcd"):
+        return "etcd"
+    if await exists(system, f"{paths.DATA}/server/db/state.db"):
+        return "sqlite"
+    variables: Dict[str, str] = {}
+    for file in unit.environment if unit is not None else ():
+        variables.update(environment(file.text))
+    external = configuration.first("datastore-endpoint") or variables.get("K3S_DATASTORE_ENDPOINT")
+    return "external" if role == "server" and external and await exists(system, _SERVER_CA) else None
+
+
+async def _ca_hash(system: System, role: Role) -> str:
+    """Return the hash that K10 tokens carry: of the CA file's bytes (docs.k3s.io, cli/token)."""
+    for path in (_AGENT_CA,) if role == "agent" else (_SERVER_CA, _AGENT_CA):
+        data = await system.read(path)
+        if data:
+            return hashlib.sha256(data).hexdigest()
+    return ""
+
+
+async def node_name(system: System, unit: Optional[Unit], configuration: Configuration, *, started: bool) -> str:
+    """Return the Node's name: that of the kubelet's certificate, else what K3s was told, '' before a first start."""
+    certificate = await system.read(_KUBELET_CERTIFICATE)
+    found = common_name_of_node(certificate) if certificate else ""
+    if found or not started:
+        return found
+    told = configuration.first("node-name")
+    for file in unit.environment if unit is not None else ():
+        told = told or environment(file.text).get("K3S_NODE_NAME", "")
+    return told.lower()
+
+
+def common_name_of_node(pem: bytes) -> str:
+    """PURE: return NAME of the subject `system:node:NAME` in a PEM certificate, '' if there is none.
+
+    The name stands in the DER as a string with its length before it; nothing else in such a certificate looks so.
+    """
+    block = re.search(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", pem, re.DOTALL)
+    try:
+        der = base64.b64decode(block.group(1)) if block else b""
+    except binascii.Error:
+        return ""
+    prefix = b"system:node:"
+    at = der.find(prefix)
+    if at < 2:
+        return ""
+    length = der[at - 1]
+    return der[at + len(prefix) : at + length].decode(errors="replace") if length > len(prefix) else ""
+
+
+def _installed_by(unit: Optional[Unit], binary: Optional[FileFact], scripts: Sequence[FileFact]) -> str:
+    if unit is not None and unit.texts:
+        if schema_of(unit.texts[0].partition("\n")[0]):
+            return "productive-k3s"
+        script = paths.uninstall_script(unit.fact.name)
+        foreign = [item for item in scripts if item.path == script and not schema_of(item.text or "")]
+        return "install-script" if foreign else "unknown"
+    return "unknown" if binary is not None else ""
+
+
+async def _leftovers(system: System) -> Tuple[str, ...]:
+    found = [path for path in _ONLY_OF_K3S if await system.list_directory(path)]
+    for name in K3S_UNITS:
+        path = paths.environment_file(name)
+        if await exists(system, path) and not await exists(system, paths.unit_file(name)):
+            found.append(path)
+    return tuple(found)

@@ -1,0 +1,116 @@
+"""PURE: take secrets out of what is shown of files that K3s reads, whoever wrote them."""
+
+from __future__ import annotations
+
+import re
+from typing import Dict, List, Optional, Sequence, Set, Tuple
+
+import yaml
+
+from productive_k3s.flags import table
+from productive_k3s.unit_file import directives, environment
+
+MASK = "***"
+_SUSPICIOUS = re.compile(r"token|secret|password|passwd", re.IGNORECASE)
+_COMMENT = re.compile(r"(^|\s)#[^\n]*(?:token|secret|passw)[^\n]*", re.IGNORECASE | re.MULTILINE)
+# Known to be harmless: proxies, and where K3s finds things. Everything else of an environment file is masked.
+_HARMLESS = re.compile(
+    r"^(CONTAINERD_\w+|(HTTPS?|NO)_PROXY|(https?|no)_proxy|PATH|"
+    r"K3S_(URL|NODE_NAME|CONFIG_FILE|DATA_DIR|TOKEN_FILE|AGENT_TOKEN_FILE|KUBECONFIG_\w+|DEBUG|RESOLV_CONF))$"
+)
+_USER_INFO = re.compile(r"//[^/@\s]+@")
+
+
+def is_secret(key: str) -> bool:
+    """Whether a flag's value is a secret; one that is not known counts as one if its name says so."""
+    flag = table().find(key)
+    return flag.secret if flag is not None else bool(_SUSPICIOUS.search(key))
+
+
+def config_text(text: str) -> Optional[str]:
+    """Return a config.yaml without its secrets; None if it cannot be parsed, as nothing is known of it then."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        return None
+    spans = sorted(_secret_spans(root), reverse=True) if root is not None else []
+    for start, end in spans:
+        text = text[:start] + MASK + ("\n" if text[start:end].endswith("\n") else "") + text[end:]
+    return _COMMENT.sub(r"\1# " + MASK, text)
+
+
+def _secret_spans(root: yaml.Node) -> Set[Tuple[int, int]]:
+    spans: Set[Tuple[int, int]] = set()
+    seen: Set[int] = set()
+    nodes: List[yaml.Node] = [root]
+    while nodes:
+        node = nodes.pop()
+        # An anchor may contain itself.
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            nodes.extend(node.value)
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode) and is_secret(str(key.value).rstrip("+")):
+                    spans.add((value.start_mark.index, value.end_mark.index))
+                else:
+                    nodes.append(value)
+    return {item for item in spans if not any(_inside(item, other) for other in spans)}
+
+
+def _inside(inner: Tuple[int, int], outer: Tuple[int, int]) -> bool:
+    return inner != outer and outer[0] <= inner[0] and inner[1] <= outer[1]
+
+
+def environment_text(text: str) -> str:
+    """Return an environment file, rewritten with one variable a line, without values that may be secret."""
+    return "".join(f"{key}={_shown(key, value)}\n" for key, value in environment(text).items())
+
+
+def _shown(key: str, value: str) -> str:
+    return _USER_INFO.sub(f"//{MASK}@", value) if _HARMLESS.match(key) else MASK
+
+
+def arguments(words: Sequence[str]) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
+    """Return a command line without its secrets, and the secrets that were in it."""
+    shown: List[str] = []
+    secrets: List[str] = []
+    secret_follows = False
+    for word in words:
+        if secret_follows:
+            shown.append(MASK)
+            secrets.append(word)
+            secret_follows = False
+            continue
+        name, equals, value = word.partition("=")
+        if word.startswith("-") and is_secret(name.lstrip("-")) and not name.endswith("-file"):
+            secret_follows = not equals
+            shown.append(f"{name}={MASK}" if equals else word)
+            secrets.extend([value] if equals else [])
+        else:
+            shown.append(word)
+    return tuple(shown), tuple(secrets)
+
+
+def unit_text(text: str, secrets: Sequence[str]) -> Optional[str]:
+    """Return a unit without these secrets and without those of its Environment= lines; None if that cannot be done."""
+    found = [*secrets, *_environment_secrets(text)]
+    for secret in sorted(found, key=len, reverse=True):
+        if not secret:
+            continue
+        if secret not in text:
+            # It is written in another way there (quoted, escaped), so it cannot be taken out.
+            return None
+        text = text.replace(secret, MASK)
+    return _COMMENT.sub(r"\1# " + MASK, text)
+
+
+def _environment_secrets(text: str) -> List[str]:
+    variables: Dict[str, str] = {}
+    for _, key, value in directives(text):
+        if key == "Environment":
+            for word in value.replace('"', " ").replace("'", " ").split():
+                variables.update(environment(word))
+    return [value for key, value in variables.items() if not _HARMLESS.match(key) and value]

@@ -1,0 +1,31 @@
+"""`token`: the tokens of this server's cluster, in their secure form. One of two answers that carry secrets."""
+
+from __future__ import annotations
+
+from productive_k3s import paths
+from productive_k3s.events import Result
+from productive_k3s.failure import Failure
+from productive_k3s.host import Host
+from productive_k3s.secret import Secret
+
+
+def no_server(what: str, path: str) -> Failure:
+    """Return the failure of a verb that only a server can do."""
+    return Failure(
+        code="k3s.no-server",
+        what=what,
+        evidence=f"{path} is not there",
+        remedy="ask a server of the cluster, once it was started",
+        exit_code=4,
+    )
+
+
+async def run(host: Host) -> Result:
+    """Return both tokens as Secrets: only the output unmasks them. Where K3s has one token, both are that one."""
+    found = {}
+    for name, path in (("agent", paths.CLUSTER_AGENT_TOKEN), ("server", paths.CLUSTER_SERVER_TOKEN)):
+        text = await host.system.read(path)
+        if text is None:
+            return Result("refused", failures=(no_server("this host has no tokens of a cluster", path),))
+        found[name] = Secret(text.decode(errors="replace").strip())
+    return Result("done", data=found)
