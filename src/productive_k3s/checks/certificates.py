@@ -48,7 +48,7 @@ def read_certificate(path: str, data: bytes) -> Certificate:
 
 def _read(der: bytes) -> Tuple[Tuple[str, ...], float]:
     certificate = _only(der, _SEQUENCE)
-    to_be_signed = next(_elements(certificate))[1]
+    to_be_signed = _only(certificate, _SEQUENCE)
     elements = [item for item in _elements(to_be_signed) if item[0] != _VERSION]
     if len(elements) <= _VALIDITY_INDEX:
         raise ValueError("the certificate ends before its validity")

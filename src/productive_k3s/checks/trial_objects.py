@@ -28,14 +28,17 @@ mkdir -p /trial/www && printf %s "$NODE" > /trial/www/index.html && exec httpd -
 ASK = f"""
 fetch() {{ timeout 4 wget -q -O - "http://$1:{PORT}/" 2>&1; }}
 resolves() {{ timeout 6 nslookup "$1" 2>&1 | grep -qwF -- "$2"; }}
-ends=$(($(date +%s) + LIMIT))
+ends=$(($(date +%s) + LIMIT)) before=''
 while :; do
   left='' report=''
   for target in $TARGETS; do
     index="${{target%%=*}}" rest="${{target#*=}}"
     node="${{rest%%=*}}" address="${{rest#*=}}" name="answer-$index.$DOMAIN."
     why=''
-    if [ "$(date +%s)" -ge "$ends" ]; then why='late'
+    if [ "$(date +%s)" -ge "$ends" ]; then
+      # What the last round found says more than that this one came to no end.
+      [ -z "$before" ] || {{ report="$before"; break 2; }}
+      why='late'
     elif [ -n "$DNS" ] && ! resolves "$name" "$address"; then why='dns'
     else
       host="$address"
@@ -47,10 +50,10 @@ while :; do
     [ -z "$why" ] || {{ left="$left $target"; report="$report$index $why\\n"; }}
   done
   [ -n "$left" ] && [ "$(date +%s)" -lt "$ends" ] || break
-  TARGETS="$left"
+  TARGETS="$left" before="$report"
   sleep 1
 done
-printf "${{report:-ok}}" | head -c 3500 > /dev/termination-log
+printf "${{report:-ok}}" | head -c 3500 > "${{REPORT:-/dev/termination-log}}"
 """
 
 

@@ -1,0 +1,138 @@
+"""Probing for real, on loopback ports that were free a moment ago."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+
+from productive_k3s.events import Result
+from productive_k3s.failure import ContractError
+from productive_k3s.host import Host, drive
+from productive_k3s.local import LocalSystem
+from productive_k3s.system import Port
+from productive_k3s.verbs import probe
+
+
+@dataclass
+class Run:
+    """One probe with the real door. Set `stop` to ask it to stop; `listening` is set when it says so."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    listening: threading.Event = field(default_factory=threading.Event)
+    messages: list[str] = field(default_factory=list)
+
+    def _said(self, kind: str, message: str, change: str = "") -> None:
+        self.messages.append(message)
+        if message == "listening":
+            self.listening.set()
+
+    def host(self) -> Host:
+        return Host(LocalSystem(), None, self._said, lambda: "SIGTERM" if self.stop.is_set() else "")  # type: ignore[arg-type]
+
+    def listen(self, *ports: str, seconds: float = 60.0) -> Result:
+        return drive(probe.run(self.host(), ports, None, (), seconds))
+
+    def connect(self, *ports: str, seconds: float = 2.0) -> Result:
+        return drive(probe.run(self.host(), (), "127.0.0.1", ports, seconds))
+
+
+def free(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    with socket.socket(socket.AF_INET, kind) as tried:
+        tried.bind(("", 0))
+        port: int = tried.getsockname()[1]
+        return port
+
+
+def test_what_is_held_on_one_side_is_reached_from_the_other() -> None:
+    ports = (f"tcp/{free()}", f"udp/{free(socket.SOCK_DGRAM)}")
+    listener, results = Run(), list[Result]()
+    thread = threading.Thread(target=lambda: results.append(listener.listen(*ports)))
+    thread.start()
+    try:
+        assert listener.listening.wait(20)
+        assert Run().connect(*ports).data == dict.fromkeys(ports, "")
+    finally:
+        listener.stop.set()
+        thread.join(20)
+    assert (results[0].outcome, results[0].data) == ("done", dict.fromkeys(ports, ""))
+    assert listener.messages[0] == "listening"
+    # The ports are free again.
+    assert all(Run().connect(*ports).data.values())  # type: ignore[union-attr]
+
+
+def test_a_port_that_is_taken_is_reported_and_no_failure() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken, other = f"tcp/{holder.getsockname()[1]}", f"tcp/{free()}"
+        result = Run().listen(taken, other, seconds=0.0)
+    assert result.outcome == "done"
+    assert result.data == {taken: "Address already in use", other: ""}
+
+
+def test_a_taken_udp_port_is_not_shared() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind(("127.0.0.1", 0))
+        taken = f"udp/{holder.getsockname()[1]}"
+        run = Run()
+        assert run.listen(taken).data == {taken: "Address already in use"}
+    # Nothing was left to wait for, and the driver still hears the word it waits for.
+    assert run.messages == ["listening"]
+
+
+def test_nobody_there_is_a_cause_for_each_port() -> None:
+    tcp, udp = f"tcp/{free()}", f"udp/{free(socket.SOCK_DGRAM)}"
+    causes = Run().connect(tcp, udp).data
+    assert causes is not None
+    assert "refused" in causes[tcp]
+    assert "refused" in causes[udp]
+
+
+def test_a_silent_udp_port_is_no_echo() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = f"udp/{silent.getsockname()[1]}"
+        causes = Run().connect(port, seconds=0.5).data
+    assert causes is not None
+    assert causes[port].startswith("no echo")
+
+
+def test_strange_datagrams_are_not_answered() -> None:
+    port = free(socket.SOCK_DGRAM)
+    listener = Run()
+    thread = threading.Thread(target=listener.listen, args=(f"udp/{port}",))
+    thread.start()
+    try:
+        assert listener.listening.wait(20)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.connect(("127.0.0.1", port))
+            asking.settimeout(10)
+            asking.send(b"who are you")
+            asking.send(b"productive-k3s probe x")
+            assert asking.recv(100) == b"productive-k3s probe x"
+    finally:
+        listener.stop.set()
+        thread.join(20)
+
+
+@pytest.mark.parametrize("word", ["6443", "tcp/", "tcp/0", "tcp/65536", "icmp/1", "tcp/6443,udp/1", ""])
+def test_a_word_that_is_no_port(word: str) -> None:
+    with pytest.raises(ContractError) as caught:
+        probe.parse_ports([word])
+    assert (caught.value.failure.code, caught.value.failure.exit_code) == ("request.port", 2)
+
+
+def test_ports_are_read_in_order_and_once() -> None:
+    found = probe.parse_ports(["udp/8472", " tcp/6443", "udp/8472"])
+    assert found == (Port("udp", 8472), Port("tcp", 6443))
+
+
+def test_who_asks_to_stop_is_heard_between_two_ports() -> None:
+    run = Run()
+    run.stop.set()
+    with pytest.raises(ContractError) as caught:
+        run.connect("tcp/1")
+    assert caught.value.failure.exit_code == 130

@@ -1,0 +1,361 @@
+"""`validate` on virtual time, with a cluster in a dictionary: waits, verdicts, and nothing left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from productive_k3s.__main__ import exit_code
+from productive_k3s.checks import trial_objects
+from productive_k3s.checks.expectation import Expectation, ExpectedNode
+from productive_k3s.codec import encode
+from productive_k3s.events import CheckResult, Result
+from productive_k3s.facts.model import ClusterFacts, Facts, NodeFact
+from productive_k3s.failure import ContractError, Failure
+from productive_k3s.host import Host, drive
+from productive_k3s.verbs import validate
+from static.contract_program.hosts import VERSION, on_k3s
+from static.contract_program.test_checks_cluster import AGENT, DNS, SERVER, pod
+from static.contract_program.test_checks_host import healthy
+
+NAME = "productive-k3s-validate-test"
+HERE = "node-1"
+FACTS = on_k3s(healthy(), datastore="etcd")
+WANTED = Expectation(
+    version=VERSION, nodes=(ExpectedNode("s1", "server", "10.0.0.11"), ExpectedNode("a1", "agent", "10.0.0.21"))
+)
+
+
+@dataclass
+class Cluster:
+    """Both doors at once. `nodes` hold from their second on; asking pods end `answer_after` seconds later.
+
+    `refuse` names calls that fail ("apply .../pods/"); `stop_at` is the second from which somebody asks to stop.
+    """
+
+    nodes: dict[float, tuple[NodeFact, ...]] = field(default_factory=lambda: {0.0: (SERVER, AGENT)})
+    system_pods: tuple[dict[str, Any], ...] = (DNS,)
+    unready: str = ""
+    unreachable: str = ""
+    answer_after: float = 3.0
+    report: str = "ok"
+    refuse: str = ""
+    account_after: float = 1.0
+    gone_after: float = 2.0
+    stop_at: float = float("inf")
+    locked_by: str | None = None
+    namespaces: dict[str, dict[str, Any]] = field(default_factory=dict)
+    time: float = 0.0
+    made: dict[str, tuple[float, Mapping[str, Any]]] = field(default_factory=dict)
+    deleted: dict[str, float] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    # System
+    async def monotonic(self) -> float:
+        return self.time
+
+    async def now(self) -> float:
+        return 1000.0 + self.time
+
+    async def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.time += seconds
+
+    async def list_directory(self, path: str) -> tuple[str, ...]:
+        return ()
+
+    async def lock(self, path: str, wait: float) -> str | None:
+        return self.locked_by
+
+    # Kube
+    async def readiness(self) -> str:
+        return self.unready
+
+    async def cluster(self) -> ClusterFacts:
+        if self.unreachable:
+            return ClusterFacts(False, self.unreachable)
+        return ClusterFacts(True, "", VERSION, self.nodes[max(at for at in self.nodes if at <= self.time)])
+
+    def _may(self, call: str) -> None:
+        if self.refuse and self.refuse in call:
+            raise ContractError(Failure("kube.refused", "the API refuses it", call, "see its log"))
+
+    async def get(self, path: str) -> Mapping[str, Any]:
+        self._may(f"get {path}")
+        if path.startswith("/api/v1/namespaces?labelSelector="):
+            return {"items": list(self.namespaces.values())}
+        name = path.split("/")[4] if path.startswith("/api/v1/namespaces/") else ""
+        if path == f"/api/v1/namespaces/{name}":
+            if name in self.deleted and self.time >= self.deleted[name] + self.gone_after:
+                self.namespaces.pop(name, None)
+            return self.namespaces.get(name, {})
+        if path.endswith("/serviceaccounts/default"):
+            born = self.made[f"/api/v1/namespaces/{name}"][0]
+            return {"kind": "ServiceAccount"} if self.time >= born + self.account_after else {}
+        if path.endswith("/services/kube-dns"):
+            return {"kind": "Service"}
+        return {}
+
+    async def apply(self, path: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._may(f"apply {path}")
+        self.made[path] = (self.time, document)
+        if document["kind"] == "Namespace":
+            self.namespaces[document["metadata"]["name"]] = {**document, "status": {"phase": "Active"}}
+        spec = {**document.get("spec", {}), "clusterIP": f"10.43.0.{len(self.made)}"}
+        return {**document, "spec": spec}
+
+    async def delete(self, path: str) -> None:
+        self._may(f"delete {path}")
+        self.deleted[path.rpartition("/")[2]] = self.time
+
+    async def pods(self, namespace: str | None = None, node: str | None = None) -> tuple[Mapping[str, Any], ...]:
+        if namespace == "kube-system":
+            return self.system_pods
+        found = [item for path, item in self.made.items() if f"/{namespace}/pods/" in path]
+        return tuple(self._living(born, document) for born, document in found)
+
+    def _living(self, born: float, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        name = document["metadata"]["name"]
+        if name.startswith("answer-"):
+            return pod(name)
+        if self.time < born + self.answer_after:
+            return pod(name, phase="Pending", ready=False)
+        ended = {"terminated": {"exitCode": 0, "message": self.report}}
+        return pod(name, phase="Succeeded", ready=False, containerStatuses=[{"name": "trial", "state": ended}])
+
+    # Host
+    def host(self) -> Host:
+        return Host(
+            self,  # type: ignore[arg-type]
+            lambda path: self,  # type: ignore[arg-type,return-value]
+            lambda kind, message, change="": self.said.append(message),
+            lambda: "SIGTERM" if self.time >= self.stop_at else "",
+        )
+
+    def run(
+        self, scope: str = "cluster", *, full: bool = False, wanted: Expectation | None = WANTED, facts: Facts = FACTS
+    ) -> Result:
+        async def gather(_: Host) -> Facts:
+            return facts
+
+        document = None if wanted is None else encode(wanted)
+        return drive(validate.run(self.host(), scope, full, document, gather=gather, new_name=lambda: NAME))
+
+
+def bad(result: Result) -> dict[str, CheckResult]:
+    # No certificates lie on this disk: that warning is not what is looked at here.
+    return {
+        f"{check.id} {check.subject}": check
+        for check in result.checks
+        if not check.passed and check.id != "certificate.days"
+    }
+
+
+def test_a_good_cluster_takes_three_looks() -> None:
+    cluster = Cluster()
+    result = cluster.run()
+    assert (result.outcome, bad(result), exit_code(result)) == ("done", {}, 0)
+    assert cluster.time == pytest.approx(2 * WANTED.interval)
+    assert cluster.made == {}
+    assert result.facts is FACTS
+
+
+def test_the_host_alone_asks_no_cluster() -> None:
+    cluster = Cluster(unreachable="must not be asked")
+    result = cluster.run("host", facts=on_k3s(FACTS, role="agent"))
+    assert result.outcome == "done"
+    assert {check.id.partition(".")[0] for check in result.checks} == {"service", "k3s", "certificate", "disk"}
+
+
+def test_by_hand_the_hosts_own_word_is_the_expectation() -> None:
+    result = Cluster().run(wanted=None)
+    assert result.outcome == "done"
+    assert {check.subject for check in result.checks if check.id == "node.ready"} == {"s1", "a1"}
+    older = Cluster(nodes={0.0: (replace(SERVER, version="v1.33.0+k3s1"),)}).run(wanted=None)
+    assert set(bad(older)) == {"node.version s1"}
+
+
+def test_a_failed_check_is_exit_code_six() -> None:
+    result = Cluster(nodes={0.0: (SERVER,)}).run()
+    assert (result.outcome, set(bad(result)), exit_code(result)) == ("failed", {"node.present a1"}, 6)
+
+
+def test_a_warning_fails_nothing() -> None:
+    result = Cluster(nodes={0.0: (SERVER, replace(AGENT, schedulable=False))}).run()
+    assert (result.outcome, set(bad(result))) == ("done", {"node.schedulable a1"})
+
+
+def test_a_node_that_comes_late_is_waited_for() -> None:
+    down = replace(AGENT, ready=False)
+    cluster = Cluster(nodes={0.0: (SERVER,), 5.0: (SERVER, down), 9.0: (SERVER, AGENT)})
+    assert cluster.run().outcome == "done"
+    assert 9.8 <= cluster.time < 11.0
+    assert {"a1 is not there", "a1 is not Ready"} <= set(cluster.said)
+
+
+def test_a_node_that_comes_and_goes_is_not_ready() -> None:
+    down = replace(AGENT, ready=False)
+    flapping = {second * 0.8: (SERVER, AGENT if second % 2 else down) for second in range(100)}
+    result = Cluster(nodes=flapping).run()  # type: ignore[arg-type]
+    assert set(bad(result)) == {"node.ready a1"}
+
+
+def test_the_wait_is_bounded_by_the_deadline() -> None:
+    cluster = Cluster(nodes={0.0: (SERVER, replace(AGENT, ready=False))})
+    assert set(bad(cluster.run())) == {"node.ready a1"}
+    assert WANTED.deadline <= cluster.time < WANTED.deadline + 1.0
+
+
+def test_system_pods_are_waited_for_and_then_named() -> None:
+    cluster = Cluster(system_pods=(DNS, pod("broken", ready=False)))
+    assert set(bad(cluster.run())) == {"system.pods kube-system/broken"}
+    assert cluster.time >= WANTED.deadline
+
+
+def test_coredns_that_is_switched_off_is_not_missed() -> None:
+    assert set(bad(Cluster(system_pods=()).run())) == {"system.pods kube-system/coredns"}
+    assert Cluster(system_pods=()).run(facts=on_k3s(FACTS, config={"disable": ["coredns"]})).outcome == "done"
+
+
+def test_an_api_that_is_away_is_one_check() -> None:
+    cluster = Cluster(unreachable="connection refused")
+    result = cluster.run(full=True)
+    assert set(bad(result)) == {f"api.ready {HERE}"}
+    assert bad(result)[f"api.ready {HERE}"].evidence == "connection refused"
+    assert cluster.made == {}
+
+
+def test_an_api_that_is_not_ready_says_why() -> None:
+    result = Cluster(unready="[-]etcd failed").run()
+    assert bad(result)[f"api.ready {HERE}"].evidence == "[-]etcd failed"
+
+
+@pytest.mark.parametrize("role", ["agent", None])
+def test_a_cluster_is_validated_from_a_server(role: str | None) -> None:
+    with pytest.raises(ContractError) as caught:
+        Cluster().run(facts=on_k3s(FACTS, role=role))
+    assert (caught.value.failure.code, caught.value.failure.exit_code) == ("request.scope", 2)
+
+
+def test_an_unknown_word_in_the_expectation_is_named() -> None:
+    with pytest.raises(ContractError) as caught:
+        drive(validate.run(Cluster().host(), "host", False, {"nodez": []}))
+    assert "expectation.nodez" in caught.value.failure.evidence
+
+
+def is_clean(cluster: Cluster) -> bool:
+    return not cluster.namespaces
+
+
+def test_full_makes_two_pods_on_each_node_and_takes_them_away() -> None:
+    cluster = Cluster()
+    result = cluster.run(full=True)
+    assert (result.outcome, bad(result)) == ("done", {})
+    ids = [check.id for check in result.checks if check.id.startswith("pod.")]
+    assert ids == ["pod.runs", "pod.dns", "pod.reaches"] * 2 + ["pod.removed"]
+    pods = [document for _, document in cluster.made.values() if document["kind"] == "Pod"]
+    assert sorted(item["spec"]["nodeName"] for item in pods) == ["a1", "a1", "s1", "s1"]
+    assert is_clean(cluster)
+
+
+def test_full_means_the_cluster_even_if_nobody_said_so() -> None:
+    assert any(check.id == "pod.reaches" for check in Cluster().run("host", full=True).checks)
+
+
+def test_the_services_addresses_are_told_to_who_asks() -> None:
+    cluster = Cluster()
+    cluster.run(full=True)
+    _, document = cluster.made[f"/api/v1/namespaces/{NAME}/pods/ask-0"]
+    (container,) = document["spec"]["containers"]
+    targets = next(item["value"] for item in container["env"] if item["name"] == "TARGETS")
+    assert targets == "0=s1=10.43.0.2 1=a1=10.43.0.3"
+
+
+def test_a_node_that_is_not_reached_fails_and_is_cleaned_up_too() -> None:
+    cluster = Cluster(report="1 answer\n")
+    result = cluster.run(full=True)
+    assert set(bad(result)) == {"pod.reaches s1", "pod.reaches a1"}
+    assert exit_code(result) == 6
+    assert is_clean(cluster)
+
+
+def test_a_node_that_is_not_ready_gets_no_pod() -> None:
+    cluster = Cluster(nodes={0.0: (SERVER, replace(AGENT, ready=False))})
+    result = cluster.run(full=True)
+    assert set(bad(result)) == {"node.ready a1", "pod.runs a1"}
+    assert f"/api/v1/namespaces/{NAME}/pods/answer-0" in cluster.made
+    assert f"/api/v1/namespaces/{NAME}/pods/answer-1" not in cluster.made
+
+
+def test_pods_that_never_answer_end_at_the_deadline() -> None:
+    cluster = Cluster(answer_after=1e9)
+    result = cluster.run(full=True)
+    assert set(bad(result)) == {"pod.reaches s1", "pod.reaches a1"}
+    assert cluster.time < WANTED.deadline + WANTED.trial_deadline + 70.0
+    assert is_clean(cluster)
+
+
+@pytest.mark.parametrize("call", ["/pods/ask-1", "/services/answer-0", f"apply /api/v1/namespaces/{NAME}"])
+def test_what_the_api_refuses_is_a_check_and_nothing_stays(call: str) -> None:
+    cluster = Cluster(refuse=call)
+    result = cluster.run(full=True)
+    assert set(bad(result)) == {f"pod.made {NAME}"}
+    assert call in bad(result)[f"pod.made {NAME}"].evidence
+    assert is_clean(cluster)
+
+
+def test_a_namespace_without_an_account_is_a_bounded_wait() -> None:
+    cluster = Cluster(account_after=1e9)
+    assert "default account" in bad(cluster.run(full=True))[f"pod.made {NAME}"].message
+    assert is_clean(cluster)
+
+
+@pytest.mark.parametrize("second", [0.0, 0.9, 1.4, 2.4, 4.0])
+def test_interrupted_at_any_moment_nothing_stays(second: float) -> None:
+    cluster = Cluster(stop_at=second)
+    with pytest.raises(ContractError) as caught:
+        cluster.run(full=True)
+    assert caught.value.failure.exit_code == 130
+    assert is_clean(cluster)
+    assert bool(cluster.deleted) == bool(cluster.made)
+
+
+def test_a_namespace_that_does_not_go_is_said() -> None:
+    cluster = Cluster(gone_after=1e9)
+    result = cluster.run(full=True)
+    assert result.outcome == "done"
+    assert "phase Active" in bad(result)[f"pod.removed {NAME}"].evidence
+
+
+def test_a_deletion_that_is_refused_is_tried_until_the_time_is_up() -> None:
+    cluster = Cluster(refuse="delete ")
+    result = cluster.run(full=True)
+    assert "delete" in bad(result)[f"pod.removed {NAME}"].evidence
+    assert cluster.time < 80.0
+
+
+def test_what_a_killed_run_left_goes_first() -> None:
+    cluster = Cluster()
+    killed = trial_objects.namespace(
+        trial_objects.Trial("productive-k3s-validate-old", HERE, ("s1",), "img", 60.0), 900.0
+    )
+    elsewhere = trial_objects.namespace(
+        trial_objects.Trial("productive-k3s-validate-other", "s2", ("s1",), "img", 60.0), 990.0
+    )
+    cluster.namespaces = {item["metadata"]["name"]: item for item in (killed, elsewhere)}
+    result = cluster.run(full=True)
+    assert result.outcome == "done"
+    assert list(cluster.deleted) == ["productive-k3s-validate-old", NAME]
+    assert cluster.deleted["productive-k3s-validate-old"] < cluster.made[f"/api/v1/namespaces/{NAME}"][0]
+    assert list(cluster.namespaces) == ["productive-k3s-validate-other"]
+
+
+def test_one_full_validation_at_a_time() -> None:
+    cluster = Cluster(locked_by="process 1 of 0")
+    with pytest.raises(ContractError) as caught:
+        cluster.run(full=True)
+    assert (caught.value.failure.exit_code, caught.value.failure.evidence) == (7, "process 1 of 0")
+    assert cluster.made == {}
