@@ -45,6 +45,7 @@ async def validate_with(session: Session, inventory: Inventory, fleet: Fleet, *,
         expectation(session.spec, inventory),
         full=full,
         kubeconfig_document=await _kubeconfig(session, inventory, fleet),
+        api_names=session.spec.k3s.tls_san,
         on_event=on_event,
     )
 

@@ -1,0 +1,51 @@
+"""Every use case's plan from nothing, as a person reads it. `pytest --golden` writes what this finds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from productive_k3s_infra.inventory.build import build_inventory, declared_endpoint
+from productive_k3s_infra.plan.assumed import assumed_facts
+from productive_k3s_infra.plan.model import ReleaseFiles
+from productive_k3s_infra.plan.pipeline import join_plans, plan_cluster, plan_machines
+from productive_k3s_infra.plan.requests import Situation
+from productive_k3s_infra.plan.text import plan_lines
+from productive_k3s_infra.spec.load import load_cluster_file
+from static.plan.clusters import BINARY, empty_host
+
+USE_CASES = Path(__file__).resolve().parents[3] / "use-cases"
+ENVIRONMENT = {"ONPREM_SERVER": "10.0.0.11", "ONPREM_AGENT_1": "10.0.0.21", "ONPREM_AGENT_2": "10.0.0.22"}
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in USE_CASES.glob("*/cluster.yaml")))
+def test_the_plan_in_the_folder_is_the_plan_from_nothing(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("a key")
+    key.chmod(0o600)
+    folder = USE_CASES / name
+    found = "".join(f"{line}\n" for line in plan_from_nothing(folder / "cluster.yaml", key))
+    golden = folder / "plan.txt"
+    if request.config.getoption("--golden"):
+        golden.write_text(found)
+    assert found == golden.read_text()
+
+
+def plan_from_nothing(file: Path, key: Path) -> list[str]:
+    spec = load_cluster_file(file, {**ENVIRONMENT, "ONPREM_SSH_KEY": str(key)})
+    real = spec.provider.kind == "onprem"
+    inventory = build_inventory(spec, {node.name: declared_endpoint(spec, node) for node in spec.nodes if real})
+    facts = {
+        host.name: assumed_facts(host, "amd64") if host.assumed else empty_host(host.name, host.address)
+        for host in inventory.hosts
+    }
+    files = {"amd64": ReleaseFiles(spec.k3s.version, "amd64", replace(BINARY))}
+    plan = plan_cluster(Situation(spec, inventory, facts, files))
+    if not real:
+        missing = tuple((host.name, "the machine does not exist") for host in inventory.hosts)
+        plan = join_plans(plan_machines(spec.name, missing), plan)
+    return list(plan_lines(plan))
