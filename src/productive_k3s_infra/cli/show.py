@@ -90,7 +90,8 @@ def applied_lines(applied: Applied) -> Iterator[str]:
     if applied.journal is not None and applied.exit_code:
         yield f"journal: {applied.journal}"
     if not applied.exit_code:
-        yield f"Applied in {applied.seconds:.1f} s: {len(applied.results)} steps."
+        count = "1 step" if len(applied.results) == 1 else f"{len(applied.results)} steps"
+        yield f"Applied in {applied.seconds:.1f} s: {count}."
 
 
 def _result_lines(result: StepResult) -> Iterator[str]:

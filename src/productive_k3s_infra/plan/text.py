@@ -41,9 +41,10 @@ def _step_lines(step: Step, *, diffs: bool) -> Iterator[str]:
 
 def _summary(plan: Plan) -> str:
     if plan.refusals:
-        return f"Refused: {len(plan.refusals)} of the hosts' vetoes stand; nothing was changed."
+        return f"Refused: vetoes of hosts: {len(plan.refusals)}; nothing was changed."
     if plan.is_empty:
         return "Nothing to change."
     disruptive = len(plan.disruptive)
     tail = f", {disruptive} of them interrupt something that runs (!)" if disruptive else ""
-    return f"{len(plan.steps)} steps{tail}."
+    count = "1 step" if len(plan.steps) == 1 else f"{len(plan.steps)} steps"
+    return f"{count}{tail}."

@@ -1,0 +1,171 @@
+"""What people see: errors, reports, how an apply ended, and tables that line up."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from productive_k3s.changes import Change
+from productive_k3s.events import CheckResult, Result
+from productive_k3s.failure import Failure
+from productive_k3s_infra.cli.show import (
+    applied_document,
+    applied_lines,
+    destroyed_lines,
+    error_lines,
+    findings_lines,
+    report_lines,
+    status_lines,
+    table,
+)
+from productive_k3s_infra.errors import ClusterFileInvalid, HostUnreachable
+from productive_k3s_infra.execute.model import StepResult
+from productive_k3s_infra.operations.apply import Applied
+from productive_k3s_infra.operations.destroy import Destroyed
+from productive_k3s_infra.operations.status import HostStatus, Status
+from productive_k3s_infra.plan.model import Plan, Step
+from productive_k3s_infra.validate.report import Report
+
+GOOD = CheckResult("node.ready", "server-1", True, "error", "Ready 3 times in a row")
+BAD = CheckResult("host.clock", "server-1, agent-1", False, "error", "61 s apart", "no time server", "use one")
+WARNED = CheckResult("host.swap", "agent-1", False, "warning", "swap", remedy="switch it off")
+INFO = CheckResult("net.reach", "edge", False, "info", "not tried")
+FINE = Report("edge", "preflight", (GOOD,))
+STEP = Step("agent-1/apply-agent", "cluster", "agent-1", "apply-agent", "it shall join", "change")
+CHANGE = Change("start:k3s", "start-unit", "k3s", "it does not run", "change")
+
+
+def test_an_error_says_what_where_why_what_next_and_where_the_rest_is() -> None:
+    error = HostUnreachable("no connection", where="agent-1", evidence="timed out", remedy="is it up?")
+    assert list(error_lines(error, "/x/journal")) == [
+        "error: agent-1: no connection [ssh.unreachable]",
+        "  seen: timed out",
+        "  next: is it up?",
+        "  journal: /x/journal",
+    ]
+    assert list(error_lines(HostUnreachable("no connection"))) == ["error: no connection [ssh.unreachable]"]
+
+
+def test_every_mistake_of_the_file_is_shown() -> None:
+    error = ClusterFileInvalid("2 mistakes", mistakes=("cluster.yaml:3:1: a", "cluster.yaml:9:2: b"))
+    assert list(error_lines(error))[1:] == ["  cluster.yaml:3:1: a", "  cluster.yaml:9:2: b"]
+
+
+def test_a_report_is_a_table_then_findings_then_the_verdict() -> None:
+    assert list(report_lines(Report("edge", "full", (GOOD, WARNED, INFO, BAD)))) == [
+        "         CHECK       SUBJECT            FOUND",
+        "ok       node.ready  server-1           Ready 3 times in a row",
+        "warning  host.swap   agent-1            swap",
+        "info     net.reach   edge               not tried",
+        "error    host.clock  server-1, agent-1  61 s apart",
+        "error: server-1, agent-1: 61 s apart [host.clock]",
+        "  seen: no time server",
+        "  next: use one",
+        "warning: agent-1: swap [host.swap]",
+        "  next: switch it off",
+        "edge: NOT valid (full: 4 checks, 1 failed, 1 warnings)",
+    ]
+
+
+def test_a_report_with_warnings_is_valid_and_without_findings_there_are_no_findings() -> None:
+    assert list(report_lines(Report("edge", "quick", (GOOD, WARNED))))[-1].startswith("edge: valid (quick: 2 checks")
+    assert not list(findings_lines(FINE))
+
+
+def test_an_empty_report_has_a_header_and_a_verdict() -> None:
+    assert len(list(report_lines(Report("edge", "quick", ())))) == 2
+
+
+def test_a_table_lines_up_and_ends_without_blanks() -> None:
+    assert list(table(("A", "LONGER"), (("wide cell", ""), ("x", "y")))) == [
+        "A          LONGER",
+        "wide cell",
+        "x          y",
+    ]
+
+
+DONE = StepResult(STEP, "done", 1.0, Result("done", changes=(CHANGE,)))
+FAILED = StepResult(STEP, "failed", 1.0, failure=Failure("k3s.ca-mismatch", "another cluster", "CA aa", "remove it"))
+SKIPPED = StepResult(replace(STEP, id="agent-2/apply-agent"), "skipped", skipped_for=STEP.id)
+
+
+def applied(**parts: object) -> Applied:
+    given = {"plan": Plan("edge", (STEP,)), "preflight": FINE, "journal": Path("/x/journal"), "seconds": 2.04, **parts}
+    return Applied(**given)  # type: ignore[arg-type]
+
+
+def test_an_apply_that_preflight_refused_shows_why_and_no_plan() -> None:
+    lines = list(applied_lines(applied(preflight=Report("edge", "preflight", (BAD,)))))
+    assert lines == [
+        "error: server-1, agent-1: 61 s apart [host.clock]",
+        "  seen: no time server",
+        "  next: use one",
+        "Refused: nothing was changed on any host.",
+        "journal: /x/journal",
+    ]
+
+
+def test_an_apply_that_failed_shows_the_step_what_was_skipped_and_the_journal() -> None:
+    assert list(applied_lines(applied(results=(FAILED, SKIPPED)))) == [
+        "error: agent-1/apply-agent: another cluster [k3s.ca-mismatch]",
+        "  seen: CA aa",
+        "  next: remove it",
+        "skipped agent-2/apply-agent: agent-1/apply-agent did not end well",
+        "journal: /x/journal",
+    ]
+
+
+@pytest.mark.parametrize(("results", "last"), [((DONE,), "2.0 s: 1 step."), ((DONE, DONE), "2.0 s: 2 steps.")])
+def test_an_apply_that_ended_well_says_so_last(results: tuple[StepResult, ...], last: str) -> None:
+    lines = list(applied_lines(applied(results=results, report=Report("edge", "full", (GOOD,)))))
+    assert "edge: valid (full: 1 checks, 0 failed, 0 warnings)" in lines
+    assert lines[-1] == f"Applied in {last}"
+
+
+def test_an_invalid_cluster_is_not_called_applied() -> None:
+    lines = list(applied_lines(applied(results=(DONE,), report=Report("edge", "full", (BAD,)))))
+    assert lines[-1] == "journal: /x/journal"
+    assert not any(line.startswith("Applied") for line in lines)
+
+
+def test_nothing_to_do_says_why() -> None:
+    lines = list(applied_lines(applied(plan=Plan("edge", ()))))
+    assert lines[0] == "Nothing to change."
+    assert lines[-1].startswith("Applied in")
+
+
+def test_the_document_of_an_apply_is_json_with_every_step() -> None:
+    given = applied(results=(DONE, FAILED, SKIPPED), report=Report("edge", "full", (GOOD,)))
+    document = json.loads(json.dumps(applied_document(given)))
+    assert document["exit_code"] == 5
+    assert document["journal"] == "/x/journal"
+    assert [row["outcome"] for row in document["results"]] == ["done", "failed", "skipped"]
+    assert document["results"][0]["changes"] == ["start:k3s"]
+    assert document["results"][1]["failure"]["code"] == "k3s.ca-mismatch"
+    assert document["results"][2]["skipped_for"] == STEP.id
+    assert document["preflight"]["checks"][0]["id"] == "node.ready"
+    assert document["report"]["passed"] is True
+    assert json.loads(json.dumps(applied_document(applied(journal=None))))["report"] is None
+
+
+def test_status_is_one_line_a_host_and_names_strangers() -> None:
+    hosts = (
+        HostStatus("server-1", "server", "10.0.0.11", "running", "active", "v1.34.4+k3s1", ready=True),
+        HostStatus("agent-1", "agent", "", "missing"),
+    )
+    assert list(status_lines(Status("edge", hosts, ("old-1",)))) == [
+        "NAME      ROLE    ADDRESS    MACHINE  SERVICE  VERSION       NODE   NOTE",
+        "server-1  server  10.0.0.11  running  active   v1.34.4+k3s1  Ready",
+        "agent-1   agent   -          missing  -        -             -",
+        "in the cluster, and not in the file: old-1",
+    ]
+
+
+def test_destroying_says_what_went_and_what_is_left() -> None:
+    failure = Failure("ssh.unreachable", "no connection", remedy="is it up?")
+    lines = list(destroyed_lines(Destroyed(gone=("server-1",), failures=(("agent-1", failure),))))
+    assert lines == ["error: agent-1: no connection [ssh.unreachable]", "  next: is it up?", "Destroyed: server-1."]
+    assert list(destroyed_lines(Destroyed(gone=(), failures=()))) == ["Destroyed: nothing was there."]
