@@ -7,6 +7,7 @@ import http.client
 import ssl
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,8 +73,9 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         allowed = ("https://",) if req.type == "https" else ("http://", "https://")
         if not newurl.startswith(allowed):
+            fp.close()
             # The target is not shown: addresses of downloads may carry a signature.
-            raise _unreachable(req.full_url, "it redirects from TLS to an address without")
+            raise _unreachable(req.full_url, f"it redirects from {req.type} to {urllib.parse.urlsplit(newurl).scheme}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

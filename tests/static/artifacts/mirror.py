@@ -1,0 +1,100 @@
+"""A mirror of K3s releases on the loopback, that can misbehave."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote
+
+VERSION = "v1.34.4+k3s1"
+FILES = {
+    "k3s": b"amd64 binary " * 1000,
+    "k3s-arm64": b"arm64 binary " * 1000,
+    "k3s-armhf": b"arm binary " * 1000,
+    "k3s-airgap-images-amd64.tar": b"images " * 2000,
+    "k3s-airgap-images-amd64.tar.zst": b"packed " * 500,
+    "k3s-airgap-images-arm64.tar.gz": b"packed for arm64 " * 500,
+}
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def checksum_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the checksum files of a release with these assets, in the format of sha256sum."""
+    of_arch = {"amd64": "k3s", "arm64": "k3s-arm64", "arm": "k3s-armhf"}
+    found = {}
+    for arch, binary in of_arch.items():
+        names = [name for name in files if name == binary or f"images-{arch}." in name]
+        if names:
+            lines = "".join(f"{digest(files[name])}  {name}\n" for name in names)
+            found[f"sha256sum-{arch}.txt"] = lines.encode()
+    return found
+
+
+def release_directory(directory: Path, files: Mapping[str, bytes], version: str = VERSION) -> Path:
+    """Write a release as a directory of this computer."""
+    folder = directory / version
+    folder.mkdir(parents=True)
+    for name, content in (*files.items(), *checksum_files(files).items()):
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@dataclass
+class Mirror:
+    """`asked` are the paths that were asked for; `answers` overrides what a path gets: a status, or a way to fail."""
+
+    url: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    answers: dict[str, str | int] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def mirror(tls: ssl.SSLContext | None = None) -> Iterator[Mirror]:
+    """Serve the release for the time of the block, over TLS if asked."""
+    served = Mirror(files={**FILES, **checksum_files(FILES)})
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = unquote(self.path).rpartition("/")[2]
+            served.asked.append(self.path)
+            answer = served.answers.get(name, "whole")
+            content = served.files.get(name)
+            if isinstance(answer, int) or content is None:
+                self.send_error(answer if isinstance(answer, int) else 404)
+                return
+            if answer.startswith("to:"):
+                self.send_response(302)
+                self.send_header("Location", answer.removeprefix("to:"))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            self.send_response(200)
+            if answer != "no-length":
+                self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2] if answer == "cut" else content)
+
+        def log_message(self, *_arguments: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    served.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}/k3s"
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
