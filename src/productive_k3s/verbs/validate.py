@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Callable, List, Mapping, Optional, Tuple
 
 from productive_k3s import paths
@@ -31,7 +30,6 @@ async def run(
     """Judge the host, with scope `cluster` its cluster too, with `full` by pods on its nodes. All checks run."""
     wanted = Expectation() if document is None else decode(Expectation, document, "expectation")
     facts = await gather(host)
-    wanted = replace(wanted, version=wanted.version or facts.k3s.binary_version)
     certificates = await of_host.read_certificates(host.system, facts)
     checks = list(of_host.judge_host(facts, certificates, wanted.version))
     if scope == "cluster" or full:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import ipaddress
 from dataclasses import replace
@@ -170,7 +171,7 @@ def test_values_written_with_commas(config: dict[str, object], words: tuple[str,
     assert config_words(config, "disable") == words
 
 
-@pytest.mark.parametrize("year", [2027, 2049, 2050, 2090])
+@pytest.mark.parametrize("year", [1999, 2027, 2049, 2050, 2090])
 def test_a_certificate_is_read_as_the_library_reads_it(year: int) -> None:
     end = dt.datetime(year, 2, 3, 4, 5, 6, tzinfo=dt.UTC).timestamp()
     names = ("localhost", "kubernetes.default.svc.cluster.local", "10.43.0.1", "fd00::11")
@@ -204,6 +205,12 @@ def test_what_is_no_certificate_says_why(data: bytes) -> None:
     found = read_certificate("/a.crt", data)
     assert found.error
     assert found.not_after == 0.0
+
+
+def test_a_certificate_that_was_cut_says_so() -> None:
+    whole = base64.b64decode(b"".join(_GOOD.splitlines()[1:-1]))
+    cut = b"-----BEGIN CERTIFICATE-----\n" + base64.b64encode(whole[:-9]) + b"\n-----END CERTIFICATE-----"
+    assert "longer than what holds it" in read_certificate("/a.crt", cut).error
 
 
 @given(st.integers(0, 2000), st.binary(min_size=1, max_size=3))

@@ -73,6 +73,7 @@ def test_pods_keep_to_the_restricted_standard_and_to_their_node(pod: dict[str, d
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}  # type: ignore[index]
     (container,) = spec["containers"]  # type: ignore[misc,attr-defined]
     assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
     assert spec["tolerations"] == [{"operator": "Exists"}]
     assert spec["activeDeadlineSeconds"] == 240
 
