@@ -64,6 +64,7 @@ class LocalNetwork(LocalPorts):
                 if digest.hexdigest() != sha256:
                     raise ContractError(checksum_failure(url, digest.hexdigest(), sha256))
         except urllib.error.HTTPError as error:
+            error.close()
             raise _unreachable(url, f"HTTP status {error.code}") from error
         except (urllib.error.URLError, HTTPException, socket.timeout, ssl.SSLError) as error:
             raise _unreachable(url, getattr(error, "reason", error)) from error
@@ -74,7 +75,9 @@ class LocalNetwork(LocalPorts):
             with _open(url, ca, timeout) as answer:
                 return Answer(answer.status, answer.read(_BODY_LIMIT_BYTES))
         except urllib.error.HTTPError as error:
-            return Answer(error.code, error.read(_BODY_LIMIT_BYTES))
+            # It is the answer, with its connection.
+            with error:
+                return Answer(error.code, error.read(_BODY_LIMIT_BYTES))
         except (urllib.error.URLError, HTTPException, OSError) as error:
             raise _unreachable(url, getattr(error, "reason", error)) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from typing import Dict, List, Sequence, Tuple
 
 Directive = Tuple[str, str, str]
@@ -36,6 +37,14 @@ def _joined(text: str) -> List[str]:
             lines.append((pending + line).strip())
         pending = ""
     return [*lines, pending.strip()] if pending.strip() else lines
+
+
+def command_words(value: str) -> Tuple[str, ...]:
+    """Return the words of a command line, quoted as in a shell (systemd.service, command lines)."""
+    try:
+        return tuple(shlex.split(value))
+    except ValueError:
+        return tuple(value.split())
 
 
 def meaning(texts: Sequence[str]) -> str:

@@ -100,7 +100,7 @@ async def k3s_facts(system: System, table: UnitTable) -> K3sFacts:
         has_node_password=await exists(system, f"{paths.NODE_PASSWORD_DIRECTORY}/password"),
         installed_by=_installed_by(unit, begun.binary, scripts),
         written_by=configuration.written_by,
-        leftovers=await _leftovers(system),
+        leftovers=await _leftovers(system) if role is None else (),
     )
 
 

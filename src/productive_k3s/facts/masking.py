@@ -8,7 +8,7 @@ from typing import Dict, List, Optional, Sequence, Set, Tuple
 import yaml
 
 from productive_k3s.flags import table
-from productive_k3s.unit_file import directives, environment
+from productive_k3s.unit_file import command_words, directives, environment
 
 MASK = "***"
 _SUSPICIOUS = re.compile(r"token|secret|password|passwd", re.IGNORECASE)
@@ -94,9 +94,12 @@ def arguments(words: Sequence[str]) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
     return tuple(shown), tuple(secrets)
 
 
-def unit_text(text: str, secrets: Sequence[str]) -> Optional[str]:
-    """Return a unit without these secrets and without those of its Environment= lines; None if that cannot be done."""
-    found = [*secrets, *_environment_secrets(text)]
+def unit_text(text: str) -> Optional[str]:
+    """Return a unit without the secrets of its commands and Environment= lines; None if that cannot be done."""
+    found = _environment_secrets(text)
+    for _, key, value in directives(text):
+        if key.startswith("Exec"):
+            found.extend(arguments(command_words(value))[1])
     for secret in sorted(found, key=len, reverse=True):
         if not secret:
             continue

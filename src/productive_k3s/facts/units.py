@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-import shlex
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from productive_k3s import paths
 from productive_k3s.facts import masking
 from productive_k3s.facts.files import TextFile, read_text
-from productive_k3s.facts.model import FileFact, UnitFact
+from productive_k3s.facts.model import UnitFact
 from productive_k3s.system import System
-from productive_k3s.unit_file import directives
+from productive_k3s.unit_file import command_words, directives
 
 K3S_UNITS = ("k3s", "k3s-agent")
 # Other distributions' services that run a kubelet.
@@ -130,15 +129,14 @@ async def read_units(system: System, table: UnitTable) -> Tuple[Unit, ...]:
 
 async def _read_unit(system: System, name: str, table: UnitTable) -> Optional[Unit]:
     said = table.properties.get(name, {})
-    fragment = await read_text(system, said.get("FragmentPath") or paths.unit_file(name))
+    fragment = await read_text(system, said.get("FragmentPath") or paths.unit_file(name), masking.unit_text)
     environment_there = await system.stat(paths.environment_file(name)) is not None
     if fragment is None and not environment_there and said.get("ActiveState", "inactive") == "inactive":
         return None
-    drop_ins = [await read_text(system, path) for path in await _drop_in_paths(system, name, said)]
+    drop_ins = [await read_text(system, path, masking.unit_text) for path in await _drop_in_paths(system, name, said)]
     files = [item for item in (fragment, *drop_ins) if item is not None]
     texts = tuple(item.text for item in files)
     arguments = exec_arguments(texts)
-    shown, secrets = masking.arguments(arguments)
     environment = [await read_text(system, path, masking.environment_text) for path in environment_paths(texts, name)]
     kept = tuple(item for item in environment if item is not None)
     fact = UnitFact(
@@ -152,9 +150,9 @@ async def _read_unit(system: System, name: str, table: UnitTable) -> Optional[Un
         invocation_id=said.get("InvocationID", ""),
         started=parse_time(said.get("ExecMainStartTimestamp", "")),
         active_since=parse_time(said.get("ActiveEnterTimestamp", "")),
-        fragment=_masked(fragment, secrets) if fragment is not None else None,
-        drop_ins=tuple(_masked(item, secrets) for item in drop_ins if item is not None),
-        arguments=shown,
+        fragment=fragment.fact if fragment is not None else None,
+        drop_ins=tuple(item.fact for item in drop_ins if item is not None),
+        arguments=masking.arguments(arguments)[0],
         environment_files=tuple(item.fact for item in kept),
         need_daemon_reload=said.get("NeedDaemonReload") == "yes",
     )
@@ -163,12 +161,6 @@ async def _read_unit(system: System, name: str, table: UnitTable) -> Optional[Un
 
 def _number(text: str) -> int:
     return int(text) if text.isdigit() else 0
-
-
-def _masked(file: TextFile, secrets: Sequence[str]) -> FileFact:
-    present = [secret for secret in secrets if secret in file.text or "ExecStart" in file.text]
-    fact = file.fact
-    return FileFact(fact.path, fact.sha256, fact.mode, fact.uid, fact.changed, masking.unit_text(file.text, present))
 
 
 async def _drop_in_paths(system: System, name: str, said: Mapping[str, str]) -> Tuple[str, ...]:
@@ -191,13 +183,7 @@ def exec_arguments(texts: Sequence[str]) -> Tuple[str, ...]:
         for _, key, value in directives(text):
             if key == "ExecStart":
                 commands = [*commands, value] if value else []
-    if not commands:
-        return ()
-    try:
-        words = shlex.split(commands[-1])
-    except ValueError:
-        words = commands[-1].split()
-    return tuple(words[1:])
+    return command_words(commands[-1])[1:] if commands else ()
 
 
 def environment_paths(texts: Sequence[str], name: str) -> Tuple[str, ...]:

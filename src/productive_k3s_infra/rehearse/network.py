@@ -1,0 +1,66 @@
+"""The network as a simulated host sees it: pages that are there, ports on which somebody listens."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+
+from productive_k3s.failure import ContractError, Failure
+from productive_k3s.local_files import checksum_failure
+from productive_k3s.system import Answer, Port
+from productive_k3s_infra.rehearse.clock import Clock
+from productive_k3s_infra.rehearse.files import MemoryFiles
+
+_REFUSED = "[Errno 111] Connection refused"
+
+
+class MemoryNetwork(MemoryFiles):
+    """What a host can fetch and reach. Certificates are not simulated: a page is there, or nothing answers."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock.now)
+        self.clock = clock
+        self.pages: dict[str, Answer] = {}
+        self.reachable: set[tuple[str, Port]] = set()
+        self.taken: dict[Port, str] = {}
+
+    async def get(self, url: str, *, ca: bytes | None, timeout: float) -> Answer:  # noqa: ARG002, ASYNC109 - the door's
+        """See System."""
+        if url not in self.pages:
+            raise ContractError(_unreachable(url, _REFUSED))
+        return self.pages[url]
+
+    async def download(self, url: str, path: str, sha256: str, mode: int, timeout: float) -> None:  # noqa: ASYNC109
+        """See System."""
+        answer = await self.get(url, ca=b"", timeout=timeout)
+        if answer.status >= 300:
+            raise ContractError(_unreachable(url, f"HTTP status {answer.status}"))
+        found = hashlib.sha256(answer.body).hexdigest()
+        if found != sha256:
+            raise ContractError(checksum_failure(url, found, sha256))
+        await self.write(path, answer.body, mode)
+
+    async def connect(self, address: str, port: int, timeout: float) -> str:  # noqa: ARG002, ASYNC109 - the door's
+        """See System."""
+        return "" if (address, Port("tcp", port)) in self.reachable else _REFUSED
+
+    async def ask_udp(self, address: str, port: int, timeout: float) -> str:  # noqa: ASYNC109 - the door's
+        """See System."""
+        if (address, Port("udp", port)) in self.reachable:
+            return ""
+        await self.clock.sleep(timeout)
+        return f"no answer within {timeout:g} s"
+
+    async def listen(
+        self, ports: Sequence[Port], seconds: float, ready: Callable[[], None], stop: Callable[[], bool]
+    ) -> Mapping[Port, str]:
+        """See System."""
+        ready()
+        limit = self.clock.monotonic() + seconds
+        while self.clock.monotonic() < limit and not stop():
+            await self.clock.sleep(min(1.0, limit - self.clock.monotonic()))
+        return {port: self.taken.get(port, "") for port in ports}
+
+
+def _unreachable(url: str, cause: str) -> Failure:
+    return Failure("network.unreachable", f"{url} cannot be had", cause, "see the network, the proxy and the address")

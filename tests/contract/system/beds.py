@@ -1,0 +1,183 @@
+"""What each door needs around it, so that one suite can be run on both."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from productive_k3s.local import LocalSystem
+from productive_k3s.system import Answer, Completed, Port, System
+from productive_k3s_infra.rehearse.system import Command, Lasting, SimulatedSystem
+
+
+class Bed(Protocol):
+    """A host for the suite: its door, a folder of its own, and the programs that the suite starts."""
+
+    system: System
+    root: str
+
+    def rival(self) -> System:
+        """Another process on the same host."""
+
+    def end_first(self) -> None:
+        """End the first process as far as its locks are concerned."""
+
+    def feed(self, data: bytes) -> contextlib.AbstractContextManager[None]:
+        """Give standard input."""
+
+    def serve(self, path: str, status: int, body: bytes) -> str:
+        """Put a page up; return its URL."""
+
+    def listener(self) -> int:
+        """Have somebody listen on a TCP port of 127.0.0.1; return the port."""
+
+
+class RealBed:
+    """This host, within one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = str(folder)
+        self._local = LocalSystem()
+        self.system: System = self._local
+        self._doors = [self._local]
+        self._server: _Pages | None = None
+
+    def rival(self) -> System:
+        """A door of its own opens the lock file anew, as another process does."""
+        door = LocalSystem()
+        self._doors.append(door)
+        return door
+
+    def end_first(self) -> None:
+        """The kernel gives a lock back when its descriptor is closed."""
+        self._close(self._local)
+
+    def _close(self, door: LocalSystem) -> None:
+        while door._locks:
+            os.close(door._locks.pop())
+
+    @contextlib.contextmanager
+    def feed(self, data: bytes) -> Iterator[None]:
+        """Put a file in the place of descriptor 0."""
+        source = Path(self.root) / "standard-input"
+        source.write_bytes(data)
+        before = os.dup(0)
+        descriptor = os.open(source, os.O_RDONLY)
+        os.dup2(descriptor, 0)
+        os.close(descriptor)
+        try:
+            yield
+        finally:
+            os.dup2(before, 0)
+            os.close(before)
+            source.unlink()
+
+    def serve(self, path: str, status: int, body: bytes) -> str:
+        """See Bed."""
+        server = self._pages()
+        server.pages[path] = (status, body)
+        return f"http://127.0.0.1:{server.server_port}{path}"
+
+    def listener(self) -> int:
+        """See Bed."""
+        return self._pages().server_port
+
+    def _pages(self) -> _Pages:
+        if self._server is None:
+            self._server = _Pages()
+        return self._server
+
+    def close(self) -> None:
+        """Give back descriptors and the server's port."""
+        for door in self._doors:
+            self._close(door)
+        if self._server is not None:
+            self._server.stop()
+
+
+class _Pages(HTTPServer):
+    """A server on the loopback."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.pages: dict[str, tuple[int, bytes]] = {}
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Pages
+    silent: ClassVar[bool] = True
+
+    def do_GET(self) -> None:
+        status, body = self.server.pages[self.path]
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class SimulatedBed:
+    """A host in memory, with the programs that the suite starts."""
+
+    def __init__(self) -> None:
+        self.root = "/bed"
+        self._simulated = SimulatedSystem()
+        self._simulated.put({"/bed/.keep": ""})
+        self._simulated.script_process(("sh", "-c"), _shell)
+        self._simulated.script("productive-k3s-no-such-program", returncode=127, stderr="No such file or directory")
+        self.system: System = self._simulated
+
+    def rival(self) -> System:
+        """See Bed."""
+        return self._simulated.another_process()
+
+    def end_first(self) -> None:
+        """See Bed."""
+        self._simulated.end()
+
+    @contextlib.contextmanager
+    def feed(self, data: bytes) -> Iterator[None]:
+        """See Bed."""
+        self._simulated.standard_input = data
+        yield
+
+    def serve(self, path: str, status: int, body: bytes) -> str:
+        """See Bed."""
+        url = f"http://127.0.0.1:8000{path}"
+        self._simulated.pages[url] = Answer(status, body)
+        return url
+
+    def listener(self) -> int:
+        """See Bed."""
+        self._simulated.reachable.add(("127.0.0.1", Port("tcp", 8000)))
+        return 8000
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
+def _shell(command: Command) -> Completed | Lasting:
+    """Do what the suite's few lines of shell do."""
+    words = command.argv[2].split()
+    if words[0] == "sleep":
+        return Lasting(float(words[1]), Completed(0, "", ""))
+    if words[0] == "cat":
+        return Completed(0, (command.stdin or b"").decode(), "")
+    if words[0] == "exit":
+        return Completed(int(words[1]), "", "")
+    assert words[:2] == ["printf", "%s"]
+    return Completed(0, command.environment.get(words[2].strip('"$'), ""), "")

@@ -1,0 +1,240 @@
+"""The `System` door: one suite, run on the simulated host and on the real one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contract.system.beds import Bed, RealBed, SimulatedBed
+from productive_k3s.failure import ContractError
+from productive_k3s.secret import Secret
+
+pytestmark = pytest.mark.contract
+
+_DATA = b"what is written\n"
+_DIGEST = hashlib.sha256(_DATA).hexdigest()
+
+
+@pytest.fixture(params=["simulated", "real"])
+def bed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bed]:
+    made = SimulatedBed() if request.param == "simulated" else RealBed(tmp_path)
+    yield made
+    made.close()
+
+
+async def code(awaitable: object) -> str:
+    with pytest.raises(ContractError) as caught:
+        await awaitable  # type: ignore[misc]
+    return caught.value.failure.code
+
+
+class TestFiles:
+    async def test_what_is_not_there_is_no_error(self, bed: Bed) -> None:
+        path = f"{bed.root}/nothing/at/all"
+        assert await bed.system.stat(path) is None
+        assert await bed.system.read(path) is None
+        assert await bed.system.sha256(path) is None
+        assert await bed.system.list_directory(path) == ()
+        assert await bed.system.space(path) is None
+        await bed.system.remove(path)
+        await bed.system.remove_tree(path)
+
+    async def test_a_path_through_a_file_leads_nowhere(self, bed: Bed) -> None:
+        await bed.system.write(f"{bed.root}/file", _DATA, 0o600)
+        assert await bed.system.stat(f"{bed.root}/file/below") is None
+        assert await bed.system.read(f"{bed.root}/file/below") is None
+        assert await bed.system.list_directory(f"{bed.root}/file") == ()
+        with pytest.raises(FileExistsError):
+            await bed.system.write(f"{bed.root}/file/below/it", _DATA, 0o600)
+
+    async def test_a_written_file_has_its_mode_and_readable_parents(self, bed: Bed) -> None:
+        path = f"{bed.root}/a/b/file"
+        await bed.system.write(path, _DATA, 0o640)
+        found, parent = await bed.system.stat(path), await bed.system.stat(f"{bed.root}/a/b")
+        assert found is not None
+        assert parent is not None
+        assert (found.kind, found.mode, found.size, found.link) == ("file", 0o640, len(_DATA), "")
+        assert (parent.kind, parent.mode) == ("directory", 0o755)
+        assert await bed.system.read(path) == _DATA
+        assert await bed.system.read(path, 4) == _DATA[:4]
+        assert await bed.system.sha256(path) == _DIGEST
+        assert await bed.system.list_directory(f"{bed.root}/a/b") == ("file",)
+
+    async def test_a_file_is_replaced_as_a_whole(self, bed: Bed) -> None:
+        path = f"{bed.root}/file"
+        await bed.system.write(path, b"longer than what comes", 0o600)
+        before = await bed.system.stat(path)
+        await bed.system.write(path, b"short", 0o644)
+        after = await bed.system.stat(path)
+        assert await bed.system.read(path) == b"short"
+        assert before is not None
+        assert after is not None
+        assert after.mode == 0o644
+        assert after.changed >= before.changed
+
+    async def test_a_directory_is_neither_read_nor_replaced(self, bed: Bed) -> None:
+        path = f"{bed.root}/folder"
+        await bed.system.make_directory(path, 0o700)
+        with pytest.raises(IsADirectoryError):
+            await bed.system.read(path)
+        with pytest.raises(IsADirectoryError):
+            await bed.system.write(path, _DATA, 0o600)
+        assert (await bed.system.list_directory(bed.root)).count("folder") == 1
+
+    async def test_a_write_through_a_link_to_a_folder_lands_there(self, bed: Bed) -> None:
+        await bed.system.make_directory(f"{bed.root}/there", 0o755)
+        await bed.system.link("there", f"{bed.root}/here")
+        await bed.system.write(f"{bed.root}/here/file", _DATA, 0o600)
+        assert await bed.system.read(f"{bed.root}/there/file") == _DATA
+        assert await bed.system.list_directory(f"{bed.root}/here") == ("file",)
+
+    async def test_a_link_is_seen_itself_and_followed_when_read(self, bed: Bed) -> None:
+        await bed.system.write(f"{bed.root}/k3s", _DATA, 0o755)
+        await bed.system.link("gone", f"{bed.root}/kubectl")
+        await bed.system.link("k3s", f"{bed.root}/kubectl")
+        found = await bed.system.stat(f"{bed.root}/kubectl")
+        assert found is not None
+        assert (found.kind, found.link) == ("link", "k3s")
+        assert await bed.system.sha256(f"{bed.root}/kubectl") == _DIGEST
+        await bed.system.write(f"{bed.root}/kubectl", b"own", 0o600)
+        assert await bed.system.read(f"{bed.root}/k3s") == _DATA
+
+    async def test_links_in_a_circle_and_to_nothing_are_not_there(self, bed: Bed) -> None:
+        await bed.system.link("nothing", f"{bed.root}/dangling")
+        assert await bed.system.read(f"{bed.root}/dangling") is None
+        assert await bed.system.stat(f"{bed.root}/dangling") is not None
+        await bed.system.remove(f"{bed.root}/dangling")
+        assert await bed.system.stat(f"{bed.root}/dangling") is None
+
+    async def test_rename_replaces(self, bed: Bed) -> None:
+        await bed.system.write(f"{bed.root}/new", _DATA, 0o600)
+        await bed.system.write(f"{bed.root}/old", b"old", 0o644)
+        await bed.system.rename(f"{bed.root}/new", f"{bed.root}/old")
+        assert await bed.system.read(f"{bed.root}/old") == _DATA
+        assert await bed.system.stat(f"{bed.root}/new") is None
+        with pytest.raises(FileNotFoundError):
+            await bed.system.rename(f"{bed.root}/new", f"{bed.root}/old")
+
+    async def test_remove_takes_empty_directories_only(self, bed: Bed) -> None:
+        await bed.system.write(f"{bed.root}/folder/file", _DATA, 0o600)
+        with pytest.raises(OSError, match="folder"):
+            await bed.system.remove(f"{bed.root}/folder")
+        await bed.system.remove(f"{bed.root}/folder/file")
+        await bed.system.remove(f"{bed.root}/folder")
+        assert "folder" not in await bed.system.list_directory(bed.root)
+
+    async def test_remove_tree_follows_no_link(self, bed: Bed) -> None:
+        await bed.system.write(f"{bed.root}/kept/file", _DATA, 0o600)
+        await bed.system.write(f"{bed.root}/doomed/deep/file", _DATA, 0o600)
+        await bed.system.link("../kept", f"{bed.root}/doomed/link")
+        await bed.system.remove_tree(f"{bed.root}/doomed")
+        assert await bed.system.stat(f"{bed.root}/doomed") is None
+        assert await bed.system.read(f"{bed.root}/kept/file") == _DATA
+        await bed.system.link("kept", f"{bed.root}/link")
+        await bed.system.remove_tree(f"{bed.root}/link")
+        assert await bed.system.read(f"{bed.root}/kept/file") == _DATA
+
+    async def test_a_directory_that_is_there_keeps_its_mode(self, bed: Bed) -> None:
+        await bed.system.make_directory(f"{bed.root}/x/private", 0o700)
+        await bed.system.make_directory(f"{bed.root}/x/private", 0o755)
+        parent, found = await bed.system.stat(f"{bed.root}/x"), await bed.system.stat(f"{bed.root}/x/private")
+        assert parent is not None
+        assert found is not None
+        assert (parent.mode, found.mode) == (0o755, 0o700)
+
+    async def test_there_is_space(self, bed: Bed) -> None:
+        space = await bed.system.space(bed.root)
+        assert space is not None
+        assert 0 < space.free_bytes <= space.total_bytes
+        assert not space.read_only
+
+
+class TestProcesses:
+    async def test_status_and_output(self, bed: Bed) -> None:
+        assert (await bed.system.run(("sh", "-c", "exit 3"), timeout=30)).returncode == 3
+        assert (await bed.system.run(("sh", "-c", "cat"), timeout=30, stdin=b"given")).stdout == "given"
+        assert (await bed.system.run(("sh", "-c", "cat"), timeout=30)).stdout == ""
+
+    async def test_the_environment_is_added_to(self, bed: Bed) -> None:
+        argv = ("sh", "-c", 'printf %s "$COLOUR"')
+        assert (await bed.system.run(argv, timeout=30, environment={"COLOUR": "green"})).stdout == "green"
+
+    async def test_a_program_that_is_missing(self, bed: Bed) -> None:
+        assert (await bed.system.run(("productive-k3s-no-such-program",), timeout=30)).returncode == 127
+
+    async def test_a_program_that_does_not_end(self, bed: Bed) -> None:
+        done = await bed.system.run(("sh", "-c", "sleep 600"), timeout=0.2)
+        assert done.returncode == 124
+        assert "no end" in done.stderr
+
+    async def test_a_secret_is_refused(self, bed: Bed) -> None:
+        with pytest.raises(TypeError):
+            await bed.system.run(("sh", Secret("x")), timeout=30)  # type: ignore[list-item]
+
+
+class TestArtefacts:
+    async def test_received(self, bed: Bed) -> None:
+        path = f"{bed.root}/staged/k3s"
+        with bed.feed(_DATA):
+            assert await bed.system.receive(path, _DIGEST, 0o755) == len(_DATA)
+        found = await bed.system.stat(path)
+        assert found is not None
+        assert found.mode == 0o755
+        assert await bed.system.read(path) == _DATA
+
+    async def test_cut_on_the_way(self, bed: Bed) -> None:
+        path = f"{bed.root}/staged/k3s"
+        with bed.feed(_DATA[:-3]):
+            assert await code(bed.system.receive(path, _DIGEST, 0o755)) == "artifact.checksum"
+        assert await bed.system.list_directory(f"{bed.root}/staged") == ()
+
+    async def test_downloaded(self, bed: Bed) -> None:
+        url = bed.serve("/k3s", 200, _DATA)
+        await bed.system.download(url, f"{bed.root}/k3s", _DIGEST, 0o755, 30)
+        assert await bed.system.read(f"{bed.root}/k3s") == _DATA
+
+    async def test_a_download_that_is_something_else(self, bed: Bed) -> None:
+        await bed.system.write(f"{bed.root}/k3s", b"the old one", 0o755)
+        url = bed.serve("/k3s", 200, b"a proxy's page")
+        assert await code(bed.system.download(url, f"{bed.root}/k3s", _DIGEST, 0o755, 30)) == "artifact.checksum"
+        missing = bed.serve("/missing", 404, b"")
+        assert await code(bed.system.download(missing, f"{bed.root}/k3s", _DIGEST, 0o755, 30)) == "network.unreachable"
+        assert await bed.system.read(f"{bed.root}/k3s") == b"the old one"
+
+
+class TestNetwork:
+    async def test_a_page_with_any_status(self, bed: Bed) -> None:
+        assert (await bed.system.get(bed.serve("/ping", 200, b"pong"), ca=None, timeout=30)).body == b"pong"
+        assert (await bed.system.get(bed.serve("/gone", 404, b"no"), ca=None, timeout=30)).status == 404
+
+    async def test_where_nobody_answers(self, bed: Bed) -> None:
+        # Port 1 of the loopback: nothing listens there.
+        assert await code(bed.system.get("http://127.0.0.1:1/", ca=None, timeout=30)) == "network.unreachable"
+        assert "refused" in await bed.system.connect("127.0.0.1", 1, 30)
+
+    async def test_where_somebody_listens(self, bed: Bed) -> None:
+        assert await bed.system.connect("127.0.0.1", bed.listener(), 30) == ""
+
+
+class TestLockAndClock:
+    async def test_one_at_a_time(self, bed: Bed) -> None:
+        path = f"{bed.root}/run/lock"
+        rival = bed.rival()
+        assert await bed.system.lock(path, 0) is None
+        assert await rival.lock(path, 0.3)
+        bed.end_first()
+        assert await rival.lock(path, 0) is None
+
+    async def test_waiting_takes_time(self, bed: Bed) -> None:
+        began, now = await bed.system.monotonic(), await bed.system.now()
+        await bed.system.sleep(0.05)
+        assert await bed.system.monotonic() - began >= 0.05
+        assert await bed.system.now() > now
+
+
+async def test_the_kernels_settings_can_be_read(tmp_path: Path) -> None:
+    """They refuse a read that asks for 4 MB at once, which is the door's default limit."""
+    assert await RealBed(tmp_path).system.read("/proc/sys/kernel/hostname")
