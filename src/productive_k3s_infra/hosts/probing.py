@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from productive_k3s.events import Event, Result
+from productive_k3s.verbs.probe import LISTENING
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.hosts.session import Fleet, OnEvent
 from productive_k3s_infra.inventory.model import Host, Inventory
@@ -58,7 +59,7 @@ async def _probe_target(inventory: Inventory, target: Host, ports: tuple[str, ..
     listening = asyncio.Event()
 
     def heard(event: Event) -> None:
-        if event.message == "listening":
+        if event.message == LISTENING:
             listening.set()
 
     listener = asyncio.ensure_future(_listen(target, ports, heard, fleet))

@@ -52,21 +52,21 @@ def test_a_name_is_verified_like_an_address(ca: Authority, tmp_path: Path) -> No
     assert not look(ca, Leaf(), tmp_path, address="localhost").error
 
 
-BAD: tuple[tuple[Leaf, str, str], ...] = (
-    (Leaf(names=("kubernetes", "10.0.0.11")), "name", "tlsSan"),
-    (Leaf(names=("127.0.0.2",)), "name", "tlsSan"),
+BAD: tuple[tuple[Leaf, str, str, str], ...] = (
+    (Leaf(names=("kubernetes", "10.0.0.11")), "127.0.0.1", "name", "tlsSan"),
+    (Leaf(names=("kubernetes", "127.0.0.1")), "localhost", "name", "tlsSan"),
     # A common name is no name: K3s' own clients do not look at it either.
-    (Leaf(names=(), common_name="127.0.0.1"), "name", "tlsSan"),
-    (Leaf(begins=NOW - 300 * DAY, ends=NOW - DAY), "expired", "restart K3s"),
-    (Leaf(begins=NOW + DAY), "not-yet-valid", "clock"),
+    (Leaf(names=(), common_name="localhost"), "localhost", "name", "tlsSan"),
+    (Leaf(begins=NOW - 300 * DAY, ends=NOW - DAY), "127.0.0.1", "expired", "restart K3s"),
+    (Leaf(begins=NOW + DAY), "127.0.0.1", "not-yet-valid", "clock"),
 )
 
 
-@pytest.mark.parametrize(("leaf", "cause", "remedy"), BAD, ids=[f"{row[1]}-{i}" for i, row in enumerate(BAD)])
+@pytest.mark.parametrize(("leaf", "address", "cause", "remedy"), BAD, ids=[f"{row[2]}-{row[1]}" for row in BAD])
 def test_a_certificate_that_is_not_to_be_trusted(
-    ca: Authority, tmp_path: Path, leaf: Leaf, cause: str, remedy: str
+    *, ca: Authority, tmp_path: Path, leaf: Leaf, address: str, cause: str, remedy: str
 ) -> None:
-    seen = look(ca, leaf, tmp_path)
+    seen = look(ca, leaf, tmp_path, address=address)
     assert seen.cause == cause, seen
     (check,) = judge_api(seen, ())
     assert (check.id, check.passed, check.severity) == ("api.reachable", False, "error")
