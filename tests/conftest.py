@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+pytest_plugins = ("lab_bed",)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--soak` runs the long sweeps too; `--k3s-release` names a directory shaped like a release instead of the lab K3s."""
+    """`--soak` runs the long sweeps too; `--k3s-release` names a directory shaped like a release, not the lab K3s."""
+    parser.addoption("--golden", action="store_true", help="write the golden texts anew; look at the difference")
     parser.addoption("--soak", action="store_true", help="run the long sweeps")
     parser.addoption("--k3s-release", metavar="DIR", default=None, help="<DIR>/<version>/{k3s,sha256sum-*.txt,...}")
 
