@@ -144,8 +144,10 @@ def _change_lines(change: Change) -> List[str]:
 
 def _check_line(check: CheckResult) -> str:
     mark = "ok  " if check.passed else check.severity
-    remedy = f"; {check.remedy}" if check.remedy and not check.passed else ""
-    return f"{mark:8}{check.subject}: {check.message}{remedy}"
+    more = (
+        () if check.passed else (check.evidence and f" (seen: {check.evidence})", check.remedy and f"; {check.remedy}")
+    )
+    return f"{mark:8}{check.subject}: {check.message}{''.join(more)}"
 
 
 def _failure_lines(failure: Failure) -> List[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Tuple
 
 from productive_k3s.checks import of_nodes, of_pods
 from productive_k3s.checks.expectation import Expectation, ExpectedNode
@@ -31,6 +31,14 @@ class Seen:
     pods_error: str = ""
     expected: Tuple[ExpectedNode, ...] = ()
     in_a_row: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Closer:
+    """What names causes. `nodes` are the objects of those not found right, `warnings` those on system pods."""
+
+    nodes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    warnings: Mapping[str, str] = field(default_factory=dict)
 
 
 async def watch_cluster(host: Host, kube: Kube, facts: Facts, wanted: Expectation) -> Tuple[Seen, float]:
@@ -93,9 +101,9 @@ def _lacking(seen: Seen, facts: Facts, wanted: Expectation) -> str:
 
 
 def judge_cluster(
-    facts: Facts, wanted: Expectation, seen: Seen, seconds: float, objects: Mapping[str, Mapping[str, Any]]
+    facts: Facts, wanted: Expectation, seen: Seen, seconds: float, closer: Closer
 ) -> Tuple[CheckResult, ...]:
-    """PURE: return the checks of a last look. `objects` are the Nodes that were not found right."""
+    """PURE: return the checks of a last look."""
     remedy = "see journalctl -u k3s on this host"
     answers = not seen.readiness and seen.cluster.reachable
     said = seen.readiness or seen.cluster.evidence
@@ -109,27 +117,31 @@ def judge_cluster(
     )
     if not seen.cluster.reachable:
         return (api,)
-    sighting = Sighting(seen.cluster.nodes, seen.in_a_row, seconds, objects)
+    sighting = Sighting(seen.cluster.nodes, seen.in_a_row, seconds, closer.nodes)
     nodes = of_nodes.judge_nodes(seen.expected, sighting, standard(facts, wanted), wanted.ready_in_a_row)
     if seen.pods_error:
         what = "K3s' own pods cannot be listed"
         return (api, *nodes, failed("system.pods", SYSTEM_NAMESPACE, what, seen.pods_error, remedy))
-    return (api, *nodes, *of_pods.judge_system_pods(seen.pods, seconds, dns=has_dns(facts)))
+    return (api, *nodes, *of_pods.judge_system_pods(seen.pods, closer.warnings, seconds, dns=has_dns(facts)))
 
 
-async def look_closer(kube: Kube, seen: Seen, wanted: Expectation) -> Mapping[str, Mapping[str, Any]]:
-    """Return the Node objects of those that were not found right, for their conditions."""
-    objects: Dict[str, Mapping[str, Any]] = {}
-    for node in seen.cluster.nodes:
-        if seen.in_a_row.get(node.name, 0) < wanted.ready_in_a_row:
-            found = await _object(kube, node.name)
-            if found is not None:
-                objects[node.name] = found
-    return objects
+async def look_closer(kube: Kube, seen: Seen, wanted: Expectation) -> Closer:
+    """Read what names causes: the Nodes that were not found right, and the warnings about K3s' own pods."""
+    if not seen.cluster.reachable:
+        return Closer()
+    wrong = [name for name, times in seen.in_a_row.items() if times < wanted.ready_in_a_row]
+    nodes = {name: await _read(kube, f"/api/v1/nodes/{name}") for name in wrong}
+    return Closer(nodes, await read_warnings(kube, SYSTEM_NAMESPACE))
 
 
-async def _object(kube: Kube, name: str) -> Optional[Mapping[str, Any]]:
+async def read_warnings(kube: Kube, namespace: str) -> Mapping[str, str]:
+    """Return the last warning on each object of a namespace; none if they cannot be had: they only explain."""
+    found = await _read(kube, f"/api/v1/namespaces/{namespace}/events?fieldSelector=type%3DWarning&limit=500")
+    return of_pods.warnings(found.get("items") or ())
+
+
+async def _read(kube: Kube, path: str) -> Mapping[str, Any]:
     try:
-        return await kube.get(f"/api/v1/nodes/{name}")
+        return await kube.get(path)
     except ContractError:
-        return None
+        return {}

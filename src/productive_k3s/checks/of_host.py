@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from productive_k3s import paths
 from productive_k3s.checks.certificates import Certificate, read_certificate
@@ -59,7 +59,7 @@ def judge_host(facts: Facts, certificates: Sequence[Certificate], version: str) 
         _running(name, facts),
         _version(name, facts.k3s.binary_version, version),
         *_certificates(name, facts, certificates),
-        *(_disk(name, item) for item in facts.host.file_systems if item.total_bytes > 0),
+        *(_disk(name, item) for item in _distinct(facts.host.file_systems)),
     )
 
 
@@ -164,6 +164,15 @@ def _days(name: str, now: float, certificates: Sequence[Certificate]) -> CheckRe
     if left < _WARN_DAYS:
         return warned(check, name, f"{which} ends in {left:.0f} days", first.path, restart)
     return passed(check, name, f"{len(certificates)} files, the first ends in {left:.0f} days", which, "warning")
+
+
+def _distinct(systems: Sequence[FileSystem]) -> Tuple[FileSystem, ...]:
+    """Return each file system once: several paths may lie on one, and it is full or not for all of them."""
+    first: Dict[Tuple[str, int], FileSystem] = {}
+    for item in systems:
+        if item.total_bytes > 0:
+            first.setdefault((item.type, item.total_bytes), item)
+    return tuple(first.values())
 
 
 def _disk(name: str, system: FileSystem) -> CheckResult:

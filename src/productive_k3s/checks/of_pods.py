@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from productive_k3s.checks.judgement import failed, passed
 from productive_k3s.events import CheckResult
@@ -44,6 +44,16 @@ def trouble(pod: Pod) -> str:
     return _said(f"{phase or 'Pending'}, not ready", ready.get("reason", ""), ready.get("message", ""))
 
 
+def warnings(events: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
+    """Return the last warning on each object, by its name: what a pod waits for stands there, not in the pod."""
+    found: Dict[str, Tuple[str, str]] = {}
+    for event in events:
+        name, when = str(event.get("involvedObject", {}).get("name", "")), str(event.get("lastTimestamp") or "")
+        if event.get("type") == "Warning" and when >= found.get(name, ("", ""))[0]:
+            found[name] = (when, _said(event.get("reason", ""), event.get("message", "")))
+    return {name: said for name, (_, said) in found.items()}
+
+
 def _containers(status: Mapping[str, Any]) -> List[Mapping[str, Any]]:
     return [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
 
@@ -80,8 +90,10 @@ def _owners(pod: Pod) -> frozenset[str]:
     return frozenset(str(item.get("uid")) for item in pod.get("metadata", {}).get("ownerReferences", ()))
 
 
-def judge_system_pods(pods: Sequence[Pod], seconds: float, *, dns: bool) -> Tuple[CheckResult, ...]:
-    """Return one check for all of them, or one for each that is in trouble."""
+def judge_system_pods(
+    pods: Sequence[Pod], events: Mapping[str, str], seconds: float, *, dns: bool
+) -> Tuple[CheckResult, ...]:
+    """Return one check for all of them, or one for each that is in trouble. `events` are warnings by pod name."""
     troubles = system_troubles(pods, dns=dns)
     if not troubles:
         return (passed("system.pods", SYSTEM_NAMESPACE, f"{len(pods)} pods run or are done"),)
@@ -90,8 +102,13 @@ def judge_system_pods(pods: Sequence[Pod], seconds: float, *, dns: bool) -> Tupl
             "system.pods",
             name,
             f"does not run after {seconds:.0f} s",
-            why,
+            with_warning(why, events.get(name.partition("/")[2], "")),
             f"kubectl -n {SYSTEM_NAMESPACE} describe pod {name.partition('/')[2]}, on a server",
         )
         for name, why in troubles
     )
+
+
+def with_warning(why: str, warning: str) -> str:
+    """Return both, the warning first: it comes nearer to the cause."""
+    return f"{warning} ({why})" if warning else why

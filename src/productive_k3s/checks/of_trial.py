@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Dict, Mapping, Sequence, Tuple
+from typing import Dict, Mapping, Optional, Sequence, Tuple
 
 from productive_k3s.checks.judgement import failed, passed
-from productive_k3s.checks.of_pods import Pod, trouble
+from productive_k3s.checks.of_pods import Pod, trouble, with_warning
 from productive_k3s.checks.trial_objects import Trial, message
 from productive_k3s.events import CheckResult
 
@@ -23,30 +23,42 @@ def pending(trial: Trial, pods: Mapping[str, Pod]) -> Tuple[str, ...]:
     return tuple(node for index, node in enumerate(trial.nodes) if message(pods.get(f"ask-{index}")) is None)
 
 
-def judge_trial(trial: Trial, pods: Mapping[str, Pod], seconds: float) -> Tuple[CheckResult, ...]:
+def judge_trial(
+    trial: Trial, pods: Mapping[str, Pod], warnings: Mapping[str, str], seconds: float
+) -> Tuple[CheckResult, ...]:
     """Return for every node: does a pod run there, do names resolve there, and does every node answer from there?"""
     checks = []
     for index, node in enumerate(trial.nodes):
-        checks.append(_runs(node, pods.get(f"answer-{index}"), seconds))
-        checks.extend(_reaches(trial, node, pods.get(f"ask-{index}"), seconds))
+        answer, ask = f"answer-{index}", f"ask-{index}"
+        checks.append(_runs(node, _why(pods.get(answer), warnings.get(answer, "")), seconds))
+        said = message(pods.get(ask))
+        if said is None:
+            checks.append(_still_asks(node, _why(pods.get(ask), warnings.get(ask, "")), seconds))
+        else:
+            checks.extend(_reaches(trial, node, _causes(trial, said)))
     return tuple(checks)
 
 
-def _runs(node: str, pod: object, seconds: float) -> CheckResult:
-    why = trouble(pod) if isinstance(pod, Mapping) else "the pod is not there"
+def _why(pod: Optional[Pod], warning: str) -> str:
+    if pod is None:
+        return "the pod is not there"
+    why = trouble(pod)
+    return with_warning(why, warning) if why else ""
+
+
+def _runs(node: str, why: str, seconds: float) -> CheckResult:
     if not why:
         return passed("pod.runs", node, "a pod runs there")
     remedy = "see journalctl -u k3s (k3s-agent) on that host, and whether it can have the image"
     return failed("pod.runs", node, f"no pod runs there after {seconds:.0f} s", why, remedy)
 
 
-def _reaches(trial: Trial, node: str, pod: object, seconds: float) -> Tuple[CheckResult, ...]:
-    said = message(pod) if isinstance(pod, Mapping) else None
-    if said is None:
-        why = (trouble(pod) if isinstance(pod, Mapping) else "") or "the pod that asks is not there"
-        what = f"the pod that asks has not ended after {seconds:.0f} s"
-        return (failed("pod.reaches", node, what, why, "is pod.runs well there?"),)
-    causes = _causes(trial, said)
+def _still_asks(node: str, why: str, seconds: float) -> CheckResult:
+    what = f"the pod that asks has not ended after {seconds:.0f} s"
+    return failed("pod.reaches", node, what, why or "it still asks", "is pod.runs well there?")
+
+
+def _reaches(trial: Trial, node: str, causes: Mapping[str, str]) -> Tuple[CheckResult, ...]:
     unresolved = [name for name, cause in causes.items() if cause == "dns"]
     unanswered = {name: cause for name, cause in causes.items() if cause != "dns"}
     return (_dns(trial, node, unresolved), _answers(trial, node, unanswered, unresolved))

@@ -9,6 +9,7 @@ from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 from productive_k3s.checks import of_trial, trial_objects
 from productive_k3s.checks.expectation import Expectation
 from productive_k3s.checks.judgement import failed, passed, warned
+from productive_k3s.checks.of_cluster import read_warnings
 from productive_k3s.checks.of_host import config_words, host_name
 from productive_k3s.checks.of_pods import SYSTEM_NAMESPACE, Pod
 from productive_k3s.checks.trial_objects import Trial, namespace_path
@@ -94,7 +95,7 @@ async def _remove_leftovers(field: Field, trial: Trial) -> None:
     label = f"{trial_objects.LABEL}%3D{trial_objects.PURPOSE}"
     found = await field.kube.get(f"/api/v1/namespaces?labelSelector={label}")
     now = await field.host.system.now()
-    names = trial_objects.leftovers(found.get("items", ()), trial.made_on, now)
+    names = trial_objects.leftovers(found.get("items") or (), trial.made_on, now)
     if names:
         field.host.emit("note", f"a validation that was killed left {', '.join(names)}: removed first")
         await _remove(field, names)
@@ -107,7 +108,8 @@ async def _run(field: Field, trial: Trial) -> Tuple[CheckResult, ...]:
         pods = await _wait(field, trial, began + trial.seconds)
     except ContractError as error:
         return (_refused(error, trial.namespace),)
-    return of_trial.judge_trial(trial, pods, await field.host.system.monotonic() - began)
+    warnings = await read_warnings(field.kube, trial.namespace)
+    return of_trial.judge_trial(trial, pods, warnings, await field.host.system.monotonic() - began)
 
 
 async def _make(field: Field, trial: Trial) -> None:

@@ -15,7 +15,7 @@ from productive_k3s.checks.of_nodes import (
     judge_nodes,
     missing,
 )
-from productive_k3s.checks.of_pods import judge_system_pods, system_troubles, trouble
+from productive_k3s.checks.of_pods import judge_system_pods, system_troubles, trouble, warnings
 from productive_k3s.events import CheckResult
 from productive_k3s.facts.model import NodeFact
 from static.contract_program.hosts import VERSION
@@ -192,8 +192,24 @@ def test_coredns_must_be_there_unless_it_is_switched_off() -> None:
 
 
 def test_system_pods_are_one_check_or_one_for_each_in_trouble() -> None:
-    assert [check.passed for check in judge_system_pods((DNS, pod()), 1.0, dns=True)] == [True]
-    (check,) = judge_system_pods((DNS, pod("broken", ready=False)), 60.0, dns=True)
+    assert [check.passed for check in judge_system_pods((DNS, pod()), {}, 1.0, dns=True)] == [True]
+    (check,) = judge_system_pods(
+        (DNS, pod("broken", ready=False)), {"broken": "FailedCreate: no sandbox"}, 60.0, dns=True
+    )
     assert (check.subject, check.severity, check.passed) == ("kube-system/broken", "error", False)
-    assert "ContainersNotReady" in check.evidence
+    assert check.evidence == "FailedCreate: no sandbox (Running, not ready: ContainersNotReady)"
     assert "describe pod broken" in check.remedy
+
+
+def event(name: str, at: str | None, reason: str, kind: str = "Warning") -> dict[str, object]:
+    return {"type": kind, "reason": reason, "message": "m", "lastTimestamp": at, "involvedObject": {"name": name}}
+
+
+def test_the_last_warning_on_each_object() -> None:
+    events = (
+        event("a", "2026-01-01T00:00:05Z", "Later"),
+        event("a", "2026-01-01T00:00:01Z", "Earlier"),
+        event("a", "2026-01-01T00:00:09Z", "Scheduled", kind="Normal"),
+        event("b", None, "Timeless"),
+    )
+    assert warnings(events) == {"a": "Later: m", "b": "Timeless: m"}

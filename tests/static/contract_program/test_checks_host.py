@@ -154,6 +154,15 @@ def test_disk_space(free: int, severity: str) -> None:
     assert f"{free}% free" in found.message
 
 
+def test_a_file_system_with_several_paths_is_one_check() -> None:
+    facts = healthy()
+    disks = tuple(
+        FileSystem(path, "ext4", 50 << 30, size << 30, False) for path, size in (("/a", 90), ("/b", 90), ("/c", 91))
+    )
+    checks = judge_host(replace(facts, host=replace(facts.host, file_systems=disks)), CERTIFICATES, VERSION)
+    assert [check.subject for check in checks if check.id == "disk.free"] == ["node-1 /a", "node-1 /c"]
+
+
 def test_no_wish_for_a_version_is_fulfilled_by_any() -> None:
     assert judged(healthy(), version="")["k3s.version"].passed
 

@@ -160,8 +160,10 @@ PENDING = {"status": {"phase": "Pending", "conditions": [{"type": "PodScheduled"
 WELL = {"answer-0": RUNS, "answer-1": RUNS, "ask-0": ended("ok"), "ask-1": ended("ok")}
 
 
-def bad(pods: dict[str, dict[str, object]], trial: Trial = TRIAL) -> dict[str, str]:
-    checks = of_trial.judge_trial(trial, pods, 120.0)
+def bad(
+    pods: dict[str, dict[str, object]], trial: Trial = TRIAL, warnings: dict[str, str] | None = None
+) -> dict[str, str]:
+    checks = of_trial.judge_trial(trial, pods, warnings or {}, 120.0)
     return {f"{check.id} {check.subject}": check.evidence or check.severity for check in checks if not check.passed}
 
 
@@ -196,14 +198,19 @@ def test_findings_are_judged_node_by_node(differs: dict[str, dict[str, object]],
 def test_pods_that_are_not_there() -> None:
     assert bad({}) == {
         "pod.runs s1": "the pod is not there",
-        "pod.reaches s1": "the pod that asks is not there",
+        "pod.reaches s1": "the pod is not there",
         "pod.runs a1": "the pod is not there",
-        "pod.reaches a1": "the pod that asks is not there",
+        "pod.reaches a1": "the pod is not there",
     }
 
 
+def test_a_warning_tells_more_than_the_pod_that_waits() -> None:
+    found = bad({**WELL, "answer-1": PENDING}, warnings={"answer-1": "FailedMount: no disk", "ask-1": "not asked for"})
+    assert found == {"pod.runs a1": "FailedMount: no disk (Pending, not ready)"}
+
+
 def test_a_cluster_without_dns_is_told_so_and_not_blamed() -> None:
-    checks = of_trial.judge_trial(replace(TRIAL, dns=False), WELL, 1.0)
+    checks = of_trial.judge_trial(replace(TRIAL, dns=False), WELL, {}, 1.0)
     assert {check.severity for check in checks if not check.passed} == {"info"}
 
 
