@@ -38,5 +38,7 @@ async def make_plan(session: Session, *, new_cluster: bool = False) -> Planned:
 
 def preflight(session: Session, view: View, probes: tuple[Probe, ...] | None = None) -> Report:
     """PURE: judge what was seen of all hosts. `probes` None: the ports were not tried."""
-    checks = preflight_checks(session.spec, view.inventory, view.observed, probes, view.situation.record)
+    # With --new-cluster the recorded CA is no yardstick any more.
+    record = None if view.situation.new_cluster else view.situation.record
+    checks = preflight_checks(session.spec, view.inventory, view.observed, probes, record)
     return Report(session.spec.name, "preflight", checks)
