@@ -1,0 +1,118 @@
+"""PURE: every exception of asyncssh, by name, as ours. A test walks asyncssh's classes and fails if one is missing."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from productive_k3s_infra.errors import (
+    AuthenticationRefused,
+    BadInput,
+    HostKeyMismatch,
+    HostProgramFailed,
+    HostUnreachable,
+    Pk3sError,
+)
+
+_TRY_SSH = "try: ssh {user}@{address} -p {port}"
+_CONFIG = "see ~/.ssh/config"
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What an exception means for a person; the remedy may name {user}, {address} and {port}."""
+
+    kind: type[Pk3sError]
+    code: str
+    what: str
+    remedy: str = _TRY_SSH
+
+
+_KEY = "use an OpenSSH key file that is yours, or put the key into the agent: ssh-add"
+_LOST = Meaning(HostUnreachable, "ssh.connection-lost", "the SSH connection was closed before it was usable")
+_NO_COMMON = Meaning(HostUnreachable, "ssh.no-common-algorithm", "the host's SSH has no algorithm in common with ours")
+_BROKEN = Meaning(HostUnreachable, "ssh.protocol", "what answers does not speak SSH as it should")
+_USER = Meaning(AuthenticationRefused, "ssh.authentication", "the user's name is not usable", "correct `user`")
+
+MEANINGS: Mapping[str, Meaning] = {
+    "ChannelListenError": Meaning(HostUnreachable, "ssh.no-session", "the host allows no forwarding"),
+    "ChannelOpenError": Meaning(HostProgramFailed, "ssh.no-session", "the host's SSH allows no further session"),
+    "CompressionError": _BROKEN,
+    "ConfigParseError": Meaning(BadInput, "ssh.config", "the OpenSSH configuration cannot be used", _CONFIG),
+    "ConnectionLost": _LOST,
+    "DisconnectError": _LOST,
+    "Error": _BROKEN,
+    "HostKeyNotVerifiable": Meaning(
+        HostKeyMismatch,
+        "ssh.host-key-unknown",
+        "a host key cannot be verified",
+        "put the key into known_hosts, or the jump host into the cluster file",
+    ),
+    "IllegalUserName": _USER,
+    "KeyEncryptionError": Meaning(AuthenticationRefused, "ssh.key-encrypted", "the private key is encrypted", _KEY),
+    "KeyExchangeFailed": _NO_COMMON,
+    "KeyExportError": Meaning(BadInput, "ssh.key-unusable", "the private key cannot be used", _KEY),
+    "KeyGenerationError": Meaning(BadInput, "ssh.key-unusable", "the private key cannot be used", _KEY),
+    "KeyImportError": Meaning(BadInput, "ssh.key-unusable", "the private key cannot be used", _KEY),
+    "MACError": _BROKEN,
+    "PacketDecodeError": _BROKEN,
+    "PasswordChangeRequired": Meaning(
+        AuthenticationRefused, "ssh.authentication", "the user has to change the password", "log in once by hand"
+    ),
+    "PermissionDenied": Meaning(
+        AuthenticationRefused,
+        "ssh.authentication",
+        "the host accepts none of our keys for this user",
+        "see the user's name, and that authorized_keys there holds the key: ssh-copy-id -p {port} {user}@{address}",
+    ),
+    "ProtocolError": _BROKEN,
+    "ProtocolNotSupported": _BROKEN,
+    "SASLPrepError": _USER,
+    "ServiceNotAvailable": _LOST,
+}
+# They belong to what is never used here: SFTP, servers, terminals, running processes to their end, ASN.1 inside keys.
+NEVER_RAISED = frozenset(
+    {
+        *("ASN1DecodeError", "ASN1EncodeError", "ASN1Error", "BreakReceived", "GSSError", "ProcessError", "SFTPError"),
+        *("SignalReceived", "SoftEOFReceived", "TerminalSizeChanged", "TimeoutError"),
+    }
+)
+_UNREACHABLE = {
+    errno.EHOSTUNREACH: ("ssh.no-route", "there is no route to the host", "see the address, and that the host is on"),
+    errno.ENETUNREACH: ("ssh.no-route", "there is no route to the host", "see this computer's network"),
+    errno.ECONNREFUSED: ("ssh.refused", "nothing accepts SSH connections there", "see the port, and that sshd runs"),
+    errno.ECONNRESET: ("ssh.connection-lost", "the host cut the connection", _TRY_SSH),
+    errno.ETIMEDOUT: ("ssh.timeout", "the host does not answer", "see the address, the port, and firewalls between"),
+}
+
+
+def explain(error: BaseException, where: str, user: str, address: str, port: int) -> Pk3sError | None:
+    """Return ours for an exception of asyncssh or of the system; None for what nobody expects."""
+    names = {"user": user, "address": address, "port": port}
+    evidence = " ".join(str(error).split())
+    if isinstance(error, OSError):
+        code, what, remedy = _system(error)
+        seen = f"{user}@{address}:{port}: {evidence or type(error).__name__}"
+        return HostUnreachable(what, where=where, evidence=seen, remedy=remedy.format(**names), code=code)
+    for kind in type(error).__mro__:
+        meaning = MEANINGS.get(kind.__name__) if kind.__module__.startswith("asyncssh.") else None
+        if meaning is not None:
+            remedy = meaning.remedy.format(**names)
+            return meaning.kind(meaning.what, where=where, evidence=evidence, remedy=remedy, code=meaning.code)
+    return None
+
+
+def _system(error: OSError) -> tuple[str, str, str]:
+    if isinstance(error, socket.gaierror):
+        return "ssh.unknown-name", "the host's name has no address", "correct the name, or give an address"
+    number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else error.errno
+    # asyncio tells of several addresses in one exception without a number.
+    found = number if number is not None else _first_number(str(error))
+    return _UNREACHABLE.get(found or 0, ("ssh.unreachable", "no SSH connection could be made", _TRY_SSH))
+
+
+def _first_number(text: str) -> int | None:
+    numbers = (number for number in _UNREACHABLE if f"[Errno {number}]" in text)
+    return next(numbers, None)
