@@ -72,14 +72,9 @@ class ReleaseCache:
         return path
 
     def has(self, path: Path, sha256: str) -> bool:
-        """Say whether the kept file is whole; one that is not is removed."""
+        """Say whether the kept file is there and whole."""
         with explained(path, _AREA):
-            if not path.is_file():
-                return False
-            if self.digest(path) == sha256:
-                return True
-            path.unlink()
-            return False
+            return path.is_file() and self.digest(path) == sha256
 
     def digest(self, path: Path, on_bytes: OnBytes = lambda _done, _total: None) -> str:
         """Return the file's sha256, from memory while its size and mtime are the same. Raises OSError."""

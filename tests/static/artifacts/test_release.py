@@ -278,12 +278,23 @@ class TestDirectory:
         with monkeypatch.context() as patch:
             patch.setattr(cache_module, "_hash", refuse)
             assert resolve(directory, cache) == first
-        for number in (1, 2):  # equal size, another mtime: it is read; and a young file is read each time
+        for number in (1, 2):  # equal size, another mtime
             content = bytes([number]) * len(FILES["k3s"])
             (directory / VERSION / "k3s").write_bytes(content)
             with pytest.raises(BadInput) as caught:
                 resolve(directory, cache)
             assert digest(content) in caught.value.evidence
+
+    def test_a_young_file_may_change_within_the_grain_of_its_mtime(self, directory: Path, cache: Path) -> None:
+        path = directory / VERSION / "k3s"
+        soon = time.time_ns() + 60_000_000_000
+        os.utime(path, ns=(soon, soon))
+        resolve(directory, cache)
+        path.write_bytes(b"x" * len(FILES["k3s"]))
+        os.utime(path, ns=(soon, soon))
+        with pytest.raises(BadInput) as caught:
+            resolve(directory, cache)
+        assert caught.value.code == "artifact.checksum"
 
     @pytest.mark.parametrize("content", [b"", b"[1]", b'{"a": 1}', b"\xff", b'{"a": [1, 2]}'])
     def test_a_broken_memory_of_digests_is_forgotten(self, directory: Path, cache: Path, content: bytes) -> None:
