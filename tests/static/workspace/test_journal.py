@@ -86,7 +86,7 @@ def test_each_line_is_there_at_once(workspace: Workspace) -> None:
 )
 def test_a_secret_is_refused_wherever_it_hides(workspace: Workspace, value: object) -> None:
     with opened(workspace) as (journal, path):
-        with pytest.raises(TypeError, match="does not belong into the journal|a key is") as caught:
+        with pytest.raises(TypeError, match=r"^(a secret|a key is|bytes|object) ") as caught:
             journal.record("step", value=value)
         assert "hunter2" not in str(caught.value)
         assert "hunter2" not in path.read_text()
