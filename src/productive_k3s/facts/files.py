@@ -45,8 +45,8 @@ def as_is(text: str) -> Optional[str]:
 
 
 def first_lines(text: str) -> Optional[str]:
-    """Show the lines that say who wrote a file."""
-    return "\n".join(text.splitlines()[:2])
+    """Show the comment at the top that says who wrote a file, and nothing else."""
+    return "\n".join(line for line in text.splitlines()[:2] if line.startswith("#"))
 
 
 async def read_text(system: System, path: str, shown: Shown = as_is) -> Optional[TextFile]:
