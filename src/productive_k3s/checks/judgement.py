@@ -35,6 +35,9 @@ def judged(
 
 
 def shortened(text: str) -> str:
-    """Return the text on one line, cut where nobody reads on."""
+    """Return the text on one line, cut in its middle: long errors begin with who complains and end with the cause."""
     line = " ".join(text.split())
-    return line if len(line) <= EVIDENCE_LENGTH else line[: EVIDENCE_LENGTH - 3] + "..."
+    if len(line) <= EVIDENCE_LENGTH:
+        return line
+    half = (EVIDENCE_LENGTH - 5) // 2
+    return f"{line[:half]} ... {line[-half:]}"

@@ -10,7 +10,7 @@ from productive_k3s.checks.trial_objects import Trial, message
 from productive_k3s.events import CheckResult
 
 _OK = "ok"
-_CAUSES = {"dns": "its name does not resolve", "late": "not asked before the time was up"}
+_DNS, _LATE = "dns", "late"
 
 
 def by_name(pods: Sequence[Pod]) -> Dict[str, Pod]:
@@ -35,7 +35,9 @@ def judge_trial(
         if said is None:
             checks.append(_still_asks(node, _why(pods.get(ask), warnings.get(ask, "")), seconds))
         else:
-            checks.extend(_reaches(trial, node, _causes(trial, said)))
+            causes = _causes(trial, said)
+            checks.append(_dns(trial, node, [name for name, cause in causes if cause == _DNS]))
+            checks.append(_answers(trial, node, {name: cause for name, cause in causes if cause != _DNS}))
     return tuple(checks)
 
 
@@ -58,22 +60,16 @@ def _still_asks(node: str, why: str, seconds: float) -> CheckResult:
     return failed("pod.reaches", node, what, why or "it still asks", "is pod.runs well there?")
 
 
-def _reaches(trial: Trial, node: str, causes: Mapping[str, str]) -> Tuple[CheckResult, ...]:
-    unresolved = [name for name, cause in causes.items() if cause == "dns"]
-    unanswered = {name: cause for name, cause in causes.items() if cause != "dns"}
-    return (_dns(trial, node, unresolved), _answers(trial, node, unanswered, unresolved))
-
-
-def _causes(trial: Trial, said: str) -> Dict[str, str]:
-    """Return the cause for each node that was not reached. A message that is no report is the cause for all."""
+def _causes(trial: Trial, said: str) -> Tuple[Tuple[str, str], ...]:
+    """Return (node, cause) of what was not reached. A message that is no report is the cause for all."""
     if said.strip() == _OK:
-        return {}
-    found: Dict[str, str] = {}
+        return ()
+    found = []
     for line in said.splitlines():
         index, _, cause = line.partition(" ")
         if index.isdigit() and int(index) < len(trial.nodes) and cause:
-            found[trial.nodes[int(index)]] = cause.strip()
-    return found or dict.fromkeys(trial.nodes, said.strip())
+            found.append((trial.nodes[int(index)], cause.strip()))
+    return tuple(found) or tuple((node, said.strip()) for node in trial.nodes)
 
 
 def _dns(trial: Trial, node: str, unresolved: Sequence[str]) -> CheckResult:
@@ -89,21 +85,17 @@ def _dns(trial: Trial, node: str, unresolved: Sequence[str]) -> CheckResult:
     return failed(check, node, what, seen, remedy)
 
 
-def _answers(trial: Trial, node: str, unanswered: Mapping[str, str], unresolved: Sequence[str]) -> CheckResult:
-    check, asked = "pod.reaches", len(trial.nodes) - len(unresolved)
+def _answers(trial: Trial, node: str, unanswered: Mapping[str, str]) -> CheckResult:
+    check, asked = "pod.reaches", len(trial.nodes)
     if not unanswered:
-        what = f"{asked} of {len(trial.nodes)} nodes answer through their Service from there"
-        if asked > 0:
-            return passed(check, node, what)
-        return failed(check, node, what, "no name resolved", "see pod.dns")
-    what = f"{len(unanswered)} of {len(trial.nodes)} nodes do not answer through their Service from there"
+        return passed(check, node, f"{asked} of {asked} nodes answer through their Service from there")
+    what = f"{len(unanswered)} of {asked} nodes do not answer through their Service from there"
     seen = "; ".join(f"{name}: {_in_words(cause)}" for name, cause in unanswered.items())
-    remedy = "are udp/8472 (flannel) and forwarding open between these hosts?"
-    return failed(check, node, what, seen, remedy)
+    return failed(check, node, what, seen, "are udp/8472 (flannel) and forwarding open between these hosts?")
 
 
 def _in_words(cause: str) -> str:
-    if cause in _CAUSES:
-        return _CAUSES[cause]
+    if cause == _LATE:
+        return "not asked before the time was up"
     kind, _, said = cause.partition(" ")
     return (f"answered {said!r}" if said else "no answer") if kind == "answer" else cause

@@ -24,7 +24,8 @@ ANSWER = f"""
 mkdir -p /trial/www && printf %s "$NODE" > /trial/www/index.html && exec httpd -f -p {PORT} -h /trial/www
 """
 
-# wget's own -T ends busybox 1.35 with a segmentation fault, so `timeout` bounds it. Only what failed is asked again.
+# wget's own -T ends busybox 1.35 with a segmentation fault, so `timeout` bounds it. Where a name does not resolve the
+# address is asked, so that DNS and the way to the other node are two findings. Only what failed is asked again.
 ASK = f"""
 fetch() {{ timeout 4 wget -q -O - "http://$1:{PORT}/" 2>&1; }}
 resolves() {{ timeout 6 nslookup "$1" 2>&1 | grep -qwF -- "$2"; }}
@@ -34,20 +35,20 @@ while :; do
   for target in $TARGETS; do
     index="${{target%%=*}}" rest="${{target#*=}}"
     node="${{rest%%=*}}" address="${{rest#*=}}" name="answer-$index.$DOMAIN."
-    why=''
     if [ "$(date +%s)" -ge "$ends" ]; then
       # What the last round found says more than that this one came to no end.
       [ -z "$before" ] || {{ report="$before"; break 2; }}
-      why='late'
-    elif [ -n "$DNS" ] && ! resolves "$name" "$address"; then why='dns'
-    else
-      host="$address"
-      case "$host" in *:*) host="[$host]" ;; esac
-      [ -z "$DNS" ] || host="$name"
-      said="$(fetch "$host")"
-      [ "$said" = "$node" ] || why="answer $(printf %s "$said" | head -c 60 | tr '\\n' ' ')"
+      left="$left $target" report="$report$index late\n"
+      continue
     fi
-    [ -z "$why" ] || {{ left="$left $target"; report="$report$index $why\\n"; }}
+    host="$address" why=''
+    case "$host" in *:*) host="[$host]" ;; esac
+    if [ -n "$DNS" ]; then
+      if resolves "$name" "$address"; then host="$name"; else why="$index dns\n"; fi
+    fi
+    said="$(fetch "$host")"
+    [ "$said" = "$node" ] || why="$why$index answer $(printf %s "$said" | head -c 60 | tr '\n%\\' '   ')\n"
+    [ -z "$why" ] || left="$left $target" report="$report$why"
   done
   [ -n "$left" ] && [ "$(date +%s)" -lt "$ends" ] || break
   TARGETS="$left" before="$report"
@@ -141,7 +142,7 @@ def answer(trial: Trial, index: int) -> Dict[str, Any]:
 def ask(trial: Trial, index: int, addresses: Sequence[str]) -> Dict[str, Any]:
     """Return the pod that asks every answering pod; `addresses` are the Services', in the order of the nodes.
 
-    What it found is its termination message: `ok`, or a line `<index> <cause>` for each node that did not answer.
+    What it found is its termination message: `ok`, or lines `<index> <cause>` for the nodes that were not reached.
     """
     targets = " ".join(f"{at}={node}={addresses[at]}" for at, node in enumerate(trial.nodes))
     environment = {

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from productive_k3s.checks.expectation import ExpectedNode
+from productive_k3s.checks.judgement import shortened
 from productive_k3s.checks.of_nodes import (
     Sighting,
     Standard,
@@ -199,6 +200,13 @@ def test_system_pods_are_one_check_or_one_for_each_in_trouble() -> None:
     assert (check.subject, check.severity, check.passed) == ("kube-system/broken", "error", False)
     assert check.evidence == "FailedCreate: no sandbox (Running, not ready: ContainersNotReady)"
     assert "describe pod broken" in check.remedy
+
+
+def test_long_evidence_keeps_its_beginning_and_its_end() -> None:
+    text = shortened("who complains: " + "x" * 1000 + " no such file")
+    assert len(text) <= 400
+    assert text.startswith("who complains: x")
+    assert text.endswith("x no such file")
 
 
 def event(name: str, at: str | None, reason: str, kind: str = "Warning") -> dict[str, object]:

@@ -133,12 +133,22 @@ def test_asking_again_until_a_late_one_answers(tmp_path: Path) -> None:
 
 def test_asking_ends_and_names_the_causes(tmp_path: Path) -> None:
     report = asked(tmp_path, dns={NAMES[0]: "10.43.0.5"}, web={NAMES[0]: "a1"})
-    assert report == "0 answer a1\n1 dns\n"
+    assert report == "0 answer a1\n1 dns\n1 answer refused\n"
+
+
+def test_a_name_that_does_not_resolve_is_asked_by_its_address(tmp_path: Path) -> None:
+    web = {NAMES[0]: "s1", "[fd00::6]": "a1"}
+    assert asked(tmp_path, dns={NAMES[0]: "10.43.0.5"}, web=web) == "1 dns\n"
+
+
+def test_what_is_said_cannot_spoil_the_report(tmp_path: Path) -> None:
+    web = {NAMES[0]: r"50% \off\n1 dns", NAMES[1]: "a1"}
+    assert asked(tmp_path, dns=DNS, web=web) == "0 answer 50   off n1 dns\n"
 
 
 def test_a_name_that_leads_elsewhere_does_not_count(tmp_path: Path) -> None:
     dns = {**DNS, NAMES[0]: "10.43.0.55"}
-    assert asked(tmp_path, dns=dns, web={NAMES[0]: "s1", NAMES[1]: "a1"}) == "0 dns\n"
+    assert asked(tmp_path, dns=dns, web={"10.43.0.5": "s1", NAMES[1]: "a1"}) == "0 dns\n"
 
 
 def test_without_a_dns_the_addresses_are_asked(tmp_path: Path) -> None:
@@ -181,7 +191,11 @@ def bad(
         ),
         (
             {"ask-1": ended("0 dns\n1 dns")},
-            {"pod.dns a1": "the Services before s1, a1", "pod.reaches a1": "no name resolved"},
+            {"pod.dns a1": "the Services before s1, a1"},
+        ),
+        (
+            {"ask-1": ended("0 dns\n0 answer\n")},
+            {"pod.dns a1": "the Services before s1", "pod.reaches a1": "s1: no answer"},
         ),
         ({"ask-0": ended("sh: not found", 127)}, {"pod.reaches s1": "s1: sh: not found; a1: sh: not found"}),
         (
