@@ -9,11 +9,11 @@ from typing import List, Optional, Sequence
 
 from productive_k3s.command_line import parser
 from productive_k3s.events import Result
-from productive_k3s.failure import ContractError
 from productive_k3s.host import Host, drive
 from productive_k3s.kube_http import HttpKube
 from productive_k3s.local import LocalSystem
 from productive_k3s.output import FactsOutput, KubeconfigOutput, Output, TextOutput, WireOutput
+from productive_k3s.run import run
 
 # One table for both programs (design section 9).
 _EXIT_CODES = {"done": 0, "unchanged": 0, "planned": 0, "refused": 4, "locked": 7, "interrupted": 130}
@@ -29,7 +29,7 @@ class _Stop:
         self._signals: List[str] = []
 
     def watch(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
             signal.signal(number, self._heard)
 
     def _heard(self, number: int, _: Optional[FrameType]) -> None:
@@ -39,7 +39,8 @@ class _Stop:
 
     def asked(self) -> str:
         if self._signals:
-            return self._signals[0]
+            # Whoever drives the program sets an alarm for the call's deadline.
+            return {"SIGALRM": "the deadline of the call is over"}.get(self._signals[0], self._signals[0])
         return "nobody reads the output any more" if self._output.gone else ""
 
 
@@ -52,12 +53,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     stop.watch()
     output.hello()
     host = Host(system=LocalSystem(), kube=HttpKube, emit=output.event, stop_asked=stop.asked)
-    try:
-        result = drive(flags.function(host, flags))
-    except ContractError as error:
-        code = error.failure.exit_code
-        outcomes = {4: "refused", 7: "locked", 130: "interrupted"}
-        result = Result(outcomes.get(code, "failed"), failures=(error.failure,))  # type: ignore[arg-type]
+    result = drive(run(host, flags))
     output.result(result)
     pending = result.outcome == "planned" and result.changes and getattr(flags, "exit_code", False)
     return _CHANGES_PENDING if pending else exit_code(result)
