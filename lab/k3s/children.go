@@ -44,37 +44,14 @@ func newFamily(bin string) *family {
 	return f
 }
 
-// start keeps a component running: when it ends it is started again after a moment, until the family ends.
-func (f *family) start(name, program string, arguments []string, environment ...string) {
-	go func() {
-		for {
-			done := f.once(name, program, arguments, environment)
-			if done == nil {
-				return
-			}
-			<-done
-			if f.isEnding() {
-				return
-			}
-			logf("warning", "lab K3s: component %s ended and is started again", name)
-			time.Sleep(time.Second)
-		}
-	}()
-}
-
-func (f *family) isEnding() bool {
-	f.mutex.Lock()
-	defer f.mutex.Unlock()
-	return f.ending
-}
-
-func (f *family) once(name, program string, arguments, environment []string) chan struct{} {
-	result := make(chan chan struct{})
+// start starts a component. When it ends while the family lives, this process ends: in K3s they are one.
+func (f *family) start(name, program string, arguments []string) {
+	done := make(chan struct{})
 	f.work <- func() {
+		defer close(done)
 		f.mutex.Lock()
 		defer f.mutex.Unlock()
 		if f.ending {
-			result <- nil
 			return
 		}
 		log := openLog(name)
@@ -82,28 +59,32 @@ func (f *family) once(name, program string, arguments, environment []string) cha
 		command := exec.Command(program, arguments...)
 		command.Args[0] = name
 		command.Stdout, command.Stderr = log, log
-		command.Env = append(append(quietEnvironment(), "PATH="+f.bin+":"+os.Getenv("PATH")), environment...)
+		command.Env = append(quietEnvironment(), "PATH="+f.bin+":"+os.Getenv("PATH"))
 		command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 		if err := command.Start(); err != nil {
 			fatal("lab K3s: component %s cannot be started: %v", name, err)
 		}
 		one := &child{name, command.Process, make(chan struct{})}
 		f.members = append(f.members, one)
-		go func() {
-			_ = command.Wait()
-			f.mutex.Lock()
-			for index, member := range f.members {
-				if member == one {
-					f.members = append(f.members[:index], f.members[index+1:]...)
-					break
-				}
-			}
-			f.mutex.Unlock()
-			close(one.done)
-		}()
-		result <- one.done
+		go f.watch(one, command)
 	}
-	return <-result
+	<-done
+}
+
+func (f *family) watch(one *child, command *exec.Cmd) {
+	err := command.Wait()
+	close(one.done)
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	if !f.ending {
+		fatal("lab K3s: component %s ended (%v): %s", one.name, err, lastLine(one.name))
+	}
+}
+
+func lastLine(name string) string {
+	data, _ := os.ReadFile(logPath(name))
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return lines[len(lines)-1]
 }
 
 // quietEnvironment keeps systemd's socket from the components: only this process tells systemd anything.
@@ -141,11 +122,15 @@ func (f *family) end() {
 	}
 }
 
-func openLog(name string) *os.File {
-	path := filepath.Join(dataDir, "agent", "lab-logs", name+".log")
+func logPath(name string) string {
 	if name == "containerd" {
-		path = filepath.Join(dataDir, "agent", "containerd", "containerd.log")
+		return filepath.Join(dataDir, "agent", "containerd", "containerd.log")
 	}
+	return filepath.Join(dataDir, "agent", "lab-logs", name+".log")
+}
+
+func openLog(name string) *os.File {
+	path := logPath(name)
 	_ = os.MkdirAll(filepath.Dir(path), 0o700)
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {

@@ -41,10 +41,12 @@ func (s *server) keepCluster() {
 			logf("warning", "this is the lab K3s, not K3s: the packaged component %s is missing", name)
 		}
 	}
-	for range time.Tick(time.Second) {
+	known := map[string]bool{}
+	for {
 		s.keepEndpoints()
-		s.keepNodes()
+		known = s.keepNodes(known)
 		deployer.sweep()
+		time.Sleep(500 * time.Millisecond)
 	}
 }
 
@@ -89,54 +91,47 @@ func (s *server) keepEndpoints() {
 	}
 }
 
-// keepNodes sets the labels, annotations and conditions that K3s sets (k3s-observed.md, Node object).
-func (s *server) keepNodes() {
+// keepNodes sets what K3s sets on a server's Node, and forgets the password of a Node that was deleted.
+func (s *server) keepNodes(known map[string]bool) map[string]bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	nodes, err := s.client.CoreV1().Nodes().List(ctx, v1.ListOptions{})
 	if err != nil {
-		return
+		return known
 	}
+	now := map[string]bool{}
 	for index := range nodes.Items {
 		node := &nodes.Items[index]
-		address := ""
-		for _, item := range node.Status.Addresses {
-			if item.Type == core.NodeInternalIP {
-				address = item.Address
-			}
+		now[node.Name] = true
+		if node.Name != s.node {
+			continue
 		}
-		labels := map[string]string{}
-		notes := map[string]string{
-			"alpha.kubernetes.io/provided-node-ip": address, "flannel.alpha.coreos.com/public-ip": address, "flannel.alpha.coreos.com/backend-type": "vxlan",
-			"flannel.alpha.coreos.com/kube-subnet-manager": "true", "k3s.io/hostname": node.Name, "k3s.io/internal-ip": address, "k3s.io/node-env": "{}",
-		}
-		if node.Name == s.node {
-			labels["node-role.kubernetes.io/control-plane"] = "true"
-			if s.isEtcd() {
-				labels["node-role.kubernetes.io/etcd"] = "true"
-			}
-			arguments, _ := json.Marshal(s.config.args)
-			notes["k3s.io/node-args"] = string(arguments)
-		}
-		s.patchNode(ctx, node, labels, notes)
-		if node.Name == s.node && s.isEtcd() {
+		s.markServer(ctx, node)
+		if s.isEtcd() {
 			s.markVoter(ctx, node)
 		}
 	}
+	for name := range known {
+		if !now[name] {
+			_ = s.client.CoreV1().Secrets("kube-system").Delete(ctx, name+".node-password.k3s", v1.DeleteOptions{})
+		}
+	}
+	return now
 }
 
-func (s *server) patchNode(ctx context.Context, node *core.Node, labels, notes map[string]string) {
+func (s *server) markServer(ctx context.Context, node *core.Node) {
+	labels := map[string]string{"node-role.kubernetes.io/control-plane": "true"}
+	if s.isEtcd() {
+		labels["node-role.kubernetes.io/etcd"] = "true"
+	}
 	same := true
 	for key, value := range labels {
 		same = same && node.Labels[key] == value
 	}
-	for key, value := range notes {
-		same = same && node.Annotations[key] == value
-	}
 	if same {
 		return
 	}
-	patch, _ := json.Marshal(map[string]any{"metadata": map[string]any{"labels": labels, "annotations": notes}})
+	patch, _ := json.Marshal(map[string]any{"metadata": map[string]any{"labels": labels}})
 	_, _ = s.client.CoreV1().Nodes().Patch(ctx, node.Name, types.StrategicMergePatchType, patch, v1.PatchOptions{})
 }
 

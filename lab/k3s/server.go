@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -52,83 +51,26 @@ func runServer(c *config) {
 	s.family = newFamily(s.bin)
 	onTermination(s.family.end)
 	s.listen()
+	node := agentOfServer(s)
+	runtime := make(chan struct{})
+	if !c.yes("disable-agent") {
+		go func() { node.containerd(); close(runtime) }() // it needs nothing of the cluster: meanwhile the control plane comes up
+	}
 	s.datastore()
 	s.controlPlane()
 	logf("info", "k3s is up and running")
 	s.ready.Store(true)
+	// As K3s does, READY before the server's own Node is there (k3s-observed.md, systemd notification).
+	notify("READY=1")
 	go s.keepCluster()
-	if c.yes("disable-agent") {
-		notify("READY=1")
-	} else {
-		go runAgent(agentOfServer(s))
+	if !c.yes("disable-agent") {
+		<-runtime
+		go runAgent(node)
 	}
 	select {}
 }
 
-// refuseMissing fails loudly on what the lab K3s does not have.
-func refuseMissing(c *config) {
-	if c.one("server", "") != "" && (c.one("token", "") != "" || c.one("token-file", "") != "") {
-		fatal("this is the lab K3s, not K3s: joining a further server is missing")
-	}
-	for _, name := range []string{"datastore-endpoint", "cluster-reset", "secrets-encryption", "embedded-registry", "vpn-auth", "rootless", "docker"} {
-		if value := c.one(name, "false"); value != "" && value != "false" {
-			fatal("this is the lab K3s, not K3s: %s is missing", name)
-		}
-	}
-	if data := c.one("data-dir", dataDir); data != dataDir {
-		fatal("this is the lab K3s, not K3s: another data-dir is missing")
-	}
-}
-
 func (s *server) isReady() bool { return s.ready.Load() }
-
-func tokenOf(c *config, name string) string {
-	if value := c.one(name, ""); value != "" {
-		return value
-	}
-	path := c.one(name+"-file", "")
-	if path == "" {
-		return ""
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		fatal("Error: open %s: %v", path, errors.Unwrap(err))
-	}
-	return strings.TrimSpace(string(data))
-}
-
-// password takes the password out of a token in its secure or short form.
-func password(token string) string {
-	if _, credentials, ok := strings.Cut(token, "::"); ok && strings.HasPrefix(token, "K10") {
-		_, secret, _ := strings.Cut(credentials, ":")
-		return secret
-	}
-	return token
-}
-
-func (s *server) passwords() {
-	path := filepath.Join(dataDir, "server", "token")
-	stored := ""
-	if data, err := os.ReadFile(path); err == nil {
-		stored = password(strings.TrimSpace(string(data)))
-	}
-	given := password(tokenOf(s.config, "token"))
-	switch {
-	case given != "" && stored != "" && given != stored:
-		logf("warning", "Unable to reconcile with remote datastore: not authorized")
-		fatal("Failed to reconcile with temporary etcd: bootstrap data already found and encrypted with different token")
-	case given != "":
-		s.serverPassword = given
-	case stored != "":
-		s.serverPassword = stored
-	default:
-		s.serverPassword = randomHex(16)
-	}
-	s.agentPassword = password(tokenOf(s.config, "agent-token"))
-	if s.agentPassword == "" {
-		s.agentPassword = s.serverPassword
-	}
-}
 
 func (s *server) certificates() {
 	for _, item := range []struct {
@@ -216,35 +158,6 @@ func (s *server) serviceIP(last byte) net.IP {
 	return net.IPv4(address[0], address[1], address[2], last)
 }
 
-func (s *server) tokens() {
-	folder := filepath.Join(dataDir, "server")
-	full := func(user, secret string) []byte {
-		return []byte(fmt.Sprintf("K10%s::%s:%s\n", s.serverCA.hash(), user, secret))
-	}
-	must(writeFile(filepath.Join(folder, "token"), full("server", s.serverPassword), 0o600))
-	agent := filepath.Join(folder, "agent-token")
-	if s.agentPassword == s.serverPassword {
-		link(filepath.Join(folder, "token"), agent)
-	} else {
-		_ = os.Remove(agent)
-		must(writeFile(agent, full("node", s.agentPassword), 0o600))
-	}
-	link(filepath.Join(folder, "token"), filepath.Join(folder, "node-token"))
-	lines := fmt.Sprintf("%s,node,node,k3s:agent\n%s,server,server,k3s:server\n", s.agentPassword, s.serverPassword)
-	must(writeFile(filepath.Join(folder, "cred", "passwd"), []byte(lines), 0o600))
-	if _, err := os.Stat(filepath.Join(folder, "cred", "ipsec.psk")); err != nil {
-		must(writeFile(filepath.Join(folder, "cred", "ipsec.psk"), []byte(randomHex(48)), 0o600))
-	}
-}
-
-func link(target, path string) {
-	if have, _ := os.Readlink(path); have == target {
-		return
-	}
-	_ = os.Remove(path)
-	must(os.Symlink(target, path))
-}
-
 // etcdFolder is where K3s has etcd with cluster-init; without it K3s has SQLite, and the lab K3s etcd under another name.
 func (s *server) etcdFolder() string {
 	etcd := filepath.Join(dataDir, "server", "db", "etcd")
@@ -287,8 +200,9 @@ func (s *server) datastore() {
 		"--cert-file", s.tls("etcd/server-client.crt"), "--key-file", s.tls("etcd/server-client.key"), "--trusted-ca-file", s.tls("etcd/server-ca.crt"), "--client-cert-auth",
 		"--peer-cert-file", s.tls("etcd/peer-server-client.crt"), "--peer-key-file", s.tls("etcd/peer-server-client.key"), "--peer-trusted-ca-file", s.tls("etcd/peer-ca.crt"), "--peer-client-cert-auth",
 		"--listen-metrics-urls", "http://127.0.0.1:2381", "--snapshot-count", "10000", "--log-level", "warn",
+		"--heartbeat-interval", "100", "--election-timeout", "500",
 	})
-	s.waitFor("etcd", func() error {
+	waitFor("etcd", func() error {
 		answer, err := http.Get("http://127.0.0.1:2381/health")
 		if err != nil {
 			return err
@@ -302,10 +216,10 @@ func (s *server) datastore() {
 	})
 }
 
-func (s *server) waitFor(what string, ask func() error) {
+func waitFor(what string, ask func() error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	if err := await(ctx, 100*time.Millisecond, ask); err != nil {
+	if err := await(ctx, 50*time.Millisecond, ask); err != nil {
 		fatal("Error: starting kubernetes: %s did not become ready: %v", what, err)
 	}
 }
@@ -332,14 +246,14 @@ func (s *server) controlPlane() {
 	var err error
 	s.client, err = kubernetes.NewForConfig(s.rest)
 	must(err)
-	s.waitFor("kube-apiserver", func() error {
+	waitFor("kube-apiserver", func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		return s.client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
 	})
 	s.family.start("kube-controller-manager", "/proc/self/exe", append([]string{
 		"--allocate-node-cidrs=true", "--authentication-kubeconfig", cred("controller"), "--authorization-kubeconfig", cred("controller"), "--kubeconfig", cred("controller"),
-		"--bind-address=127.0.0.1", "--cluster-cidr", s.podRange(), "--service-cluster-ip-range", s.serviceRange(),
+		"--bind-address=127.0.0.1", "--kube-api-qps=200", "--kube-api-burst=400", "--cluster-cidr", s.podRange(), "--service-cluster-ip-range", s.serviceRange(),
 		"--cluster-signing-cert-file", s.tls("client-ca.crt"), "--cluster-signing-key-file", s.tls("client-ca.key"), "--controllers=*,tokencleaner", "--leader-elect=false", "--profiling=false",
 		"--root-ca-file", s.tls("server-ca.crt"), "--service-account-private-key-file", s.tls("service.current.key"), "--use-service-account-credentials=true",
 		"--tls-cert-file", s.tls("kube-controller-manager/kube-controller-manager.crt"), "--tls-private-key-file", s.tls("kube-controller-manager/kube-controller-manager.key"),

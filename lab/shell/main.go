@@ -1,11 +1,10 @@
 // Command k3s is the shell of the lab K3s: it carries all programs, unpacks them once under data/<hash>/bin and becomes
-// the one inside, as K3s does.
+// the one inside, as K3s does. It answers --version itself and then leaves nothing on the host.
 package main
 
 import (
 	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
@@ -14,13 +13,23 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"syscall"
+
+	"github.com/klauspost/compress/zstd"
 )
 
-//go:embed payload.tar.gz
+//go:embed payload.tar.zst
 var payload []byte
 
+// Set by the linker.
+var version, commit string
+
 func main() {
+	if len(os.Args) == 2 && (os.Args[1] == "--version" || os.Args[1] == "-v") && filepath.Base(os.Args[0]) == "k3s" {
+		fmt.Printf("k3s version %s (%.8s)\ngo version %s\n", version, commit, runtime.Version())
+		return
+	}
 	bin, err := unpack(dataDir())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "lab K3s: its programs cannot be unpacked:", err)
@@ -86,11 +95,12 @@ func extract(folder string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	zipped, err := gzip.NewReader(bytes.NewReader(payload))
+	packed, err := zstd.NewReader(bytes.NewReader(payload))
 	if err != nil {
 		return err
 	}
-	reader := tar.NewReader(zipped)
+	defer packed.Close()
+	reader := tar.NewReader(packed)
 	for {
 		header, err := reader.Next()
 		if errors.Is(err, io.EOF) {

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// network waits for the node's pod range, writes the CNI configuration and keeps the routes to the other nodes.
+func (a *agent) network() {
+	config, err := clientcmd.BuildConfigFromFlags("", a.file("kubelet.kubeconfig"))
+	must(err)
+	client, err := kubernetes.NewForConfig(config)
+	must(err)
+	pods := ""
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		node, err := client.CoreV1().Nodes().Get(ctx, a.node, meta.GetOptions{})
+		cancel()
+		if err == nil && node.Spec.PodCIDR != "" {
+			pods = node.Spec.PodCIDR
+			break
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	a.annotate(client)
+	document := fmt.Sprintf(`{"name":"cbr0","cniVersion":"1.0.0","plugins":[{"type":"bridge","bridge":"cni0","isGateway":true,"hairpinMode":true,"ipMasq":false,`+
+		`"ipam":{"type":"host-local","dataDir":"/var/lib/cni/networks","ranges":[[{"subnet":%q}]],"routes":[{"dst":"0.0.0.0/0"}]}},{"type":"portmap","capabilities":{"portMappings":true}}]}`, pods)
+	must(writeFile(a.file("etc/cni/net.d/10-flannel.conflist"), []byte(document), 0o644))
+	must(writeFile("/run/flannel/subnet.env", []byte(fmt.Sprintf("FLANNEL_NETWORK=%s\nFLANNEL_SUBNET=%s\nFLANNEL_MTU=1500\nFLANNEL_IPMASQ=true\n", a.settings.PodRange, pods)), 0o644))
+	_ = os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644)
+	for _, rule := range [][]string{
+		{"-P", "FORWARD", "ACCEPT"},
+	} {
+		_ = exec.Command("iptables", append([]string{"-w"}, rule...)...).Run()
+	}
+	masquerade := []string{"POSTROUTING", "-s", pods, "!", "-d", a.settings.PodRange, "-m", "comment", "--comment", "flanneld masq (lab K3s)", "-j", "MASQUERADE"}
+	if exec.Command("iptables", append([]string{"-w", "-t", "nat", "-C"}, masquerade...)...).Run() != nil {
+		_ = exec.Command("iptables", append([]string{"-w", "-t", "nat", "-A"}, masquerade...)...).Run()
+	}
+	go a.routes(client)
+}
+
+// annotate notes on the Node what K3s notes there of its start (k3s-observed.md, Node object).
+func (a *agent) annotate(client kubernetes.Interface) {
+	arguments, err := json.Marshal(a.config.args)
+	must(err)
+	notes := map[string]string{
+		"alpha.kubernetes.io/provided-node-ip": a.nodeIP, "flannel.alpha.coreos.com/public-ip": a.nodeIP, "flannel.alpha.coreos.com/backend-type": "vxlan",
+		"flannel.alpha.coreos.com/kube-subnet-manager": "true", "k3s.io/hostname": a.node, "k3s.io/internal-ip": a.nodeIP, "k3s.io/node-env": "{}",
+		"k3s.io/node-args": string(arguments),
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": notes}})
+	must(err)
+	waitFor("the Node", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_, err := client.CoreV1().Nodes().Patch(ctx, a.node, types.StrategicMergePatchType, patch, meta.PatchOptions{})
+		return err
+	})
+}
+
+func (a *agent) routes(client kubernetes.Interface) {
+	have := map[string]string{}
+	for range time.Tick(time.Second) {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		nodes, err := client.CoreV1().Nodes().List(ctx, meta.ListOptions{ResourceVersion: "0"})
+		cancel()
+		if err != nil {
+			continue
+		}
+		for _, node := range nodes.Items {
+			if node.Name == a.node || node.Spec.PodCIDR == "" {
+				continue
+			}
+			for _, address := range node.Status.Addresses {
+				if address.Type == "InternalIP" && have[node.Spec.PodCIDR] != address.Address {
+					if exec.Command("ip", "route", "replace", node.Spec.PodCIDR, "via", address.Address).Run() == nil {
+						have[node.Spec.PodCIDR] = address.Address
+					}
+				}
+			}
+		}
+	}
+}
