@@ -106,7 +106,7 @@ def prune(newest: str) -> None:
     """Remove all but the newest kept programs, and what killed runs left; another run may be writing just now."""
     ages = {name: time.time() - os.lstat(os.path.join(KEPT, name)).st_mtime for name in os.listdir(KEPT)}
     others = sorted((name for name in ages if name.endswith(".pyz") and name != newest), key=ages.__getitem__)
-    unfinished = [name for name, age in ages.items() if not name.endswith(".pyz") and age > UNFINISHED_SECONDS]
+    unfinished = [name for name, age in ages.items() if ".pyz." in name and age > UNFINISHED_SECONDS]
     for name in (*others[KEEP_NEWEST - 1 :], *unfinished):
         os.unlink(os.path.join(KEPT, name))
 
