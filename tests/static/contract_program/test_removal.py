@@ -65,3 +65,18 @@ def test_a_server_does_not_simply_go(facts: Facts, agreed: dict[str, bool], code
     assert result.outcome == "refused"
     assert result.failures[0].code == code
     assert result.failures[0].exit_code == 4
+
+
+def test_a_kubectl_of_somebody_else_is_no_trace() -> None:
+    assert removal.plan_removal(on_k3s(fresh(), links={"/usr/local/bin/kubectl": "/usr/bin/kubectl"})) == ()
+    assert removal.plan_removal(on_k3s(fresh(), links={"/usr/local/bin/kubectl": "k3s"}))
+
+
+def test_a_unit_that_is_not_there_is_not_stopped() -> None:
+    gone = unit_fact("k3s", "", load_state="not-found", fragment=None)
+    left = on_k3s(fresh(), units=(gone,), leftovers=("/etc/systemd/system/k3s.service.env",))
+    assert not any(change.action == "stop-unit" for change in removal.plan_removal(left))
+    assert any(
+        change.action == "stop-unit"
+        for change in removal.plan_removal(on_k3s(left, units=(replace(gone, main_pid=7),)))
+    )
