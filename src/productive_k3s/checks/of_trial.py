@@ -98,4 +98,4 @@ def _in_words(cause: str) -> str:
     if cause == _LATE:
         return "not asked before the time was up"
     kind, _, said = cause.partition(" ")
-    return (f"answered {said!r}" if said else "no answer") if kind == "answer" else cause
+    return (f"{said!r} instead of its name" if said else "no answer") if kind == "answer" else cause

@@ -26,7 +26,7 @@ mkdir -p /trial/www && printf %s "$NODE" > /trial/www/index.html && exec httpd -
 
 # wget's own -T ends busybox 1.35 with a segmentation fault, so `timeout` bounds it. Where a name does not resolve the
 # address is asked, so that DNS and the way to the other node are two findings. Only what failed is asked again.
-ASK = f"""
+ASK = rf"""
 fetch() {{ timeout 4 wget -q -O - "http://$1:{PORT}/" 2>&1; }}
 resolves() {{ timeout 6 nslookup "$1" 2>&1 | grep -qwF -- "$2"; }}
 ends=$(($(date +%s) + LIMIT)) before=''
@@ -46,7 +46,8 @@ while :; do
     if [ -n "$DNS" ]; then
       if resolves "$name" "$address"; then host="$name"; else why="$index dns\n"; fi
     fi
-    said="$(fetch "$host")"
+    # From 124 on it was `timeout` that ended it, and what is said is the shell's own word for that.
+    said="$(fetch "$host")" || [ $? -lt 124 ] || said=''
     [ "$said" = "$node" ] || why="$why$index answer $(printf %s "$said" | head -c 60 | tr '\n%\\' '   ')\n"
     [ -z "$why" ] || left="$left $target" report="$report$why"
   done

@@ -85,7 +85,8 @@ STUBS = {
     "timeout": 'shift; exec "$@"\n',
     "nslookup": 'echo "Address: 10.43.0.10:53"; cat "$BOX/dns-$1" 2>/dev/null\n',
     # wget -q -O - http://HOST:8080/ : the host's file is its answer; a list of answers is used up line by line.
-    "wget": 'h="${4#http://}"; f="$BOX/web-${h%:8080/}"; [ -s "$f" ] || { echo "refused"; exit 1; }\n'
+    "wget": '[ ! -e "$BOX/hangs" ] || { echo Terminated; exit 143; }\n'
+    'h="${4#http://}"; f="$BOX/web-${h%:8080/}"; [ -s "$f" ] || { echo "refused"; exit 1; }\n'
     'printf %s "$(head -n 1 "$f")"; [ "$(wc -l < "$f")" -lt 2 ] || sed -i 1d "$f"\n',
 }
 
@@ -146,6 +147,11 @@ def test_what_is_said_cannot_spoil_the_report(tmp_path: Path) -> None:
     assert asked(tmp_path, dns=DNS, web=web) == "0 answer 50   off n1 dns\n"
 
 
+def test_a_node_that_hangs_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "hangs").touch()
+    assert asked(tmp_path, dns=DNS, web={}) == "0 answer \n1 answer \n"
+
+
 def test_a_name_that_leads_elsewhere_does_not_count(tmp_path: Path) -> None:
     dns = {**DNS, NAMES[0]: "10.43.0.55"}
     assert asked(tmp_path, dns=dns, web={"10.43.0.5": "s1", NAMES[1]: "a1"}) == "0 dns\n"
@@ -184,7 +190,7 @@ def bad(
         ({"answer-1": PENDING}, {"pod.runs a1": "Pending, not ready"}),
         ({"ask-0": ended("1 dns\n")}, {"pod.dns s1": "the Services before a1"}),
         ({"ask-0": ended("1 answer\n")}, {"pod.reaches s1": "a1: no answer"}),
-        ({"ask-0": ended("1 answer s1")}, {"pod.reaches s1": "a1: answered 's1'"}),
+        ({"ask-0": ended("1 answer s1")}, {"pod.reaches s1": "a1: 's1' instead of its name"}),
         (
             {"ask-1": ended("0 dns\n1 late")},
             {"pod.dns a1": "the Services before s1", "pod.reaches a1": "a1: not asked before the time was up"},
