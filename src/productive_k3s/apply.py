@@ -19,6 +19,7 @@ from productive_k3s.secret import Secret
 from productive_k3s.waiting import wait_until_ready
 
 _COPY_SECONDS = 300.0
+_SAY_SECONDS = 2.0
 _SELINUX_SECONDS = 30.0
 
 # Makes the secret of a new token; a parameter so that runs can be repeated in tests.
@@ -174,23 +175,29 @@ async def _enable_unit(task: Task, change: Change) -> None:
 
 async def _start_unit(task: Task, change: Change) -> None:
     await service.systemctl(task.host.system, "reset-failed", change.target)
-    await _run_unit(task, "start", change.target)
+    await _run_unit(task, "start", change.target, change.id)
 
 
 async def _restart_unit(task: Task, change: Change) -> None:
-    await _run_unit(task, "restart", change.target)
+    await _run_unit(task, "restart", change.target, change.id)
 
 
-async def _run_unit(task: Task, verb: str, unit: str) -> None:
+async def _run_unit(task: Task, verb: str, unit: str, change: str) -> None:
     """Start without blocking, then note with which files: the unit has a new invocation id by then."""
     host = task.host
     await service.systemctl(host.system, "daemon-reload")
     before = await service.state(host.system, unit)
     await service.systemctl(host.system, verb, "--no-block", unit)
-    limit = await host.system.monotonic() + task.request.deadlines.start
-    while (await service.state(host.system, unit)).invocation_id in ("", before.invocation_id):
-        if await host.system.monotonic() >= limit:
-            raise ContractError(_never_started(unit, str(before)))
+    said = began = await host.system.monotonic()
+    while (state := await service.state(host.system, unit)).invocation_id in ("", before.invocation_id):
+        now = await host.system.monotonic()
+        if now - began >= task.request.deadlines.start:
+            raise ContractError(_never_started(unit, str(state)))
+        if now - said >= _SAY_SECONDS:
+            host.emit("waiting", f"systemd has not begun to {verb} {unit} yet: {state}", change)
+            said = now
+            # Its turn comes whether this program waits for it or not.
+            host.require_going_on()
         await host.system.sleep(0.1)
     await record_start(task, unit)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from dataclasses import dataclass
-from typing import Dict, List, Literal, Optional, Tuple
+from typing import Dict, List, Literal, Mapping, Optional, Tuple
 
 from productive_k3s import paths
 from productive_k3s.compare import Comparison, compare, is_managed, is_member
@@ -37,6 +37,25 @@ Action = Literal[
     "remove-rules",
     "remove-files",
 ]
+_DOING: Mapping[Action, str] = {
+    "install-binary": "install",
+    "install-images": "install",
+    "write-file": "write",
+    "write-secret": "write",
+    "make-links": "link",
+    "remove-file": "remove",
+    "enable-unit": "enable",
+    "start-unit": "start",
+    "restart-unit": "restart",
+    "wait-ready": "wait for",
+    "label-node": "label node",
+    "stop-unit": "stop",
+    "kill-containers": "end",
+    "unmount": "unmount",
+    "remove-network": "remove",
+    "remove-rules": "clean",
+    "remove-files": "remove",
+}
 # A read-only look at the end of a long list costs nothing, but the program's answer must fit a screen.
 _DIFF_LINES = 400
 
@@ -54,6 +73,11 @@ class Change:
     reason: str
     impact: Impact
     diff: Tuple[str, ...] = ()
+
+
+def in_words(change: Change) -> str:
+    """Return what is being done and why, for people who watch."""
+    return f"{_DOING[change.action]} {change.target} ({change.reason})"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from productive_k3s.events import CheckResult, Event, EventKind, Hello, Result
 from productive_k3s.failure import Failure
 from productive_k3s.secret import Secret
 
+_SAME_AGAIN_SECONDS = 10.0
 _MARKS = {"read": " ", "change": "+", "disrupt": "!"}
 
 
@@ -79,15 +80,24 @@ class WireOutput(_Lines):
 
 
 class TextOutput(_Lines):
-    """Lines for a person."""
+    """Lines for a person. A wait that still sees the same is said again only now and then."""
+
+    _waiting = ("", 0.0)
 
     def hello(self) -> None:
         """Say nothing: a person knows what was typed."""
 
     def event(self, kind: EventKind, message: str, change: str = "") -> None:
         """Print one line of progress; what is done shows by what comes next."""
-        if kind != "change-done" or not change:
+        if (kind != "change-done" or not change) and not (kind == "waiting" and self._is_stale(message)):
             self.line(f"[{self.seconds():6.1f} s] {'... ' if kind == 'waiting' else ''}{message}")
+
+    def _is_stale(self, message: str) -> bool:
+        said, when = self._waiting
+        if said == message and self.seconds() - when < _SAME_AGAIN_SECONDS:
+            return True
+        self._waiting = (message, self.seconds())
+        return False
 
     def result(self, result: Result) -> None:
         """Print how it ended, with what a person can do about it."""

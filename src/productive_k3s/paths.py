@@ -36,8 +36,16 @@ LEFT_BY_K3S = (
     "/var/log/containers",
     DATA,
 )
-# Removed only when nothing else is in them.
-SHARED_DIRECTORIES = ("/etc/rancher", "/var/lib/rancher")
+CONTAINERD_STATE = "/run/containerd"
+# Removed only when nothing else is in them, the deepest first.
+SHARED_DIRECTORIES = (
+    "/etc/rancher",
+    "/var/lib/rancher",
+    CONTAINERD_STATE + "/runc",
+    CONTAINERD_STATE + "/s",
+    CONTAINERD_STATE,
+    "/run/netns",
+)
 
 PROGRAM_DIRECTORY = "/usr/local/lib/productive-k3s"
 STAGED = PROGRAM_DIRECTORY + "/artifacts"

@@ -195,10 +195,21 @@ async def _remove_files(host: Host, _: Change) -> None:
         await system.remove_tree(path)
     for path in (paths.BINARY, paths.BINARY + ".partial", paths.KILLALL):
         await system.remove(path)
+    await _remove_container_state(system)
     for path in paths.SHARED_DIRECTORIES:
         if not await system.list_directory(path):
             await _remove_if_unused(system, path)
     await system.remove_tree(paths.PROGRAM_DIRECTORY)
+
+
+async def _remove_container_state(system: System) -> None:
+    """Remove what runc and the shims noted of pods. Another containerd's (Docker's) lies beside it, and lives on."""
+    await system.remove_tree(f"{paths.CONTAINERD_STATE}/runc/k8s.io")
+    alive = (await system.read("/proc/net/unix") or b"").decode(errors="replace").split()
+    for name in await system.list_directory(f"{paths.CONTAINERD_STATE}/s"):
+        path = f"{paths.CONTAINERD_STATE}/s/{name}"
+        if path not in alive:
+            await system.remove(path)
 
 
 async def _remove_if_unused(system: System, path: str) -> None:

@@ -8,13 +8,14 @@ from typing import List, Optional, Tuple
 
 from productive_k3s import paths
 from productive_k3s.apply import GatherFacts, NewToken, Task, apply_change
-from productive_k3s.changes import Assessment, Change, assess
+from productive_k3s.changes import Assessment, Change, assess, in_words
 from productive_k3s.compare import is_member
 from productive_k3s.events import Outcome, Result
 from productive_k3s.facts.gather import gather as gather_facts
 from productive_k3s.facts.model import Facts
 from productive_k3s.failure import ContractError, Failure
 from productive_k3s.host import Host
+from productive_k3s.render import node_name
 from productive_k3s.request import Request
 from productive_k3s.request_rules import mistakes, unknown_version_note
 from productive_k3s.secret import Secret
@@ -134,7 +135,7 @@ async def _apply(task: Task, assessment: Assessment, notes: Tuple[str, ...]) -> 
     try:
         for change in assessment.changes:
             task.host.require_going_on()
-            task.host.emit("change-started", f"{change.id}: {change.reason}", change.id)
+            task.host.emit("change-started", in_words(change), change.id)
             await apply_change(task, change)
             made.append(change)
             task.host.emit("change-done", change.id, change.id)
@@ -145,7 +146,16 @@ async def _apply(task: Task, assessment: Assessment, notes: Tuple[str, ...]) -> 
     if outcome == "done":
         failures = _left_over(task.request, facts)
         outcome = "failed" if failures else "done"
+        notes = notes if failures else (*notes, *_next(task.request, facts))
     return Result(outcome, failures=failures, changes=tuple(made), notes=notes, facts=facts)
+
+
+def _next(request: Request, facts: Facts) -> Tuple[str, ...]:
+    """Say what a person who made a node by hand can do now."""
+    if request.mode != "single-node":
+        return ()
+    name = node_name(request, facts)
+    return (f"{name} is Ready; as root: kubectl get nodes, or productive-k3s validate --scope cluster --full",)
 
 
 def _left_over(request: Request, facts: Facts) -> Tuple[Failure, ...]:

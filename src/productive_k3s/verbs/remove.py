@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import List, Optional
 
 from productive_k3s.apply import GatherFacts
-from productive_k3s.changes import Change
+from productive_k3s.changes import Change, in_words
 from productive_k3s.events import Result
 from productive_k3s.facts.gather import gather as gather_facts
 from productive_k3s.facts.model import Facts
@@ -36,7 +36,7 @@ async def run(
     for change in changes:
         try:
             host.require_going_on()
-            host.emit("change-started", f"{change.id}: {change.reason}", change.id)
+            host.emit("change-started", in_words(change), change.id)
             await remove(host, change)
         except ContractError as error:
             outcome = error.failure.exit_code == 130
