@@ -95,9 +95,13 @@ class InProcessSession:
             raise HostProgramFailed("the program does not know these flags", where=self._name, evidence=last) from error
         output = WireOutput(cast("Any", pipe))
         output.hello()
-        system = self._system if payload is None else cast("System", _WithPayload(self._system, payload))
+        source = _WithPayload(self._system, payload) if payload is not None else None
+        system = self._system if source is None else cast("System", source)
         host = Host(system, self._kube, output.event, lambda: "the reader is gone" if output.gone else "")
-        output.result(await _with_document(run(host, flags), order.document))
+        result = await _with_document(run(host, flags), order.document)
+        if source is not None and source.error is not None:
+            raise source.error
+        output.result(result)
 
 
 class _Pipe:
@@ -125,12 +129,18 @@ class _WithPayload:
     def __init__(self, system: System, payload: AsyncIterator[bytes]) -> None:
         self._system = system
         self._payload = payload
+        # It is the caller's, not the host's: no result may tell of it.
+        self.error: Exception | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._system, name)
 
     async def receive(self, path: str, sha256: str, mode: int) -> int:
-        content = b"".join([chunk async for chunk in self._payload])
+        content = b""
+        try:
+            content = b"".join([chunk async for chunk in self._payload])
+        except Exception as error:  # noqa: BLE001 - handed back as it is
+            self.error = error
         found = hashlib.sha256(content).hexdigest()
         if found != sha256:
             raise ContractError(checksum_failure(f"{len(content)} bytes came", found, sha256))
