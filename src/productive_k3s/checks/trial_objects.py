@@ -104,7 +104,7 @@ def leftovers(namespaces: Sequence[Mapping[str, Any]], made_on: str, now: float)
     """Return the namespaces of trials that nobody drives any more.
 
     Whoever calls this holds the host's lock for trials, so what was made on this host is left over; what another host
-    made is so only when its time is up.
+    made is so only when its time is up. One that is being deleted already needs nobody.
     """
     names = []
     for item in namespaces:
@@ -113,7 +113,8 @@ def leftovers(namespaces: Sequence[Mapping[str, Any]], made_on: str, now: float)
         ours = metadata.get("labels", {}).get(LABEL) == PURPOSE and metadata.get("name", "").startswith(PREFIX)
         ends = notes.get(ENDS, "")
         over = not ends.isdigit() or int(ends) < now
-        if ours and (notes.get(MADE_ON) == made_on or over):
+        ends_already = bool(metadata.get("deletionTimestamp"))
+        if ours and not ends_already and (notes.get(MADE_ON) == made_on or over):
             names.append(metadata["name"])
     return tuple(names)
 

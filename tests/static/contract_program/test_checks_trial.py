@@ -6,6 +6,7 @@ import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_the_image_is_the_one_that_k3s_brings_along(wanted: str, registry: str, 
     assert choose_image(wanted, registry, helper) == image
 
 
-def namespace(name: str, made_on: str = "s1", ends: str = "500", purpose: str = "validate") -> dict[str, object]:
+def namespace(name: str, made_on: str = "s1", ends: str = "500", purpose: str = "validate") -> dict[str, Any]:
     notes = {trial_objects.MADE_ON: made_on, trial_objects.ENDS: ends}
     return {"metadata": {"name": name, "labels": {trial_objects.LABEL: purpose}, "annotations": notes}}
 
@@ -49,6 +50,7 @@ def namespace(name: str, made_on: str = "s1", ends: str = "500", purpose: str = 
         (namespace("productive-k3s-validate-a", made_on="s2"), False),
         (namespace("productive-k3s-validate-a", made_on="s2", ends="99"), True),
         (namespace("productive-k3s-validate-a", made_on="s2", ends="soon"), True),
+        ({"metadata": {**namespace("productive-k3s-validate-a")["metadata"], "deletionTimestamp": "now"}}, False),
         (namespace("somebody-elses"), False),
         (namespace("productive-k3s-validate-a", purpose="other"), False),
         ({"metadata": {"name": "productive-k3s-validate-a"}}, False),

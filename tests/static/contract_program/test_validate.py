@@ -89,9 +89,10 @@ class Cluster:
             return {"items": list(self.namespaces.values())}
         name = path.split("/")[4] if path.startswith("/api/v1/namespaces/") else ""
         if path == f"/api/v1/namespaces/{name}":
-            if name in self.deleted and self.time >= self.deleted[name] + self.gone_after:
-                self.namespaces.pop(name, None)
-            return self.namespaces.get(name, {})
+            there = self.namespaces.get(name, {})
+            if there and name in self.deleted:
+                return {**there, "metadata": {**there["metadata"], "deletionTimestamp": "now"}}
+            return there
         if path.endswith("/serviceaccounts/default"):
             born = self.made[f"/api/v1/namespaces/{name}"][0]
             return {"kind": "ServiceAccount"} if self.time >= born + self.account_after else {}
@@ -109,11 +110,13 @@ class Cluster:
 
     async def delete(self, path: str) -> None:
         self._may(f"delete {path}")
-        self.deleted[path.rpartition("/")[2]] = self.time
+        self.deleted[path.removeprefix("/api/v1/namespaces/")] = self.time
 
     async def pods(self, namespace: str | None = None, node: str | None = None) -> tuple[Mapping[str, Any], ...]:
         if namespace == "kube-system":
             return self.system_pods
+        if self.time >= self.deleted.get(f"{namespace}/pods", float("inf")) + self.gone_after:
+            return ()
         found = [item for path, item in self.made.items() if f"/{namespace}/pods/" in path]
         return tuple(self._living(born, document) for born, document in found)
 
@@ -247,7 +250,9 @@ def test_an_unknown_word_in_the_expectation_is_named() -> None:
 
 
 def is_clean(cluster: Cluster) -> bool:
-    return not cluster.namespaces
+    """Nothing runs any more, and what it ran in is ending by itself."""
+    ending = all(name in cluster.deleted for name in cluster.namespaces)
+    return ending and not drive(cluster.pods(NAME))
 
 
 def test_full_makes_two_pods_on_each_node_and_takes_them_away() -> None:
@@ -327,7 +332,7 @@ def test_a_namespace_that_does_not_go_is_said() -> None:
     cluster = Cluster(gone_after=1e9)
     result = cluster.run(full=True)
     assert result.outcome == "done"
-    assert "phase Active" in bad(result)[f"pod.removed {NAME}"].evidence
+    assert "4 pods" in bad(result)[f"pod.removed {NAME}"].evidence
 
 
 def test_a_deletion_that_is_refused_is_tried_until_the_time_is_up() -> None:
@@ -348,9 +353,15 @@ def test_what_a_killed_run_left_goes_first() -> None:
     cluster.namespaces = {item["metadata"]["name"]: item for item in (killed, elsewhere)}
     result = cluster.run(full=True)
     assert result.outcome == "done"
-    assert list(cluster.deleted) == ["productive-k3s-validate-old", NAME]
-    assert cluster.deleted["productive-k3s-validate-old"] < cluster.made[f"/api/v1/namespaces/{NAME}"][0]
-    assert list(cluster.namespaces) == ["productive-k3s-validate-other"]
+    old = "productive-k3s-validate-old"
+    assert list(cluster.deleted) == [f"{old}/pods", old, f"{NAME}/pods", NAME]
+    assert cluster.deleted[old] <= cluster.made[f"/api/v1/namespaces/{NAME}"][0]
+
+
+def test_pods_that_do_not_go_are_waited_for_though_their_namespace_is_ending() -> None:
+    cluster = Cluster(gone_after=20.0)
+    assert not bad(cluster.run(full=True))
+    assert cluster.time >= cluster.deleted[NAME] + 20.0
 
 
 def test_one_full_validation_at_a_time() -> None:
