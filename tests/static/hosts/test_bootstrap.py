@@ -1,0 +1,136 @@
+"""The one command, and the loader that it reads."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pythons
+from productive_k3s_infra.artifacts.program import build_program
+from productive_k3s_infra.hosts import bootstrap, refusals
+from productive_k3s_infra.hosts.wire import WireReader
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+PYTHONS = pythons.find()
+
+
+def test_the_command_is_what_the_docs_print() -> None:
+    """Changing it breaks every sudoers file that exists: do not."""
+    assert refusals.sudoers_line("ops") == ("ops ALL=(root) NOPASSWD: /usr/bin/python3 -I -c exec(eval(input()))")
+    readme = (REPOSITORY / "use-cases" / "onprem-basic" / "README.md").read_text()
+    assert refusals.sudoers_line("ops") in readme
+    assert bootstrap.root_command() == "/usr/bin/python3 -I -c 'exec(eval(input()))'"
+    ending = f"-- {bootstrap.root_command()}"
+    assert bootstrap.sudo_command(with_password=False) == f"env LC_ALL=C sudo -n {ending}"
+    asking = f"env LC_ALL=C sudo -k -S -p '{bootstrap.SUDO_PROMPT}' {ending}"
+    assert bootstrap.sudo_command(with_password=True) == asking
+
+
+def test_a_sudoers_line_needs_no_escapes() -> None:
+    """sudoers(5): in a command's arguments , : = \\ end or escape, and * ? [ ] match: none of them may be there."""
+    assert not re.search(r"[,:=\\*?\[\]!#\"]", " ".join(bootstrap.COMMAND))
+
+
+def test_the_first_line_is_one_line_and_the_same_for_all() -> None:
+    line = bootstrap.loader_line()
+    assert line.count(b"\n") == 1
+    assert line.endswith(b"\n")
+    assert line.isascii()
+    assert line is bootstrap.loader_line()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kept"),
+    [
+        (("facts",), False),
+        (("validate", "--full"), False),
+        (("token",), False),
+        (("kubeconfig",), False),
+        (("probe",), False),
+        (("server", "--plan"), False),
+        (("remove", "--plan"), False),
+        (("server",), True),
+        (("agent",), True),
+        (("single-node",), True),
+        (("stage",), True),
+        (("remove",), True),
+        (("node", "drain", "a"), True),
+    ],
+)
+def test_only_runs_that_change_the_host_keep_the_program(arguments: tuple[str, ...], kept: bool) -> None:
+    run = bootstrap.invocation(arguments[0], None, arguments[1:], 60, has_payload=False)
+    assert run.keeps_program is kept
+
+
+def test_a_document_is_announced_and_never_an_argument() -> None:
+    run = bootstrap.invocation("server", {"token": "K10secret"}, ("--plan",), 60, has_payload=False)
+    assert run.arguments == ("server", "--json", "--request", "-", "--plan")
+    line = run.line(build_program())
+    assert b"K10secret" in line
+    assert line.count(b"\n") == 1
+
+
+def run_loader(python: str, *lines: bytes) -> subprocess.CompletedProcess[bytes]:
+    command = (python, "-I", "-c", bootstrap.COMMAND[-1])
+    return subprocess.run(command, input=b"".join(lines), capture_output=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_program_runs_from_memory(python: str) -> None:
+    program = build_program()
+    run = bootstrap.invocation("agent", {"nonsense": "ü"}, (), 60, has_payload=True)
+    lines = (bootstrap.loader_line(), run.line(program).replace(b'"keep": true', b'"keep": false'))
+    done = run_loader(python, *lines, bootstrap.program_line(program))
+    reader = WireReader("here")
+    list(reader.feed(done.stdout))
+    assert reader.require_result(done.stderr.decode()).failures[0].code == "request.invalid"
+    assert done.stderr == b""
+
+
+def test_a_damaged_program_is_a_result() -> None:
+    program = build_program()
+    run = bootstrap.invocation("facts", None, (), 60, has_payload=False)
+    half = bootstrap.program_line(program)[:4000] + b"\n"
+    done = run_loader(sys.executable, bootstrap.loader_line(), run.line(program), half)
+    reader = WireReader("here")
+    list(reader.feed(done.stdout))
+    assert [failure.code for failure in reader.require_result("").failures] == ["host.program-damaged"]
+
+
+def test_an_old_python_says_so() -> None:
+    line = bootstrap.loader_line().replace(b"(3, 9)", b"(9, 9)", 1)
+    done = run_loader(sys.executable, line)
+    said = done.stderr.decode().splitlines()
+    error = refusals.explain("node-1", "ops", done.returncode, said)
+    assert error is not None
+    assert error.code == "host.old-python"
+    assert sys.version.split()[0] in error.evidence
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "code"),
+    [
+        (1, "sudo: a password is required", "sudo.password-wanted"),
+        (1, "sudo: interactive authentication is required", "sudo.password-wanted"),
+        (1, "sudo: sorry, you must have a tty to run sudo", "sudo.refused"),
+        (1, "Sorry, user ops is not allowed to execute '/usr/bin/python3 -I -c x' as root on a.", "sudo.refused"),
+        (1, "sudo: /usr/bin/python3: command not found", "host.no-python"),
+        (127, "sh: 1: /usr/bin/python3: not found", "host.no-python"),
+        (127, "bash: line 1: /usr/bin/python3: No such file or directory", "host.no-python"),
+        (127, "env: 'sudo': No such file or directory", "sudo.missing"),
+        (127, "", "host.no-python"),
+        (1, "Traceback (most recent call last):", None),
+        (None, "", None),
+    ],
+)
+def test_why_the_command_did_not_run(status: int | None, said: str, code: str | None) -> None:
+    error = refusals.explain("node-1", "ops", status, ["stty: no tty", said] if said else [])
+    assert (error.code if error else None) == code
+    if error is not None:
+        assert error.remedy
+        assert error.evidence
+        assert error.where == "node-1"
