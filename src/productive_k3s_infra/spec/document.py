@@ -62,7 +62,7 @@ def _one_or_more(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Port = Annotated[int, BeforeValidator(number), Field(ge=1, le=65535)]
+Port = Annotated[int, Field(ge=1, le=65535), BeforeValidator(number)]
 Address = Annotated[str, _checked(text_checks.address)]
 Login = Annotated[str, _checked(text_checks.login)]
 HostKeys = Annotated[
@@ -99,7 +99,7 @@ class Jump(_Written):
     address: Address = Field(description="Where it is reached.")
     user: Login | None = Field(default=None, description="User to log in as. Default: the host's own `user`.")
     port: Port = Field(default=22, description="Port of its SSH server.")
-    key: _File | None = Field(default=None, description="Private key for it. Default: as without `key` in `ssh`.")
+    key: _File | None = Field(default=None, description="Private key for it. Default: the host's own `key`.")
     host_key: HostKeys = Field(default=[], description="Its public host key, one or several.")
 
 
@@ -160,7 +160,7 @@ class Node(_Written):
     address: Address | None = Field(
         default=None, description="onprem: where the other nodes reach it; an address or a name."
     )
-    count: Annotated[int, BeforeValidator(number), Field(ge=1, le=MOST_MACHINES)] | None = Field(
+    count: Annotated[int, Field(ge=1, le=MOST_MACHINES), BeforeValidator(number)] | None = Field(
         default=None, description="local: how many machines of this kind."
     )
     host_key: HostKeys = Field(default=[], description="onprem: its public SSH host key, one or several.")

@@ -71,7 +71,7 @@ def _check_value(path: Path, key: str, value: Any) -> Iterator[Found]:
 
 def _wrong_value(path: Path, flag: flags.Flag, value: Any) -> Objection | None:
     types: dict[str, tuple[type, str]] = {
-        "int": (int, "a number"),
+        "int": (int, "a whole number"),
         "bool": (bool, "true or false"),
         "string-list": (str, "a list of strings"),
     }

@@ -31,7 +31,9 @@ class Mistake:
     def __str__(self) -> str:
         expected = f"expected {self.expected}" if self.expected else ""
         tail = "; ".join(part for part in (self.what, expected, self.remedy) if part)
-        return f"{self.file}:{self.line}:{self.column}: {tail}"
+        line = f"{self.file}:{self.line}:{self.column}: {tail}"
+        # Words of the file may hold line breaks or a terminal's control sequences: one mistake is one line.
+        return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,12 @@ def check_nodes(tree: Tree) -> Iterator[Found]:
     yield from _servers(tree)
     for path, node in _nodes(tree):
         yield from _labels(tree, path)
-        for place, taint in tree.items(*path, "taints"):
-            objection = text_checks.taint(taint) if isinstance(taint, str) and "taints" in node else None
+        taints = node.get("taints")
+        for index in range(len(taints)) if isinstance(taints, list) else ():
+            taint = tree.text(*path, "taints", index)
+            objection = None if taint is None else text_checks.taint(taint)
             if objection is not None:
-                yield Found(place, objection)
+                yield Found((*path, "taints", index), objection)
 
 
 def expand(name: str, count: int | None) -> tuple[str, ...]:

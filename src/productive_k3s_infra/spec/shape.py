@@ -14,7 +14,8 @@ from productive_k3s_infra.spec.tree import EMPTY, Tree
 
 # What pydantic expected, by its error's type.
 _TYPES = {
-    "int_type": "a number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
     "string_type": "a string",
     "string_unicode": "a string of Unicode text",
     "dict_type": "a mapping",
@@ -36,9 +37,11 @@ def validate(tree: Tree) -> tuple[ClusterDocument | None, tuple[Found, ...]]:
 
 def _found(tree: Tree, detail: ErrorDetails) -> Iterator[Found]:
     path: Path = tuple(detail["loc"])
-    if any(path[:length] in tree.broken for length in range(len(path) + 1)):
-        return
     kind = detail["type"]
+    # The value of an unknown key does not matter, that of a known one was called unreadable already.
+    whole = path[:-1] if kind == "extra_forbidden" else path
+    if any(whole[:length] in tree.broken for length in range(len(whole) + 1)):
+        return
     if kind == "missing":
         around = path[:-1]
         yield found(around, "file.missing-key", f"missing key {quoted(path[-1])}{_inside(around)}", at_key=True)
@@ -75,7 +78,7 @@ def wrong_type(path: Path, value: Any, expected: str) -> Objection:
     remedy = ""
     if expected == "a string" and isinstance(value, bool | int | float):
         remedy = f'write it in quotes: "{str(value).lower()}"' if isinstance(value, bool) else "write it in quotes"
-    elif expected in {"a number", "true or false"} and isinstance(value, str):
+    elif isinstance(value, str) and (value.isdigit() if expected == "a whole number" else value in {"true", "false"}):
         remedy = "write it without quotes"
     return Objection("file.wrong-type", f"{named(path)} is {_kind_of(value)}", expected, remedy)
 

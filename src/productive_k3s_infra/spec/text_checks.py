@@ -33,10 +33,16 @@ def cluster_name(name: str) -> Objection | None:
 
 def version(text: str) -> Objection | None:
     """Return what is wrong with a version of K3s."""
-    if not any(item.code == "request.version" for item in request_rules.mistakes(Request("server", text))):
+    if _is_exact(text):
         return None
-    what = f"the version {quoted(text)} is not exact"
-    return Objection("request.version", what, f"one like {_EXACT}", "pk3s init resolves a channel into it")
+    # An image's tag has - for +, and many leave out the v.
+    meant = f"v{text.removeprefix('v').replace('-k3s', '+k3s')}"
+    remedy = f"did you mean {meant}?" if _is_exact(meant) else "pk3s init resolves a channel into one"
+    return Objection("request.version", f"the version {quoted(text)} is not exact", f"one like {_EXACT}", remedy)
+
+
+def _is_exact(text: str) -> bool:
+    return not any(item.code == "request.version" for item in request_rules.mistakes(Request("server", text)))
 
 
 def address(text: str) -> Objection | None:

@@ -144,6 +144,8 @@ class _Reading:
                 continue
             self.keys[here] = place
             result[key] = self.read(value_node, here)
+            if isinstance(value_node, ScalarNode) and not value_node.value:
+                self.values[here] = place  # where nothing is written, the parser's mark is that of the next line
         return result
 
     def _scalar(self, node: ScalarNode, path: Path) -> Any:

@@ -1,0 +1,22 @@
+"""The surroundings of a cluster file in tests: keys, a directory for a release, an environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+
+
+def surround(folder: Path) -> dict[str, str]:
+    """Make what the cases name beside their file, and return the environment they are read in."""
+    (folder / "release-directory").mkdir()
+    keys = folder / "keys"
+    home = folder / "home" / ".ssh"
+    for parent in (keys, home):
+        parent.mkdir(parents=True)
+    for path, mode in ((keys / "good", 0o600), (keys / "good.pub", 0o644), (keys / "open", 0o644)):
+        path.write_text("no key, only a file\n")
+        path.chmod(mode)
+    (home / "id_ed25519").write_text("no key, only a file\n")
+    (home / "id_ed25519").chmod(0o600)
+    return {"HOME": str(folder / "home"), "EMPTY": "", "WORD": "many", "PORT": "2222", "ADDRESS": "10.0.0.11"}
