@@ -107,9 +107,8 @@ def _check_one(role: str, key: str) -> Optional[Failure]:
         remedy = f"did you mean {nearest}?" if nearest else "see the K3s documentation of its flags"
         return _wrong("unknown-flag", f"{key} is no flag of k3s {role}", remedy)
     if role not in flag.roles:
-        return _wrong(
-            "flag-in-wrong-role", f"{key} is a flag of {flag.roles[0]}s only", f"an {role} dies of it: move it"
-        )
+        effect = "an agent dies of it" if role == "agent" else "a server passes over it"
+        return _wrong("flag-in-wrong-role", f"{key} is a flag of {flag.roles[0]}s only", f"{effect}: move it")
     if flag.name in RESERVED:
         return _wrong("reserved-flag", f"{key} is written by this program", RESERVED[flag.name])
     if flag.not_in_file:
