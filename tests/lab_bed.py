@@ -199,13 +199,16 @@ def unit_of(role: str) -> str:
     return "k3s" if role == "server" else "k3s-agent"
 
 
-def place(bed: Bed, release: Release, *machines: Machine) -> None:
-    """Put the binary, its links and the images on machines, as a person would who has no internet there."""
+def place(bed: Bed, release: Release, *machines: Machine, images: bool = True) -> None:
+    """Put the binary, its links and the images on machines, as a person would who has no internet there.
+
+    Without images a node gets Ready all the same, and sooner; no pod runs on it.
+    """
 
     def one(machine: Machine) -> None:
         bed.put(machine, "/usr/local/bin/k3s", release.binary, mode="755")
         bed.ssh(machine, "for name in kubectl crictl ctr; do ln -sf k3s /usr/local/bin/$name; done")
-        if release.images.exists():
+        if images and release.images.exists():
             bed.put(machine, f"{IMAGES}/{release.images.name}", release.images, mode="644")
 
     in_parallel(one, machines)
@@ -283,13 +286,13 @@ def server_config(machine: Machine, **more: Any) -> dict[str, Any]:
     return config | _keys(more)
 
 
-def agent_config(machine: Machine, server: Machine, **more: Any) -> dict[str, Any]:
+def agent_config(machine: Machine, first: Machine, **more: Any) -> dict[str, Any]:
     """Return an agent's config.yaml."""
     config = {
         "node-name": machine.name,
         "node-ip": machine.address,
         "flannel-iface": "host0",
-        "server": f"https://{server.address}:6443",
+        "server": f"https://{first.address}:6443",
         "token-file": AGENT_TOKEN,
     }
     return config | _keys(more)
@@ -299,9 +302,8 @@ def _keys(more: Mapping[str, Any]) -> dict[str, Any]:
     return {key.replace("_", "-"): value for key, value in more.items()}
 
 
-def found_server(bed: Bed, release: Release, machine: Machine, **more: Any) -> str:
-    """Start a first server by hand and return the agent token in its secure form."""
-    place(bed, release, machine)
+def found_server(bed: Bed, machine: Machine, **more: Any) -> str:
+    """Start a first server by hand on a machine that has the binary; return the agent token in its secure form."""
     bed.put(machine, SERVER_TOKEN, "server-password\n")
     bed.put(machine, AGENT_TOKEN, "agent-password\n")
     configure(bed, machine, "server", server_config(machine, **more))
@@ -309,11 +311,10 @@ def found_server(bed: Bed, release: Release, machine: Machine, **more: Any) -> s
     return bed.ssh(machine, "cat /var/lib/rancher/k3s/server/agent-token")
 
 
-def join_agents(bed: Bed, release: Release, server: Machine, token: str, *agents: Machine, **more: Any) -> None:
-    """Start agents by hand, all at once, and wait until they are active."""
+def join_agents(bed: Bed, server: Machine, token: str, *agents: Machine, **more: Any) -> None:
+    """Start agents by hand on machines that have the binary, all at once, and wait until they are active."""
 
     def one(machine: Machine) -> None:
-        place(bed, release, machine)
         bed.put(machine, AGENT_TOKEN, token + "\n")
         configure(bed, machine, "agent", agent_config(machine, server, **more))
         start(bed, machine, "agent")
@@ -323,8 +324,9 @@ def join_agents(bed: Bed, release: Release, server: Machine, token: str, *agents
 
 def found_cluster(bed: Bed, release: Release, server: Machine, *agents: Machine, **more: Any) -> None:
     """Make a cluster by hand: a server and any number of agents, all Ready; `more` is for the server's config."""
-    token = found_server(bed, release, server, **more)
-    join_agents(bed, release, server, token, *agents)
+    place(bed, release, server, *agents)
+    token = found_server(bed, server, **more)
+    join_agents(bed, server, token, *agents)
     names = {machine.name for machine in (server, *agents)}
     until(lambda: ready_nodes(bed, server) == names, 60, f"nodes {sorted(names)} Ready")
 

@@ -46,7 +46,7 @@ func (a *agent) network() {
 	if exec.Command("iptables", append([]string{"-w", "-t", "nat", "-C"}, masquerade...)...).Run() != nil {
 		_ = exec.Command("iptables", append([]string{"-w", "-t", "nat", "-A"}, masquerade...)...).Run()
 	}
-	go a.routes(client)
+	go a.routes()
 }
 
 // annotate notes on the Node what K3s notes there of its start (k3s-observed.md, Node object).
@@ -68,13 +68,23 @@ func (a *agent) annotate(client kubernetes.Interface) {
 	})
 }
 
-func (a *agent) routes(client kubernetes.Interface) {
+// routes leads to the other nodes' pods. A kubelet may not list Nodes: this is the user system:k3s-controller.
+func (a *agent) routes() {
+	config, err := clientcmd.BuildConfigFromFlags("", a.file("k3scontroller.kubeconfig"))
+	must(err)
+	client, err := kubernetes.NewForConfig(config)
+	must(err)
 	have := map[string]string{}
-	for range time.Tick(time.Second) {
+	said := ""
+	for ; ; time.Sleep(500 * time.Millisecond) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		nodes, err := client.CoreV1().Nodes().List(ctx, meta.ListOptions{ResourceVersion: "0"})
 		cancel()
 		if err != nil {
+			if said != err.Error() {
+				said = err.Error()
+				logf("warning", "lab K3s: routes to other nodes: %v", err)
+			}
 			continue
 		}
 		for _, node := range nodes.Items {
