@@ -150,16 +150,21 @@ class Exchange:
         elif isinstance(message, Hello) and self._payload is not None:
             self._sending = asyncio.ensure_future(self._send_payload(self._payload))
 
+    def _write(self, data: bytes) -> None:
+        # A command that has ended already cannot be written to; why it ended is on its other streams.
+        with suppress(ChannelLost):
+            self._channel.write(data)
+
     def _send_loader(self) -> None:
-        self._channel.write(bootstrap.loader_line())
+        self._write(bootstrap.loader_line())
 
     def _send_order(self) -> None:
-        self._channel.write(self._order.run.line(self._order.program))
+        self._write(self._order.run.line(self._order.program))
         if not self._order.run.keeps_program:
             self._send_program()
 
     def _send_program(self) -> None:
-        self._channel.write(bootstrap.program_line(self._order.program))
+        self._write(bootstrap.program_line(self._order.program))
 
     async def _send_payload(self, payload: AsyncIterator[bytes]) -> None:
         try:
@@ -189,7 +194,7 @@ class Exchange:
     def _answer_prompt(self, password: Secret) -> None:
         self._prompts += 1
         if self._prompts == 1:
-            self._channel.write(password.unmask().encode() + b"\n")
+            self._write(password.unmask().encode() + b"\n")
             self._send_loader()
             return
         self._refused = refusals.wrong_password(self._order.host, self._order.user)

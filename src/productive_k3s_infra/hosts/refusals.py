@@ -10,6 +10,7 @@ from productive_k3s_infra.hosts.bootstrap import COMMAND, OLD_PYTHON, PYTHON
 _NOT_FOUND = 127
 # sudo, and sudo-rs
 _PASSWORD_WANTED = ("a password is required", "interactive authentication is required")
+_NOT_ALLOWED = ("sorry, user", "is not in the sudoers file", "may not run sudo")
 _MISSING = ("not found", "no such file")
 
 
@@ -25,7 +26,7 @@ def explain(host: str, user: str, exit_status: int | None, said: Sequence[str]) 
             return _no_python(host, line)
         if any(text in small for text in _MISSING) and "sudo" in small:
             return _no_sudo(host, user, line)
-        if small.startswith(("sudo", "sorry, user")):
+        if small.startswith("sudo") or any(text in small for text in _NOT_ALLOWED):
             return _not_allowed(host, user, line)
     if exit_status == _NOT_FOUND:
         return _no_python(host, said[-1] if said else f"exit status {exit_status}")

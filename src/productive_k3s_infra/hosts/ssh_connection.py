@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncssh
+from asyncssh.public_key import get_default_public_key_algs
 
 from productive_k3s_infra.errors import BadInput, HostKeyMismatch, HostUnreachable, Pk3sError
 from productive_k3s_infra.hosts import known_hosts, ssh_errors
@@ -54,12 +55,16 @@ class Connections:
         """Start a command in a channel of its own, without a terminal."""
         connection = await self.get(endpoint, where)
         try:
-            process: asyncssh.SSHClientProcess[bytes] = await connection.create_process(
-                command, encoding=None, request_pty=False, window=_WINDOW_BYTES
-            )
+            return await _start(connection, command)
+        except _LOST as error:
+            if not connection.is_closed():
+                raise _explained(error, endpoint, where) from error
+        # It was lost while nobody looked, for example by a restart of the host; nothing was started.
+        connection = await self.get(endpoint, where)
+        try:
+            return await _start(connection, command)
         except _LOST as error:
             raise _explained(error, endpoint, where) from error
-        return Channel(process)
 
     async def drop(self, endpoint: Endpoint) -> None:
         connection = self.open.pop(endpoint, None)
@@ -108,6 +113,7 @@ class Connections:
                     tunnel=tunnel or (),
                     client_factory=lambda: client,
                     known_hosts=lambda *_: known.lists,
+                    server_host_key_algs=known.algorithms,
                     keepalive_interval=_KEEPALIVE_SECONDS,
                     keepalive_count_max=_KEEPALIVES_MISSED,
                     **login.options,
@@ -118,10 +124,6 @@ class Connections:
             raise _jump_refused(error, endpoint) from error
         except asyncssh.HostKeyNotVerifiable as error:
             raise known.mismatch(error, endpoint, where, client.shown) from error
-        except asyncssh.KeyExchangeFailed as error:
-            if "host key" in str(error) and not known.is_empty:
-                raise known.mismatch(error, endpoint, where, None) from error
-            raise _explained(error, endpoint, where) from error
         except asyncssh.PermissionDenied as error:
             raise _explained(error, endpoint, where, f"{endpoint}, with {login.keys}") from error
         except (*_LOST, ValueError) as error:
@@ -214,6 +216,14 @@ class _Known:
     def lists(self) -> tuple[list[asyncssh.SSHKey], list[asyncssh.SSHKey], list[asyncssh.SSHKey]]:
         return list(self.keys), list(self.authorities), list(self.revoked)
 
+    @property
+    def algorithms(self) -> list[str] | tuple[()]:
+        """The kinds of the known keys first, then all others: a host without such a key shows the one it has."""
+        if not self.keys or self.authorities:
+            return ()
+        kinds = [kind for key in self.keys for kind in key.sig_algorithms]
+        return [kind.decode() for kind in dict.fromkeys((*kinds, *get_default_public_key_algs()))]
+
     def mismatch(
         self, error: Exception, endpoint: Endpoint, where: str, shown: asyncssh.SSHKey | None
     ) -> HostKeyMismatch:
@@ -265,6 +275,13 @@ class Channel:
 
     def close(self) -> None:
         self._process.close()
+
+
+async def _start(connection: asyncssh.SSHClientConnection, command: str) -> Channel:
+    process: asyncssh.SSHClientProcess[bytes] = await connection.create_process(
+        command, encoding=None, request_pty=False, window=_WINDOW_BYTES
+    )
+    return Channel(process)
 
 
 async def _read(stream: asyncssh.SSHReader[bytes], most: int) -> bytes:

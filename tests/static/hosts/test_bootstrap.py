@@ -118,6 +118,7 @@ def test_an_old_python_says_so() -> None:
         (1, "sudo: interactive authentication is required", "sudo.password-wanted"),
         (1, "sudo: sorry, you must have a tty to run sudo", "sudo.refused"),
         (1, "Sorry, user ops is not allowed to execute '/usr/bin/python3 -I -c x' as root on a.", "sudo.refused"),
+        (1, "ops is not in the sudoers file.  This incident will be reported.", "sudo.refused"),
         (1, "sudo: /usr/bin/python3: command not found", "host.no-python"),
         (127, "sh: 1: /usr/bin/python3: not found", "host.no-python"),
         (127, "bash: line 1: /usr/bin/python3: No such file or directory", "host.no-python"),

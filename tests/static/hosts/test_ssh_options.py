@@ -103,7 +103,7 @@ async def test_an_encrypted_key_needs_the_agent(encrypted: Path, monkeypatch: py
 async def test_the_agent_gives_an_encrypted_key(agent: Path) -> None:
     (key,) = (await login(endpoint(agent))).options["client_keys"]
     assert key.public_data == asyncssh.read_public_key(f"{agent}.pub").public_data
+    agent.with_name("key.pub").write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_public_key())
     with pytest.raises(AuthenticationRefused) as caught:
-        agent.with_name("key.pub").write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_public_key())
         await login(endpoint(agent))
     assert "does not hold it" in caught.value.evidence
