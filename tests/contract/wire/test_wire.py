@@ -68,7 +68,8 @@ class TestOverSsh(WireSuite):
             (kept / name).write_text("x")
             os.utime(kept / name, (age * -1e5 + 1e9, age * -1e5 + 1e9))
         os.utime(kept / "artifacts", (1e8, 1e8))
-        await bed.session.call("stage", arguments=stage(), payload=in_pieces(CONTENT))
+        result = await bed.session.call("stage", arguments=stage(), payload=in_pieces(CONTENT))
+        assert result.outcome == "done", result.failures
         left = {path.name for path in kept.iterdir()}
         assert {"older.pyz", "artifacts"} < left
         assert len(left) == 3
