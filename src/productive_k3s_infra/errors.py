@@ -29,7 +29,8 @@ from typing import ClassVar
 class Pk3sError(Exception):
     """What happened, where, the evidence in one line, and what to do next. Only `cli` prints it.
 
-    `code` is the stable failure code (`ssh.host-key-changed`), the key into the docs.
+    `code` is the stable failure code (`ssh.host-key-changed`), the key into the docs. `journal` is the path of the
+    run's journal, '' where none was begun; whoever holds the journal sets it when the error passes.
     """
 
     exit_code: ClassVar[int] = 1
@@ -50,6 +51,7 @@ class Pk3sError(Exception):
         self.evidence = evidence
         self.remedy = remedy
         self.code = code or self.default_code
+        self.journal = ""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" if self.where else self.what

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-def error_lines(error: Pk3sError, journal: str | None = None) -> Iterator[str]:
+def error_lines(error: Pk3sError) -> Iterator[str]:
     """Say what happened, where, the evidence, what to do next, and where the rest is."""
     where = f"{error.where}: " if error.where else ""
     yield f"error: {where}{error.what} [{error.code}]"
@@ -39,8 +39,8 @@ def error_lines(error: Pk3sError, journal: str | None = None) -> Iterator[str]:
         yield f"  seen: {error.evidence}"
     if error.remedy:
         yield f"  next: {error.remedy}"
-    if journal:
-        yield f"  journal: {journal}"
+    if error.journal:
+        yield f"  journal: {error.journal}"
 
 
 def report_lines(report: Report) -> Iterator[str]:

@@ -13,20 +13,20 @@ from productive_k3s_infra.execute.executor import execute
 from productive_k3s_infra.execute.model import StepResult, failed
 from productive_k3s_infra.hosts.probing import probe_ports
 from productive_k3s_infra.hosts.session import Fleet
+from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.operations.handlers import Handlers, TokenSource
 from productive_k3s_infra.operations.kubeconfig import fetch_kubeconfig
 from productive_k3s_infra.operations.looking import View, look, plan_of
 from productive_k3s_infra.operations.plan import preflight
+from productive_k3s_infra.operations.recorded import recorded
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
 from productive_k3s_infra.operations.telling import Teller
 from productive_k3s_infra.operations.validate import validate_with
-from productive_k3s_infra.plan.model import ClusterRecord, Plan
+from productive_k3s_infra.plan.model import ClusterRecord, Plan, Step
 from productive_k3s_infra.providers.protocol import Survey
 from productive_k3s_infra.validate.preflight import to_probe
 from productive_k3s_infra.validate.report import Report
 from productive_k3s_infra.workspace.inventory_file import write_inventory
-from productive_k3s_infra.workspace.journal import open_journal
-from productive_k3s_infra.workspace.lock import hold
 from productive_k3s_infra.workspace.record import write_record
 
 _REFUSED, _STEP_FAILED, _INVALID = 4, 5, 6
@@ -57,19 +57,22 @@ class Applied:
 async def apply(session: Session, *, probe: bool = True, new_cluster: bool = False) -> Applied:
     """Make the cluster what the file says. Nothing is changed on a host before all of them were looked at."""
     began = time.monotonic()
-    with (
-        hold(session.workspace, "apply"),
-        open_journal(session.workspace, "apply", session.interaction.note) as journal,
-    ):
-        teller = Teller(session.interaction, journal)
+    with recorded(session, "apply") as teller:
         survey, agreed = await _machines(session, teller, new_cluster=new_cluster)
         inventory = inventory_of(session, survey)
         async with fleet_of(session, inventory) as fleet:
-            view = await look(session, inventory, fleet, new_cluster=new_cluster)
+            view = await _look(session, inventory, fleet, teller, new_cluster=new_cluster)
             applied = await _cluster(session, view, fleet, teller, survey, agreed=agreed, probe=probe)
-        applied = replace(applied, journal=journal.path, seconds=time.monotonic() - began)
-        journal.record("ended", exit_code=applied.exit_code)
+        applied = replace(applied, journal=teller.journal, seconds=time.monotonic() - began)
+        teller.ended(applied.exit_code)
         return applied
+
+
+async def _look(session: Session, inventory: Inventory, fleet: Fleet, teller: Teller, *, new_cluster: bool) -> View:
+    began = time.monotonic()
+    view = await look(session, inventory, fleet, new_cluster=new_cluster)
+    teller.looked("hosts and the release's files", time.monotonic() - began)
+    return view
 
 
 async def _machines(session: Session, teller: Teller, *, new_cluster: bool) -> tuple[Survey, Plan | None]:
@@ -79,7 +82,7 @@ async def _machines(session: Session, teller: Teller, *, new_cluster: bool) -> t
     async with fleet_of(session, inventory) as fleet:
         if not any(host.assumed for host in inventory.hosts):
             return survey, None
-        view = await look(session, inventory, fleet, new_cluster=new_cluster)
+        view = await _look(session, inventory, fleet, teller, new_cluster=new_cluster)
     plan = plan_of(view, survey)
     if plan.refusals:
         return survey, None
@@ -101,7 +104,9 @@ async def _cluster(
     session: Session, view: View, fleet: Fleet, teller: Teller, survey: Survey, *, agreed: Plan | None, probe: bool
 ) -> Applied:
     """Stage two: preflight, plan, agree, execute, validate."""
+    began = time.monotonic()
     probes = await probe_ports(view.inventory, to_probe(view.inventory, view.observed), fleet) if probe else None
+    teller.looked("ports between the hosts", time.monotonic() - began)
     found = preflight(session, view, probes)
     plan = plan_of(view, survey)
     teller.planned(plan)
@@ -111,16 +116,18 @@ async def _cluster(
         return applied
     if plan.steps and (agreed is None or plan.disruptive):
         _require_agreed(session, plan)
+    _record(session, view.situation.facts.get(view.inventory.first_server.name))
     results = await _execute(session, view, fleet, teller, plan)
     applied = replace(applied, results=results)
-    _record(session, view, results)
     if failed(results):
         return applied
     changed = bool(results)
     if changed or not session.workspace.kubeconfig.exists():
         await fetch_kubeconfig(session, view.inventory, fleet)
     write_inventory(session.workspace, view.inventory)
-    report = await validate_with(session, view.inventory, fleet, full=changed)
+    began = time.monotonic()
+    report = await validate_with(session, view.inventory, fleet, full=changed, on_event=teller.validating)
+    teller.looked("the cluster, to validate it", time.monotonic() - began)
     teller.reported(report)
     return replace(applied, report=report)
 
@@ -134,23 +141,35 @@ def _require_agreed(session: Session, plan: Plan) -> None:
 
 
 async def _execute(session: Session, view: View, fleet: Fleet, teller: Teller, plan: Plan) -> tuple[StepResult, ...]:
-    tokens = TokenSource(fleet, view.inventory.first_server.name)
+    first = view.inventory.first_server.name
+    tokens = TokenSource(fleet, first)
     handlers = Handlers(fleet, tokens, view.resolved.local_files, teller.host_said)
     try:
-        return await execute(plan.steps, handlers.by_action(), teller)
+        return await execute(plan.steps, handlers.by_action(), _Recorder(session, first, teller))
     except asyncio.CancelledError:
-        # The server may have founded its cluster by now; a later run must know it, whatever else is left to do.
         session.interaction.note("stopping: each host finishes the change it is at")
         raise
 
 
-def _record(session: Session, view: View, results: tuple[StepResult, ...]) -> None:
-    """Remember the cluster's CA as soon as there is one, also when a later step failed."""
-    name = view.inventory.first_server.name
-    after = next(
-        (item.result.facts for item in results if item.step.host == name and item.result and item.result.facts), None
-    )
-    facts: Facts | None = after or view.situation.facts.get(name)
+@dataclass(frozen=True)
+class _Recorder:
+    """Records the cluster's CA as soon as its founder's step has ended, whatever comes of the other steps."""
+
+    session: Session
+    first_server: str
+    teller: Teller
+
+    def step_started(self, step: Step) -> None:
+        self.teller.step_started(step)
+
+    def step_ended(self, result: StepResult) -> None:
+        self.teller.step_ended(result)
+        if result.step.host == self.first_server and result.result is not None:
+            _record(self.session, result.result.facts)
+
+
+def _record(session: Session, facts: Facts | None) -> None:
+    """Remember which cluster this is: a later run must never found another one."""
     if facts is None or not facts.k3s.ca_hash or facts.k3s.datastore is None:
         return
     write_record(session.workspace.lock_file, ClusterRecord(facts.k3s.ca_hash, session.spec.k3s.version))

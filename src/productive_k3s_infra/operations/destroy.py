@@ -13,11 +13,10 @@ from productive_k3s_infra.execute.executor import as_failure
 from productive_k3s_infra.hosts.gathering import failed
 from productive_k3s_infra.hosts.session import Fleet
 from productive_k3s_infra.inventory.model import Host, Inventory
+from productive_k3s_infra.operations.recorded import recorded
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
 from productive_k3s_infra.operations.telling import Teller
 from productive_k3s_infra.providers.protocol import Survey
-from productive_k3s_infra.workspace.journal import open_journal
-from productive_k3s_infra.workspace.lock import hold
 
 _REMOVE_SECONDS = 300.0
 
@@ -37,11 +36,7 @@ class Destroyed:
 
 async def destroy(session: Session) -> Destroyed:
     """Take the cluster away: name what dies, ask for the cluster's name, then do it, agents before the server."""
-    with (
-        hold(session.workspace, "destroy"),
-        open_journal(session.workspace, "destroy", session.interaction.note) as journal,
-    ):
-        teller = Teller(session.interaction, journal)
+    with recorded(session, "destroy") as teller:
         survey = await session.provider.survey()
         inventory = inventory_of(session, survey)
         dies = what_dies(inventory, survey)
@@ -52,7 +47,7 @@ async def destroy(session: Session) -> Destroyed:
                 "nothing was destroyed", remedy="type the cluster's name, or say --yes where nobody is asked"
             )
         ended = await (_machines if survey.owns_machines else _hosts)(session, survey, inventory, teller)
-        journal.record("ended", exit_code=ended.exit_code, gone=list(ended.gone))
+        teller.ended(ended.exit_code, gone=list(ended.gone))
         if not ended.failures:
             _forget(session)
         return ended

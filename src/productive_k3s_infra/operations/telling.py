@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from productive_k3s.codec import encode
@@ -21,6 +23,15 @@ class Teller:
     def __init__(self, interaction: Interaction, journal: Journal) -> None:
         self._interaction = interaction
         self._journal = journal
+
+    @property
+    def journal(self) -> Path | None:
+        """Where the journal is, None where none can be written."""
+        return self._journal.path
+
+    def looked(self, what: str, seconds: float) -> None:
+        """Write down how long a look took."""
+        self._journal.record("looked", what=what, seconds=round(seconds, 3))
 
     def planned(self, plan: Plan) -> None:
         """Write down the whole plan: it holds no secret."""
@@ -62,9 +73,22 @@ class Teller:
         """Write down a report."""
         self._journal.record("report", report=report.document())
 
+    def validating(self, host: str, message: str) -> None:
+        """What a host says while it validates."""
+        self._journal.record("validating", host=host, message=message)
+        self._interaction.progressed(host, message)
+
     def failed(self, failure: Failure) -> None:
-        """Write down what ended the run."""
+        """Write down what failed."""
         self._journal.record("failed", failure=asdict(failure))
+
+    def bug(self, error: Exception) -> None:
+        """Write down an error that nobody expects."""
+        self._journal.record("bug", error="".join(traceback.format_exception(error)))
+
+    def ended(self, exit_code: int, **fields: object) -> None:
+        """Write down how the run ended."""
+        self._journal.record("ended", exit_code=exit_code, **fields)
 
 
 def _subject(step: Step) -> str:

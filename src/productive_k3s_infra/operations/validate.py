@@ -32,13 +32,10 @@ async def validate(session: Session, *, full: bool = True) -> Report:
         return await validate_with(session, inventory, fleet, full=full)
 
 
-async def validate_with(session: Session, inventory: Inventory, fleet: Fleet, *, full: bool) -> Report:
-    """Validate over an open fleet. The kubeconfig is fetched if it is not here yet."""
-
-    def say(host: str, message: str) -> None:
-        session.interaction.progressed(host, message)
-
-    on_event: OnEvent = say
+async def validate_with(
+    session: Session, inventory: Inventory, fleet: Fleet, *, full: bool, on_event: OnEvent | None = None
+) -> Report:
+    """Validate over an open fleet; `on_event` hears the hosts. The kubeconfig is fetched if it is not here yet."""
     return await validate_cluster(
         inventory,
         fleet,
@@ -46,7 +43,7 @@ async def validate_with(session: Session, inventory: Inventory, fleet: Fleet, *,
         full=full,
         kubeconfig_document=await _kubeconfig(session, inventory, fleet),
         api_names=session.spec.k3s.tls_san,
-        on_event=on_event,
+        on_event=on_event or session.interaction.progressed,
     )
 
 
