@@ -133,6 +133,9 @@ async def _write_file(task: Task, change: Change) -> None:
 
 async def _remove_file(task: Task, change: Change) -> None:
     await task.host.system.remove(change.target)
+    folder = change.target.rpartition("/")[0]
+    if folder.startswith(f"{paths.STAGED}/"):
+        await task.host.system.remove(folder)
 
 
 async def _write_secret(task: Task, change: Change) -> None:

@@ -128,7 +128,17 @@ def _artifacts(request: Request, facts: Facts) -> Tuple[Change, ...]:
     if missing:
         target = " ".join(f"{paths.BINARY_DIRECTORY}/{name}" for name in missing)
         changes.append(Change("links", "make-links", target, "commands beside k3s are missing", "change"))
-    return tuple(changes)
+    return (*changes, *_left_staged(facts))
+
+
+def _left_staged(facts: Facts) -> Tuple[Change, ...]:
+    """Return the removal of what was staged and is in place: a run was killed between the two."""
+    in_place = {item.sha256 for item in (facts.k3s.binary, *facts.k3s.images) if item is not None}
+    return tuple(
+        Change(f"remove:{item.path}", "remove-file", item.path, "what was staged is in place already", "change")
+        for item in facts.k3s.staged
+        if item.sha256 in in_place
+    )
 
 
 def _files(request: Request, facts: Facts, comparison: Comparison) -> Tuple[Change, ...]:
@@ -284,7 +294,8 @@ def _why_restart(facts: Facts, before: Tuple[Change, ...], unit: Optional[UnitFa
 def _needs_restart(change: Change) -> bool:
     if change.action in ("install-binary", "write-secret"):
         return True
-    return change.action in ("write-file", "remove-file") and not change.target.endswith(".sh")
+    read_at_start = not change.target.startswith(f"{paths.STAGED}/") and not change.target.endswith(".sh")
+    return change.action in ("write-file", "remove-file") and read_at_start
 
 
 def _is_up(request: Request, facts: Facts, unit: Optional[UnitFact]) -> bool:

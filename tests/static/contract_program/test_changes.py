@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from productive_k3s import paths, render
 from productive_k3s.changes import assess
-from productive_k3s.facts.model import Facts, Listener, Running
+from productive_k3s.facts.model import Facts, FileFact, Listener, Running
 from productive_k3s.request import Artifact, Join, Request
 from productive_k3s.secret import Secret
 from static.contract_program.hosts import (
@@ -114,6 +114,14 @@ def test_kill_between_writing_and_restarting_is_seen() -> None:
     wish = server(config={"debug": True})
     written = run(wish, there, stop_after=1)
     assert ids(wish, written) == ["restart:k3s", "wait:k3s"]
+
+
+def test_what_a_killed_run_left_staged_goes_and_restarts_nothing() -> None:
+    """The copy was in place and the staged one not yet removed; what is staged for a later version stays."""
+    there = run(server(), fresh())
+    left, later = (FileFact(paths.staged(digest, "k3s"), digest, 0o644, 0, 1.0) for digest in ("1" * 64, "9" * 64))
+    assert ids(server(), on_k3s(there, staged=(left, later))) == [f"remove:{left.path}"]
+    assert ids(server(), on_k3s(there, staged=(later,))) == []
 
 
 def test_comments_order_and_spelling_are_no_difference() -> None:
