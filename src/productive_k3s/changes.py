@@ -314,15 +314,18 @@ def own_node(request: Request, facts: Facts) -> Optional[NodeFact]:
 
 
 def label_differences(request: Request, facts: Facts) -> Dict[str, Optional[str]]:
-    """Return the labels of this host's Node that are to be set, or removed (None): those of our file only."""
+    """Return the labels of this host's Node that are to be set, or removed (None).
+
+    Removed are only our own: those of the file with which the node joined, and those set later through the API.
+    """
     node = own_node(request, facts)
     if node is None:
         return {}
     wrong: Dict[str, Optional[str]] = {
         key: value for key, value in request.labels.items() if node.labels.get(key) != value
     }
-    for item in facts.k3s.config.get("node-label", ()):
-        key = str(item).partition("=")[0]
+    joined_with = [str(item).partition("=")[0] for item in facts.k3s.config.get("node-label", ())]
+    for key in (*joined_with, *node.own_labels):
         if key in node.labels and key not in request.labels:
             wrong[key] = None
     return wrong

@@ -19,7 +19,7 @@ class Kube(Protocol):
     async def node(self, name: str) -> Optional[NodeFact]: ...
 
     async def label_node(self, name: str, labels: Mapping[str, Optional[str]]) -> None:
-        """Set labels; None removes one."""
+        """Set labels; None removes one. The API remembers that they are ours (`NodeFact.own_labels`)."""
 
     async def cordon(self, name: str, unschedulable: bool) -> None: ...
 

@@ -10,10 +10,9 @@ from urllib.parse import quote, urlencode
 
 from productive_k3s.facts.model import ClusterFacts, NodeFact
 from productive_k3s.failure import ContractError, Failure
-from productive_k3s.kube_objects import by_name, node_fact, node_patch
+from productive_k3s.kube_objects import FIELD_MANAGER, by_name, node_fact, node_patch
 from productive_k3s.kubeconfig import Access, read_access, tls_context
 
-_FIELD_MANAGER = "productive-k3s"
 _PAGE = 500
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 _MERGE = "application/merge-patch+json"
@@ -73,7 +72,8 @@ class HttpKube:
 
     async def label_node(self, name: str, labels: Mapping[str, Optional[str]]) -> None:
         """See Kube."""
-        self._json("PATCH", f"/api/v1/nodes/{quote(name)}", node_patch(labels), _MERGE)
+        query = urlencode({"fieldManager": FIELD_MANAGER})
+        self._json("PATCH", f"/api/v1/nodes/{quote(name)}?{query}", node_patch(labels), _MERGE)
 
     async def cordon(self, name: str, unschedulable: bool) -> None:
         """See Kube."""
@@ -90,7 +90,7 @@ class HttpKube:
 
     async def apply(self, path: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
         """See Kube."""
-        query = urlencode({"fieldManager": _FIELD_MANAGER, "force": "true"})
+        query = urlencode({"fieldManager": FIELD_MANAGER, "force": "true"})
         return self._json("PATCH", f"{path}?{query}", document, _APPLY)
 
     async def delete(self, path: str) -> None:
@@ -162,7 +162,7 @@ class HttpKube:
         self, method: str, path: str, document: Optional[Mapping[str, Any]], content_type: str
     ) -> Tuple[int, bytes]:
         body = json.dumps(document).encode() if document is not None else None
-        headers = {"Accept": "application/json", "User-Agent": _FIELD_MANAGER}
+        headers = {"Accept": "application/json", "User-Agent": FIELD_MANAGER}
         if body is not None:
             headers["Content-Type"] = content_type
 

@@ -7,6 +7,8 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 
 from productive_k3s.facts.model import NodeFact
 
+# Under this name the API remembers which fields are ours (kubernetes.io, Server-Side Apply: field management).
+FIELD_MANAGER = "productive-k3s"
 _ROLE = "node-role.kubernetes.io/"
 
 
@@ -34,7 +36,14 @@ def node_fact(node: Mapping[str, Any], lease: Optional[Mapping[str, Any]] = None
         taints=tuple(_taint(item) for item in spec.get("taints") or ()),
         etcd_voter=_voter(conditions.get("EtcdIsVoter")),
         pod_cidr=spec.get("podCIDR", ""),
+        own_labels=_own_labels(metadata),
     )
+
+
+def _own_labels(metadata: Mapping[str, Any]) -> Tuple[str, ...]:
+    ours = [item for item in metadata.get("managedFields") or () if item.get("manager") == FIELD_MANAGER]
+    fields = [item.get("fieldsV1", {}).get("f:metadata", {}).get("f:labels", {}) for item in ours]
+    return tuple(sorted(key[len("f:") :] for labels in fields for key in labels if key.startswith("f:")))
 
 
 def _taint(taint: Mapping[str, Any]) -> str:

@@ -148,7 +148,7 @@ class Running:
 
 @dataclass(frozen=True)
 class NodeFact:
-    """A Node as the API shows it."""
+    """A Node as the API shows it. `own_labels` are the keys of labels that this program has set through the API."""
 
     name: str
     uid: str
@@ -162,6 +162,7 @@ class NodeFact:
     taints: Tuple[str, ...] = ()
     etcd_voter: Optional[bool] = None
     pod_cidr: str = ""
+    own_labels: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,17 @@ def test_labels_of_a_server_go_through_the_api() -> None:
     assert "disk goes" in changes[0].reason
 
 
+def test_only_labels_of_our_own_are_removed() -> None:
+    """Those that somebody else set stay, also beside one that was set through the API and is no longer in the file."""
+    there = run(server(), fresh())
+    assert there.cluster is not None
+    (node,) = there.cluster.nodes
+    labelled = replace(node, labels={"disk": "ssd", "zone": "a"}, own_labels=("disk",))
+    (change,) = assess(server(), replace(there, cluster=replace(there.cluster, nodes=(labelled,)))).changes
+    assert change.id == "label:node-1"
+    assert change.reason == "labels differ: disk goes"
+
+
 def test_a_node_keeps_its_name_and_address() -> None:
     there = run(server(), fresh())
     renamed = replace(there, host=replace(there.host, hostname="other", default_interface="eth1"))

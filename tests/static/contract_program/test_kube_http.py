@@ -110,6 +110,12 @@ def test_the_heartbeat_is_the_newer_of_two() -> None:
 
 def test_a_node_that_has_just_registered() -> None:
     bare = node_fact({"metadata": {"name": "n"}, "spec": {}, "status": {}})
+    assert bare.own_labels == ()
+    ours = {"manager": "productive-k3s", "fieldsV1": {"f:metadata": {"f:labels": {".": {}, "f:x.example/disk": {}}}}}
+    theirs = {"manager": "kubectl-label", "fieldsV1": {"f:metadata": {"f:labels": {"f:zone": {}}}}}
+    cordoned = {"manager": "productive-k3s", "fieldsV1": {"f:spec": {"f:unschedulable": {}}}}
+    managed = node_fact({"metadata": {"name": "n", "managedFields": [theirs, ours, cordoned]}})
+    assert managed.own_labels == ("x.example/disk",)
     assert (bare.ready, bare.schedulable, bare.etcd_voter, bare.heartbeat) == (False, True, None, 0.0)
     assert node_fact({"status": {"conditions": None, "addresses": None}, "spec": {"taints": None}}).taints == ()
 
@@ -166,7 +172,12 @@ def test_what_changes_something(api: ApiServer, kube: HttpKube) -> None:
     merge = "application/merge-patch+json"
     said = [(asked.method, asked.path, asked.content_type, asked.document) for asked in api.asked]
     assert said == [
-        ("PATCH", "/api/v1/nodes/node-1", merge, {"metadata": {"labels": {"a": "b", "gone": None}}}),
+        (
+            "PATCH",
+            "/api/v1/nodes/node-1?fieldManager=productive-k3s",
+            merge,
+            {"metadata": {"labels": {"a": "b", "gone": None}}},
+        ),
         ("PATCH", "/api/v1/nodes/node-1", merge, {"spec": {"unschedulable": True}}),
         ("PATCH", "/api/v1/nodes/node-1", merge, {"spec": {"unschedulable": None}}),
         (
