@@ -47,7 +47,7 @@ def _read(path: Path, file: str) -> str:
             file, (Mistake(file, 1, 1, f"cannot be read: {reason}", remedy=remedy, code="file.unreadable"),)
         ) from error
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8")  # the parser passes over a byte order mark
     except UnicodeDecodeError as error:
         before = content[: error.start]
         line, column = before.count(b"\n") + 1, len(before) - (before.rfind(b"\n") + 1) + 1
