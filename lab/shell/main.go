@@ -5,9 +5,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -22,8 +20,8 @@ import (
 //go:embed payload.tar.zst
 var payload []byte
 
-// Set by the linker.
-var version, commit string
+// Set by the linker; digest is the payload's SHA-256, which names its folder: it is not computed at each call.
+var version, commit, digest string
 
 func main() {
 	if len(os.Args) == 2 && (os.Args[1] == "--version" || os.Args[1] == "-v") && filepath.Base(os.Args[0]) == "k3s" {
@@ -53,8 +51,7 @@ func dataDir() string {
 
 // unpack is safe against being killed: the folder gets its name when it is complete.
 func unpack(data string) (string, error) {
-	sum := sha256.Sum256(payload)
-	home := filepath.Join(data, "data", hex.EncodeToString(sum[:]))
+	home := filepath.Join(data, "data", digest)
 	if _, err := os.Stat(home); errors.Is(err, os.ErrNotExist) {
 		temporary := fmt.Sprintf("%s.%d", home, os.Getpid())
 		if err := extract(filepath.Join(temporary, "bin")); err != nil {

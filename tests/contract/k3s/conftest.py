@@ -45,8 +45,7 @@ def cluster(module_lab: Bed, k3s_release: Release) -> Cluster:
         "20-second.yaml": 'node-label+: ["third=3"]\ntls-san: [k3s.example, 192.0.2.7]\nno-such-flag: 1\n',
         "30-not-read.txt": "node-label: [not=read]\n",
     }
-    for name, text in drop_ins.items():
-        module_lab.put(server, f"{lab_bed.CONFIG}.d/{name}", text)
+    module_lab.put_all(server, {f"{lab_bed.CONFIG}.d/{name}": (text, 0o600) for name, text in drop_ins.items()})
     more = {"node_label": ["first=1"], "tls_san": ["replaced.example"]}
     lab_bed.place(module_lab, k3s_release, server, *agents)
     token = lab_bed.found_server(module_lab, server, **more)
@@ -70,7 +69,7 @@ def spare(home: Cluster) -> Iterator[Machine]:
     """A fresh machine that reaches `home` and has the binary, no images; it and its Node go after the test."""
     bed = home.bed
     (machine,) = (one for one in bed.create(SET, "server-1", "spare") if one.name == "spare")
-    bed.put(machine, "/usr/local/bin/k3s", home.release.binary, mode="755")
+    lab_bed.place(bed, home.release, machine, images=False)
     yield machine
     destroy(SET, ["spare"], root=bed.root)
     lab_bed.kubectl(bed, home.server, "delete node spare --ignore-not-found")
@@ -81,6 +80,4 @@ def alone(lab: Bed, k3s_release: Release) -> Cluster:
     """A fresh machine with the binary, no images; its server is not started."""
     (machine,) = lab.create("alone", "server-1")
     lab_bed.place(lab, k3s_release, machine, images=False)
-    lab.put(machine, lab_bed.SERVER_TOKEN, "server-password\n")
-    lab.put(machine, lab_bed.AGENT_TOKEN, "agent-password\n")
     return Cluster(lab, k3s_release, machine)

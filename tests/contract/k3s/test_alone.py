@@ -14,11 +14,10 @@ pytestmark = pytest.mark.contract
 K = "/var/lib/rancher/k3s"
 
 
-def configure(alone, **more: object) -> None:
-    config = lab_bed.server_config(alone.server, **more)
-    lab_bed.configure(
-        alone.bed, alone.server, "server", {key: value for key, value in config.items() if value is not None}
-    )
+def configure(alone, files: lab_bed.Files = lab_bed.TOKENS, **more: object) -> None:
+    """Write the server's config.yaml; None takes a key out."""
+    config = {key: value for key, value in lab_bed.server_config(alone.server, **more).items() if value is not None}
+    lab_bed.configure(alone.bed, alone.server, "server", config, files)
 
 
 def identity(alone) -> tuple[str, ...]:

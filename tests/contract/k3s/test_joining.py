@@ -21,9 +21,8 @@ def agent_token(home):
 
 def begin(home, spare: Machine, token: str | None, **more: object) -> None:
     """Start an agent, and wait for nothing."""
-    if token is not None:
-        home.bed.put(spare, lab_bed.AGENT_TOKEN, token)
-    lab_bed.configure(home.bed, spare, "agent", lab_bed.agent_config(spare, home.server, **more))
+    files = {} if token is None else {lab_bed.AGENT_TOKEN: (token, 0o600)}
+    lab_bed.configure(home.bed, spare, "agent", lab_bed.agent_config(spare, home.server, **more), files)
     home.on("systemctl start --no-block k3s-agent", spare)
 
 
