@@ -6,7 +6,8 @@ import re
 from typing import Callable, Iterator, Mapping, Optional, Tuple
 
 from productive_k3s import paths
-from productive_k3s.compare import FIXED, compare, is_managed, is_member, own_file, wished
+from productive_k3s.compare import FIXED, TOKENS, compare, is_managed, is_member, own_file, wished, writes_config
+from productive_k3s.facts import masking
 from productive_k3s.facts.model import Facts
 from productive_k3s.failure import Failure
 from productive_k3s.render import interface_of, node_address, schema_of
@@ -104,6 +105,19 @@ def _files(request: Request, facts: Facts) -> Iterator[Failure]:
         )
 
 
+def _secrets(request: Request, facts: Facts) -> Iterator[Failure]:
+    found = compare(request, facts)
+    for key in sorted({*found.on_unit, *found.in_environment}) if found.moves else ():
+        if masking.is_secret(key) and key not in TOKENS:
+            place = "the unit" if key in found.on_unit else "its environment file"
+            yield _refuse(
+                "config.secret-elsewhere",
+                f"{key} is a secret that stands on {place} only, and would be lost",
+                f"these move to config.yaml: {', '.join(sorted({*found.on_unit, *found.in_environment}))}",
+                f"move {key} into {paths.CONFIG}.d/secret.yaml, mode 0600",
+            )
+
+
 def _units(request: Request, facts: Facts) -> Iterator[Failure]:
     for unit in facts.k3s.units:
         if unit.name.split(".")[0] != request.unit:
@@ -117,8 +131,11 @@ def _units(request: Request, facts: Facts) -> Iterator[Failure]:
                     f"remove {drop_in.path}",
                 )
         for file in unit.environment_files:
-            keys = [key for key in environment(file.text or "") if key in _OVERRIDING]
-            if keys and file.path != paths.environment_file(request.unit):
+            own = file.path == paths.environment_file(request.unit)
+            # In our own file flags are counted as flags; that another file is read they cannot say.
+            against = ("K3S_CONFIG_FILE",) if own else _OVERRIDING
+            keys = [key for key in environment(file.text or "") if key in against]
+            if keys:
                 yield _refuse(
                     "environment.overridden",
                     f"{file.path} decides over config.yaml",
@@ -213,7 +230,7 @@ def _token(request: Request, facts: Facts, planning: bool) -> Iterator[Failure]:
             yield _refuse("request.no-server", "an agent needs a server to join", remedy="say --server URL")
         return
     if join.token is None:
-        if _needs_token(request, facts) and not planning:
+        if needs_token(request, facts) and not planning:
             yield _refuse(
                 "k3s.no-token",
                 "a join without a token would found a second cluster or never end",
@@ -244,7 +261,7 @@ def _token(request: Request, facts: Facts, planning: bool) -> Iterator[Failure]:
             )
 
 
-def _needs_token(request: Request, facts: Facts) -> bool:
+def needs_token(request: Request, facts: Facts) -> bool:
     """Whether a token must be given: to join, or because ours is to replace one that lies elsewhere."""
     if not is_member(facts):
         return True
@@ -252,13 +269,14 @@ def _needs_token(request: Request, facts: Facts) -> bool:
         return False
     found = compare(request, facts)
     here = any(token.path == paths.AGENT_TOKEN for token in facts.k3s.tokens)
-    return not here and bool(found.file or found.on_unit)
+    return not here and writes_config(found, facts)
 
 
 _RULES: Tuple[Callable[[Request, Facts], Iterator[Failure]], ...] = (
     _platform,
     _others,
     _files,
+    _secrets,
     _units,
     _installed,
     _identity,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from productive_k3s.changes import Change, Impact, assess, label_differences
 from productive_k3s.facts.model import Facts
 from productive_k3s.request import Request
+from productive_k3s.vetoes import needs_token
 from productive_k3s_infra.inventory.model import Host
 from productive_k3s_infra.plan.model import Placeholder, Plan, Refusal, Step, Unchanged
 from productive_k3s_infra.plan.requests import Situation, request_for
@@ -94,7 +95,7 @@ def _steps(situation: Situation, host: Host, request: Request, changes: tuple[Ch
         first = situation.inventory.first_server
         if _is_planned(situation, first):
             needs = (*needs, f"{first.name}/apply-server")
-        if _needs_token(changes):
+        if _wants_token(request, facts, changes):
             placeholders = (Placeholder(AGENT_TOKEN, first.name),)
     yield Step(
         id=f"{host.name}/apply-{host.role}",
@@ -116,8 +117,9 @@ def _is_planned(situation: Situation, host: Host) -> bool:
     return facts is not None and bool(assess(request_for(situation, host), facts, planning=True).changes)
 
 
-def _needs_token(changes: tuple[Change, ...]) -> bool:
-    return any(change.action == "write-secret" for change in changes)
+def _wants_token(request: Request, facts: Facts, changes: tuple[Change, ...]) -> bool:
+    # The token file may lie there already (a run was cut off after it), and the host still refuses to join without one.
+    return needs_token(request, facts) or any(change.action == "write-secret" for change in changes)
 
 
 def _stage(situation: Situation, host: Host, request: Request, changes: tuple[Change, ...]) -> Step | None:

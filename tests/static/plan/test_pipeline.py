@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from productive_k3s import paths
-from productive_k3s.changes import is_member
+from productive_k3s.changes import assess, is_member
 from productive_k3s.codec import encode
 from productive_k3s.facts.model import K3sFacts
+from productive_k3s.secret import Secret
 from productive_k3s_infra.inventory.build import build_inventory
 from productive_k3s_infra.plan.assumed import assumed_facts
 from productive_k3s_infra.plan.model import ClusterRecord, Plan
@@ -96,6 +97,22 @@ def test_an_agent_added_to_the_file_is_the_only_one_that_joins() -> None:
     assert ids(plan) == ["agent-2/apply-agent"]
     assert plan.steps[0].needs == ()
     assert [str(item) for item in plan.steps[0].placeholders] == ["<agent token of server-1>"]
+
+
+def test_an_agent_whose_run_was_cut_off_gets_what_its_host_insists_on() -> None:
+    """After any number of changes: what is sent then, with the token where the plan has it, is vetoed by nobody."""
+    before = situation(spec(1))
+    server = executed(before, replace(plan_cluster(before), steps=plan_cluster(before).steps[:1]))
+    whole = plan_cluster(server).steps[0]
+    assert whole.request is not None
+    for done in range(len(whole.changes)):
+        facts = executed(server, Plan("edge", (replace(whole, changes=whole.changes[:done]),))).facts
+        (step,) = plan_cluster(replace(server, facts=facts)).steps
+        assert step.request is not None
+        assert step.request.join is not None
+        token = Secret(TOKEN) if step.placeholders else None
+        sent = replace(step.request, join=replace(step.request.join, token=token))
+        assert assess(sent, facts["agent-1"]).vetoes == ()
 
 
 def test_a_label_of_a_member_goes_through_the_api_on_the_server() -> None:
