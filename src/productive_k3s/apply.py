@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
-from dataclasses import dataclass
-from typing import Awaitable, Callable, Dict, Mapping, Optional, Tuple
+from dataclasses import dataclass, replace
+from typing import Awaitable, Callable, Dict, Mapping, Optional
 
 from productive_k3s import __version__, paths, render, service
 from productive_k3s.changes import Change, label_differences
@@ -14,6 +13,7 @@ from productive_k3s.facts.model import Digests, Facts
 from productive_k3s.facts.start import large_files
 from productive_k3s.failure import ContractError, Failure
 from productive_k3s.host import Host
+from productive_k3s.refusal import system_failure
 from productive_k3s.request import Artifact, Request
 from productive_k3s.secret import Secret
 from productive_k3s.waiting import wait_until_ready
@@ -43,21 +43,8 @@ async def apply_change(task: Task, change: Change) -> None:
     try:
         await _EFFECTS[change.action](task, change)
     except OSError as error:
-        raise ContractError(_disk_failure(change, error)) from error
-
-
-def _disk_failure(change: Change, error: OSError) -> Failure:
-    known: Mapping[int, Tuple[str, str, str]] = {
-        errno.ENOSPC: ("host.disk-full", "the disk is full", "make room, then run it again"),
-        errno.EDQUOT: ("host.disk-full", "the quota is used up", "make room, then run it again"),
-        errno.EROFS: ("host.read-only", "the file system is read-only", "mount it read-write, then run it again"),
-        errno.EACCES: ("host.not-root", "this user may not do that", "run it as root (sudo)"),
-        errno.EPERM: ("host.not-root", "this user may not do that", "run it as root (sudo)"),
-    }
-    code, what, remedy = known.get(
-        error.errno or 0, ("host.file-failed", "the file system refused it", "see the evidence, then run it again")
-    )
-    return Failure(code, f"{change.target}: {what}", str(error), remedy)
+        failure = system_failure(error)
+        raise ContractError(replace(failure, what=f"{change.target}: {failure.what}")) from error
 
 
 async def _install_binary(task: Task, change: Change) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from productive_k3s.failure import ContractError, Failure
+from productive_k3s.refusal import system_failure
 
 _DEFAULT_PORT = 6443
 
@@ -56,8 +57,10 @@ def read_access(path: str) -> Access:
             certificate=_content(user, "client-certificate", path),
             key=_content(user, "client-key", path),
         )
+    except PermissionError as error:
+        raise ContractError(system_failure(error)) from error
     except OSError as error:
-        raise _bad(path, f"{error.filename or path}: {error.strerror}") from error
+        raise _bad(error.filename or path, error.strerror or str(error)) from error
     except yaml.YAMLError as error:
         raise _bad(path, "it is no YAML") from error
     except (KeyError, TypeError, AttributeError, StopIteration, ValueError) as error:

@@ -131,7 +131,7 @@ class KubeconfigOutput(TextOutput):
 def result_lines(result: Result) -> List[str]:
     """PURE: return a result as text."""
     lines: List[str] = []
-    if result.outcome in ("planned", "refused"):
+    if result.outcome == "planned":
         lines.extend(line for change in result.changes for line in _change_lines(change))
     lines.extend(_check_line(check) for check in result.checks)
     lines.extend(f"note: {note}" for note in result.notes)

@@ -102,6 +102,8 @@ async def _from_directory(host: Host, arch: str, version: Optional[str], directo
 
 
 async def _only_version(host: Host, directory: str) -> str:
+    if await host.system.stat(directory) is None:
+        raise _failure("missing", f"{directory} is not there", directory, "name a directory that holds <version>/...")
     names = [name for name in await host.system.list_directory(directory) if name.startswith("v")]
     if len(names) != 1:
         raise _failure(

@@ -47,7 +47,7 @@ FOLDERS = ("/etc", "/usr/local", "/usr/lib/systemd", "/opt", "/root", "/home", "
 MOVING = re.compile(
     r"^(/run/(systemd|log|user|udev|utmp|host|credentials|dbus|sshd|lock/productive-k3s)|/var/log/(journal|wtmp|lastlog|btmp)"
     r"|/var/lib/(systemd|dbus|private)|/var/tmp/systemd-|/tmp/systemd-|/root/(productive-k3s.pyz|release|given)|/var/cache"
-    r"|/usr/share|/usr/lib/python3|/usr/lib/x86_64-linux-gnu|/root/\.(ssh|cache))"
+    r"|/usr/share|/usr/lib/python3|/usr/lib/x86_64-linux-gnu|/root/\.(ssh|cache|kube))"
 )
 
 def look(path):

@@ -9,8 +9,9 @@ from productive_k3s.facts.host import host_facts
 from productive_k3s.facts.k3s import k3s_facts
 from productive_k3s.facts.model import ClusterFacts, Facts, K3sFacts
 from productive_k3s.facts.units import ask_systemd
-from productive_k3s.failure import ContractError, Failure
+from productive_k3s.failure import ContractError
 from productive_k3s.host import Host
+from productive_k3s.refusal import system_failure
 
 
 async def gather(host: Host) -> Facts:
@@ -19,14 +20,8 @@ async def gather(host: Host) -> Facts:
         table = await ask_systemd(host.system)
         machine = await host_facts(host.system, table)
         k3s = await k3s_facts(host.system, table)
-    except PermissionError as error:
-        what = "this user may not read what K3s keeps to root"
-        raise ContractError(Failure("host.not-root", what, str(error), "run it as root (sudo)", 4)) from error
     except OSError as error:
-        what = "the host's files cannot be read"
-        raise ContractError(
-            Failure("host.file-failed", what, str(error), "see the evidence, then run it again")
-        ) from error
+        raise ContractError(system_failure(error)) from error
     return Facts(host=machine, k3s=k3s, cluster=await _cluster(host, k3s), program=__version__)
 
 

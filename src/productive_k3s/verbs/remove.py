@@ -71,6 +71,6 @@ def _veto(facts: Facts, *, yes: bool, force: bool) -> Optional[Failure]:
         code="cluster.would-be-lost",
         what="this removes the cluster's only server, and all that is in its datastore",
         evidence=f"{facts.k3s.datastore} datastore of CA {facts.k3s.ca_hash[:12]}...",
-        remedy="say --yes",
+        remedy="say --yes (--plan shows what goes)",
         exit_code=4,
     )

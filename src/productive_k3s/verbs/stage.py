@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from productive_k3s import paths
 from productive_k3s.events import Result
-from productive_k3s.failure import Failure
+from productive_k3s.failure import ContractError, Failure
 from productive_k3s.host import Host
 from productive_k3s.verbs.install import take_lock
 
@@ -20,6 +20,12 @@ async def run(host: Host, sha256: str, name: str) -> Result:
     path = paths.staged(sha256, name)
     if await host.system.sha256(path) == sha256:
         return Result("unchanged", notes=(f"{path} is here already",), data={"path": path})
-    await host.system.make_directory(path.rpartition("/")[0], 0o755)
-    size = await host.system.receive(path, sha256, 0o644)
+    folder = path.rpartition("/")[0]
+    await host.system.make_directory(folder, 0o755)
+    try:
+        size = await host.system.receive(path, sha256, 0o644)
+    except ContractError:
+        if not await host.system.list_directory(folder):
+            await host.system.remove(folder)
+        raise
     return Result("done", notes=(f"{path}, {size} bytes",), data={"path": path, "bytes": size})
