@@ -8,13 +8,22 @@ from dataclasses import dataclass
 from typing import Dict, List, Literal, Mapping, Optional, Tuple
 
 from productive_k3s import paths
-from productive_k3s.compare import Comparison, compare, is_managed, is_member
+from productive_k3s.compare import (
+    Comparison,
+    compare,
+    environment_differs,
+    is_managed,
+    is_member,
+    own_unit,
+    unit_differs,
+    writes_config,
+)
 from productive_k3s.config_file import document_digest
 from productive_k3s.facts.model import Facts, FileFact, NodeFact, UnitFact
 from productive_k3s.failure import Failure
 from productive_k3s.render import RenderedFile, files, node_name, schema_of
 from productive_k3s.request import Request
-from productive_k3s.unit_file import environment, meaning
+from productive_k3s.unit_file import environment
 from productive_k3s.vetoes import vetoes
 
 Impact = Literal["read", "change", "disrupt"]
@@ -106,11 +115,6 @@ def assess(request: Request, facts: Facts, *, planning: bool = False) -> Assessm
     )
 
 
-def own_unit(request: Request, facts: Facts) -> Optional[UnitFact]:
-    """Return the unit that the request is about, if it is there."""
-    return next((unit for unit in facts.k3s.units if unit.name.split(".")[0] == request.unit), None)
-
-
 def _artifacts(request: Request, facts: Facts) -> Tuple[Change, ...]:
     changes: List[Change] = []
     binary, there = request.binary, facts.k3s.binary
@@ -170,7 +174,7 @@ def _files_there(request: Request, facts: Facts) -> Dict[str, FileFact]:
 def _why(file: RenderedFile, there: Optional[FileFact], request: Request, facts: Facts, comparison: Comparison) -> str:
     """Return why a file has to be written, '' if it says the same already."""
     if there is None:
-        if file.path == paths.CONFIG and is_member(facts) and not (comparison.file or comparison.on_unit):
+        if file.path == paths.CONFIG and is_member(facts) and not writes_config(comparison, facts):
             return ""
         # K3s runs the same without an empty environment file.
         return "" if not file.text and is_member(facts) else "it is not there"
@@ -178,24 +182,28 @@ def _why(file: RenderedFile, there: Optional[FileFact], request: Request, facts:
         by = "" if is_managed(facts) else "somebody else wrote it; "
         return f"{by}differs in {', '.join(comparison.file)}" if comparison.file else ""
     if file.path == paths.unit_file(request.unit):
-        return _why_unit(file, there, comparison)
+        return _why_unit(request, facts, comparison)
     if file.path == paths.REGISTRIES:
         return "" if _same_registries(file, facts) else "the registries differ"
     if file.path in (paths.KILLALL, paths.uninstall_script(request.unit)):
         # Upstream's scripts do the same: only our own older text is replaced.
         ours = bool(schema_of(_second_line(there)))
         return "a newer text exists" if ours and there.sha256 != file.sha256 else ""
-    if there.sha256 == file.sha256:
+    return _why_environment(there, request, facts, comparison)
+
+
+def _why_environment(there: FileFact, request: Request, facts: Facts, comparison: Comparison) -> str:
+    if comparison.moves and comparison.in_environment:
+        return f"flags in the environment move to config.yaml or go: {', '.join(comparison.in_environment)}"
+    if not environment_differs(request, facts):
         return ""
-    keys = sorted(environment(there.text or ""))
-    return f"the environment differs (now: {', '.join(keys) or 'empty'})"
+    return f"the environment differs (now: {', '.join(sorted(environment(there.text or ''))) or 'empty'})"
 
 
-def _why_unit(file: RenderedFile, there: FileFact, comparison: Comparison) -> str:
-    if comparison.on_unit:
+def _why_unit(request: Request, facts: Facts, comparison: Comparison) -> str:
+    if comparison.moves and comparison.on_unit:
         return f"flags on the unit move to config.yaml or go: {', '.join(comparison.on_unit)}"
-    same = meaning((there.text or "",)) == meaning((file.text,))
-    return "" if same else "its directives differ from the install script's"
+    return "its directives differ from the install script's" if unit_differs(request, facts) else ""
 
 
 def _same_registries(file: RenderedFile, facts: Facts) -> bool:
@@ -340,13 +348,21 @@ def _labels(request: Request, facts: Facts) -> Tuple[Change, ...]:
     return (Change(f"label:{name}", "label-node", name, f"labels differ: {said}", "change"),)
 
 
+def _said(comparison: Comparison) -> str:
+    places = (("on the unit", comparison.on_unit), ("in its environment file", comparison.in_environment))
+    said = "; ".join(f"{place}: {', '.join(keys)}" for place, keys in places if keys)
+    return f" ({said})" if said else ""
+
+
 def _notes(request: Request, facts: Facts, comparison: Comparison, changes: Tuple[Change, ...]) -> Tuple[str, ...]:
     notes = []
     if not changes:
         notes.append(f"{request.version} runs as asked")
     notes.extend(f"{path} also sets {key}" for key, path in sorted(comparison.extra.items()))
     if is_member(facts) and not is_managed(facts) and not changes:
-        notes.append("somebody else set up K3s here; it equals the request, so nothing is rewritten")
+        notes.append(
+            f"somebody else set up K3s here; it equals the request, so nothing is rewritten{_said(comparison)}"
+        )
     if facts.k3s.datastore == "sqlite" and request.role == "server" and request.datastore == "etcd":
         notes.append("the datastore is SQLite and stays so: it is chosen at the first start")
     node = own_node(request, facts)

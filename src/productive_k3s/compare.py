@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Tuple
+from typing import Dict, List, Mapping, Optional, Set, Tuple
 
-from productive_k3s import config_file, flags, paths
-from productive_k3s.facts.model import Facts
+from productive_k3s import config_file, flags, paths, render, unit_file
+from productive_k3s.facts import masking
+from productive_k3s.facts.model import Facts, FileFact, UnitFact
 from productive_k3s.render import config, schema_of
 from productive_k3s.request import Request
 
 # Which token a member uses was decided when it joined; another path or form of it is no difference.
-_TOKENS = ("token", "token-file", "agent-token", "agent-token-file")
+TOKENS = ("token", "token-file", "agent-token", "agent-token-file")
 # Kept at their first value by K3s (k3s.md 2.3): a change on a member breaks its cluster.
 FIXED = ("cluster-cidr", "service-cidr", "cluster-domain", "data-dir")
 # Written by this program from facts; where somebody else's file leaves them out, K3s finds the same by itself.
@@ -22,12 +23,17 @@ _FROM_FACTS = ("node-name", "node-ip", "flannel-iface")
 class Comparison:
     """What differs, by flag.
 
-    `file` differs in config.yaml, `on_unit` stands on the unit's command line and must go from there, `overridden`
-    is set differently by a file that comes after ours (with that file's path), `extra` is set by such a file only.
+    `file` differs in config.yaml. `overridden` is set differently by a file that comes after ours (with that file's
+    path), `extra` is set by such a file only. `on_unit` and `in_environment` stand on the unit's command line and in
+    its environment file; with `moves` they go from there, all of them at once, and config.yaml says what shall stay:
+    whoever rewrites one of the three rewrites them all, so that no flag is lost (`server` and the token of an agent
+    that the install script made stand in its environment file only).
     """
 
     file: Tuple[str, ...]
     on_unit: Tuple[str, ...]
+    in_environment: Tuple[str, ...]
+    moves: bool
     overridden: Mapping[str, str]
     extra: Mapping[str, str]
 
@@ -59,36 +65,97 @@ def own_file(facts: Facts) -> Dict[str, List[str]]:
         return {}
 
 
+def own_unit(request: Request, facts: Facts) -> Optional[UnitFact]:
+    """Return the unit that the request is about, if it is there."""
+    return next((unit for unit in facts.k3s.units if unit.name.split(".")[0] == request.unit), None)
+
+
+def environment_file(request: Request, facts: Facts) -> Optional[FileFact]:
+    """Return the environment file that the install script and this program write, if it is there."""
+    unit = own_unit(request, facts)
+    wanted = paths.environment_file(request.unit)
+    return next((item for item in (unit.environment_files if unit else ()) if item.path == wanted), None)
+
+
+def writes_config(comparison: Comparison, facts: Facts) -> bool:
+    """Whether a member's config.yaml has to be written."""
+    there = any(item.path == paths.CONFIG for item in facts.k3s.config_files)
+    return bool(comparison.file) or (comparison.moves and not there)
+
+
 def compare(request: Request, facts: Facts) -> Comparison:
     """Say what separates the host's configuration from the request."""
     ignored = _ignored(request, facts)
     want = {key: value for key, value in wished(request, facts).items() if key not in ignored}
-    own = {key: value for key, value in own_file(facts).items() if key not in ignored}
+    own_all = own_file(facts)
+    own = {key: value for key, value in own_all.items() if key not in ignored}
     effective = _meaningful(facts.k3s.config)
     sources = facts.k3s.config_sources
-    elsewhere = {key: path for key, path in sources.items() if path not in (paths.CONFIG, "unit")}
-    on_unit = [
-        key
+    elsewhere = {
+        key: path
         for key, path in sources.items()
-        if path == "unit" and key not in ignored and effective.get(key) != want.get(key)
-    ]
+        if path not in (paths.CONFIG, config_file.UNIT, config_file.ENVIRONMENT)
+    }
     overridden = {
         key: path
         for key, path in elsewhere.items()
         if key in want and not set(want[key]) <= set(effective.get(key, ()))
     }
     extra = {key: path for key, path in elsewhere.items() if key not in overridden and key in effective}
-    # Once the unit is rewritten its flags are gone, so the file must say them all.
-    satisfied = own if on_unit else {**effective, **{key: own[key] for key in own if key in elsewhere}}
-    missing = [key for key, value in want.items() if satisfied.get(key) != value and key not in overridden]
-    surplus = [key for key in own if key not in want]
-    return Comparison(tuple(sorted({*missing, *surplus})), tuple(sorted(on_unit)), overridden, extra)
+
+    def differing(satisfied: Mapping[str, List[str]]) -> Set[str]:
+        missing = {key for key, value in want.items() if satisfied.get(key) != value and key not in overridden}
+        return missing | {key for key in own if key not in want}
+
+    found = differing({**effective, **{key: own[key] for key in own if key in elsewhere}})
+    on_unit = [key for key, path in sources.items() if path == config_file.UNIT]
+    in_environment = _flags_in_environment(request, facts)
+    outside = {*on_unit, *in_environment}
+    must_go = {key for key in outside if key not in ignored and effective.get(key) != want.get(key)}
+    moves = bool(outside) and (
+        bool(found or must_go)
+        or is_managed(facts)
+        or unit_differs(request, facts)
+        or environment_differs(request, facts)
+    )
+    if moves:
+        # What was decided when the node joined is left alone where config.yaml says it, and taken over where not.
+        found = differing(own) | {key for key in outside if key in ignored and not {key, f"{key}-file"} & set(own_all)}
+    return Comparison(
+        tuple(sorted(found)), tuple(sorted(on_unit)), tuple(sorted(in_environment)), moves, overridden, extra
+    )
+
+
+def _flags_in_environment(request: Request, facts: Facts) -> Tuple[str, ...]:
+    file = environment_file(request, facts)
+    there = unit_file.environment(file.text or "") if file is not None else {}
+    return tuple(flags.VARIABLES[name] for name, value in there.items() if value and name in flags.VARIABLES)
+
+
+def unit_differs(request: Request, facts: Facts) -> bool:
+    """Whether the unit says something else than the install script's would, its flags aside."""
+    unit = own_unit(request, facts)
+    if unit is None or unit.fragment is None:
+        return False
+    wanted = unit_file.meaning((render.unit(request.role, request.unit),))
+    return unit_file.meaning((unit.fragment.text or "",)) != wanted
+
+
+def environment_differs(request: Request, facts: Facts) -> bool:
+    """Whether the environment file says something else than asked, flags of K3s aside."""
+    file = environment_file(request, facts)
+    if file is None or file.sha256 == render.digest(render.environment(request.environment)):
+        return False
+    there = unit_file.environment(file.text or "")
+    others = {name: value for name, value in there.items() if name not in flags.VARIABLES}
+    # What is masked cannot be compared, so it is written again.
+    return others != dict(request.environment) or any(masking.MASK in value for value in others.values())
 
 
 def _ignored(request: Request, facts: Facts) -> Tuple[str, ...]:
     if not is_member(facts):
         return ()
-    ignored = (*flags.JOIN_TIME, *_TOKENS)
+    ignored = (*flags.JOIN_TIME, *TOKENS)
     if is_managed(facts):
         return ignored
     effective = facts.k3s.config

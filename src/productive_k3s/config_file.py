@@ -1,7 +1,9 @@
 """PURE: config.yaml and its drop-ins, merged by K3s' rules, and compared by meaning.
 
 Rules: k3s-io docs, installation/configuration.md: the last file wins, `key+` appends, once used every later file must
-write `key+` too or it resets; the command line overrides single values.
+write `key+` too or it resets; the command line overrides single values. Variables come last: K3s reads config.yaml as
+arguments before those of the command line (k3s-io/k3s, pkg/configfilearg), and looks for no given flag in the
+environment.
 """
 
 from __future__ import annotations
@@ -9,12 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import yaml
 
-from productive_k3s.flags import table
+from productive_k3s.flags import VARIABLES, table
 
+UNIT = "unit"
+ENVIRONMENT = "environment"
 Canonical = Dict[str, List[str]]
 
 
@@ -24,7 +28,7 @@ class ConfigUnreadable(ValueError):
 
 @dataclass(frozen=True)
 class Effective:
-    """The merged flags, each as a list of strings, and the file (or `unit`) that had the last word on each."""
+    """The merged flags, each as a list of strings, and what had the last word on each: a file, UNIT, ENVIRONMENT."""
 
     values: Mapping[str, List[str]]
     sources: Mapping[str, str]
@@ -67,8 +71,10 @@ def _word(value: Any) -> str:
     return str(value)
 
 
-def merge(files: Sequence[Tuple[str, str]], arguments: Sequence[str] = ()) -> Effective:
-    """Merge (path, text) in order, then the unit's arguments after the sub-command."""
+def merge(
+    files: Sequence[Tuple[str, str]], arguments: Sequence[str] = (), variables: Optional[Mapping[str, str]] = None
+) -> Effective:
+    """Merge (path, text) in order, then the unit's arguments after the sub-command; variables fill what is left."""
     values: Dict[str, Any] = {}
     sources: Dict[str, str] = {}
     for path, text in files:
@@ -81,7 +87,12 @@ def merge(files: Sequence[Tuple[str, str]], arguments: Sequence[str] = ()) -> Ef
             sources[key] = path
     for key, value in _from_arguments(arguments).items():
         values[key] = value
-        sources[key] = "unit"
+        sources[key] = UNIT
+    for name, value in (variables or {}).items():
+        key = VARIABLES.get(name, "")
+        if key and value and key not in values:
+            values[key] = value
+            sources[key] = ENVIRONMENT
     return Effective(canonical(values), sources)
 
 

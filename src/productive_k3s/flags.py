@@ -30,6 +30,32 @@ RESERVED = {
     "token": "tokens are made on the first server",
     "token-file": "tokens are made on the first server",
 }
+# Flags that K3s reads from the environment where neither config.yaml nor the command line sets them (docs.k3s.io,
+# cli/server and cli/agent). K3S_CONFIG_FILE is none of them: it says where the file is.
+VARIABLES: Mapping[str, str] = {
+    "K3S_AGENT_TOKEN": "agent-token",
+    "K3S_AGENT_TOKEN_FILE": "agent-token-file",
+    "K3S_CLUSTER_INIT": "cluster-init",
+    "K3S_DATA_DIR": "data-dir",
+    "K3S_DATASTORE_CAFILE": "datastore-cafile",
+    "K3S_DATASTORE_CERTFILE": "datastore-certfile",
+    "K3S_DATASTORE_ENDPOINT": "datastore-endpoint",
+    "K3S_DATASTORE_KEYFILE": "datastore-keyfile",
+    "K3S_DEBUG": "debug",
+    "K3S_KUBECONFIG_GROUP": "write-kubeconfig-group",
+    "K3S_KUBECONFIG_MODE": "write-kubeconfig-mode",
+    "K3S_KUBECONFIG_OUTPUT": "write-kubeconfig",
+    "K3S_LB_SERVER_PORT": "lb-server-port",
+    "K3S_NODE_NAME": "node-name",
+    "K3S_RESOLV_CONF": "resolv-conf",
+    "K3S_SELINUX": "selinux",
+    "K3S_SYSTEM_DEFAULT_REGISTRY": "system-default-registry",
+    "K3S_TOKEN": "token",
+    "K3S_TOKEN_FILE": "token-file",
+    "K3S_URL": "server",
+    "K3S_VPN_AUTH": "vpn-auth",
+    "K3S_VPN_AUTH_FILE": "vpn-auth-file",
+}
 # Read once, when the node registers: never a difference on a member (k3s.md 2.3; k3s-observed.md).
 JOIN_TIME = ("cluster-init", "server", "node-label", "node-taint", "node-name")
 

@@ -30,7 +30,12 @@ class RenderedFile:
     @property
     def sha256(self) -> str:
         """The digest of its bytes."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        return digest(self.text)
+
+
+def digest(text: str) -> str:
+    """Return the digest of a file with this text."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def schema_of(header: str) -> int:
@@ -49,7 +54,7 @@ def config(request: Request, facts: Facts) -> Dict[str, Any]:
         interface = request.flannel_iface or interface_of(address, facts)
         if interface:
             values["flannel-iface"] = interface
-    values.update(_server(request) if request.role == "server" else _agent(request))
+    values.update(_server(request, facts) if request.role == "server" else _agent(request))
     if request.labels:
         values["node-label"] = [f"{key}={value}" for key, value in sorted(request.labels.items())]
     if request.taints:
@@ -59,11 +64,12 @@ def config(request: Request, facts: Facts) -> Dict[str, Any]:
     return values
 
 
-def _server(request: Request) -> Dict[str, Any]:
+def _server(request: Request, facts: Facts) -> Dict[str, Any]:
     values: Dict[str, Any] = {}
     if request.join is not None:
         values["server"] = request.join.server
-    elif request.datastore == "etcd":
+    elif request.datastore == "etcd" and facts.k3s.datastore in (None, "etcd"):
+        # With a SQLite datastore there K3s would convert it (docs.k3s.io, datastore/ha-embedded).
         values["cluster-init"] = True
     values["token-file"] = paths.SERVER_TOKEN
     values["agent-token-file"] = paths.AGENT_TOKEN

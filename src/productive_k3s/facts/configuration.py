@@ -1,4 +1,4 @@
-"""K3s' configuration as it holds: config.yaml, its drop-ins, the unit's arguments."""
+"""K3s' configuration as it holds: config.yaml, its drop-ins, the unit's arguments and environment file."""
 
 from __future__ import annotations
 
@@ -48,10 +48,11 @@ class Configuration:
         return next(iter(self.values.get(key, ())), "")
 
 
-async def read_configuration(system: System, arguments: Sequence[str]) -> Configuration:
+async def read_configuration(system: System, arguments: Sequence[str], variables: Mapping[str, str]) -> Configuration:
     """Read and merge what K3s would read if it were started now."""
     moved = config_file.merge((), arguments).values.get("config", [])
-    base = moved[0] if moved else paths.CONFIG
+    # The variable wins over the command line.
+    base = variables.get("K3S_CONFIG_FILE") or (moved[0] if moved else paths.CONFIG)
     files: List[TextFile] = []
     error = ""
     names = await system.list_directory(f"{base}.d")
@@ -67,7 +68,7 @@ async def read_configuration(system: System, arguments: Sequence[str]) -> Config
     folder = await system.stat(f"{base}.d")
     changed = folder.changed if folder is not None else 0.0
     try:
-        effective = config_file.merge([(file.fact.path, file.text) for file in files], arguments)
+        effective = config_file.merge([(file.fact.path, file.text) for file in files], arguments, variables)
     except config_file.ConfigUnreadable as unreadable:
         return Configuration(tuple(files), {}, {}, str(unreadable), changed)
     return Configuration(tuple(files), effective.values, effective.sources, error, changed)

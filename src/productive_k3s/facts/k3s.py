@@ -70,7 +70,7 @@ async def k3s_facts(system: System, table: UnitTable) -> K3sFacts:
     begun = _Start(
         unit,
         await large_file(system, paths.BINARY, known),
-        await read_configuration(system, unit.flags if unit is not None else ()),
+        await read_configuration(system, unit.flags if unit is not None else (), _own_variables(unit)),
         await read_text(system, paths.REGISTRIES, first_lines),
     )
     configuration, on_disk = begun.configuration, begun.on_disk
@@ -102,6 +102,13 @@ async def k3s_facts(system: System, table: UnitTable) -> K3sFacts:
         written_by=configuration.written_by,
         leftovers=await _leftovers(system) if role is None else (),
     )
+
+
+def _own_variables(unit: Optional[Unit]) -> Dict[str, str]:
+    """Return what the environment file says that the install script and this program write; others are vetoed."""
+    own = paths.environment_file(unit.fact.name) if unit is not None else ""
+    found = [environment(item.text) for item in (unit.environment if unit is not None else ()) if item.fact.path == own]
+    return found[0] if found else {}
 
 
 def _role(unit: Optional[Unit]) -> Role:

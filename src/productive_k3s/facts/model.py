@@ -179,10 +179,11 @@ class ClusterFacts:
 class K3sFacts:
     """K3s on this host. `role` is None where there is no unit of it.
 
-    `config` is the effective content of config.yaml and its drop-ins merged by K3s' rules, secret values masked;
-    `config_sources` says which file gave each key last. `ca_hash` is the sha256 of server-ca.crt (the K10 hash) on a
-    server, or of the CA an agent trusts. `datastore` is what lies on disk. `managed` is true if this program wrote the
-    unit and config.yaml. `installed_by` is 'productive-k3s', 'install-script' or 'unknown'.
+    `config` is what config.yaml, its drop-ins, the unit's arguments and its environment file say together by K3s'
+    rules, secret values masked; `config_sources` says what gave each key last: a file, `unit` or `environment`.
+    `ca_hash` is the sha256 of server-ca.crt (the K10 hash) on a server, or of the CA an agent trusts. `datastore` is
+    what lies on disk. `managed` is true if this program wrote the unit and config.yaml. `installed_by` is
+    'productive-k3s', 'install-script' or 'unknown'.
     """
 
     role: Optional[Literal["server", "agent"]]

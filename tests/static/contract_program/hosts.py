@@ -112,9 +112,11 @@ def with_config(facts: Facts, text: str, *drop_ins: FileFact) -> Facts:
 
 
 def merged(facts: Facts) -> Facts:
-    arguments = facts.k3s.units[0].arguments[1:] if facts.k3s.units else ()
+    unit = facts.k3s.units[0] if facts.k3s.units else None
+    own = [item for item in (unit.environment_files if unit else ()) if item.path.endswith(".service.env")]
+    variables = unit_file.environment(own[0].text or "") if own else {}
     pairs = [(item.path, item.text or "") for item in facts.k3s.config_files]
-    effective = config_file.merge(pairs, arguments)
+    effective = config_file.merge(pairs, unit.arguments[1:] if unit else (), variables)
     return digested(on_k3s(facts, config=effective.values, config_sources=effective.sources))
 
 
@@ -193,7 +195,7 @@ def _write(request: Request, facts: Facts, change: Change) -> Facts:
     old = next((item for item in facts.k3s.units if item.name == name), None)
     if wanted.path == paths.environment_file(name):
         base = old or unit_fact(name, "", fragment=None, load_state="not-found")
-        return on_k3s(facts, units=(replace(base, environment_files=(written,)),))
+        return merged(on_k3s(facts, units=(replace(base, environment_files=(written,)),)))
     base = old or unit_fact(name, "")
     rewritten = replace(base, fragment=written, load_state="loaded", arguments=(request.role,))
     return merged(on_k3s(facts, units=(rewritten,), role=request.role))

@@ -1,0 +1,213 @@
+"""K3s as its install script left it: taken as it is while it equals the request, and moved as a whole when it does not.
+
+The script puts flags on the unit's command line and K3S_* variables into its environment file (k3s-host.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from productive_k3s import paths, render
+from productive_k3s.changes import Assessment, assess
+from productive_k3s.facts.model import Facts, Running, TokenFact
+from productive_k3s.request import Join, Request
+from static.contract_program.hosts import (
+    CA,
+    TOKEN,
+    VERSION,
+    after,
+    agent,
+    file,
+    fresh,
+    merged,
+    on_k3s,
+    server,
+    unit_fact,
+    with_config,
+)
+from static.contract_program.simulated import Machine
+
+URL = "https://10.0.0.11:6443"
+VARIABLES = f"K3S_TOKEN='***'\nK3S_URL='{URL}'\n"
+OLD_PRE = "ExecStartPre=/bin/sh -xc '! systemctl is-enabled --quiet nm-cloud-setup.service'\n"
+
+
+def script_text(role: str, *flags: str) -> str:
+    """The unit as the install script writes it: each argument in quotes on a line of its own."""
+    unit = "k3s-agent" if role == "agent" else "k3s"
+    body, _, command = render.unit(role, unit).partition("[Unit]")[2].rpartition("ExecStart=")
+    binary, sub_command = command.split()
+    return f"[Unit]{body}ExecStart={binary} \\\n    {sub_command} \\\n" + "".join(f"\t'{flag}' \\\n" for flag in flags)
+
+
+def left_by_script(role: str, *flags: str, variables: str = "", unit: str = "", **k3s: object) -> Facts:
+    """A member that runs, and that only the install script touched."""
+    name = "k3s-agent" if role == "agent" else "k3s"
+    found = unit_fact(
+        name,
+        unit or script_text(role, *flags),
+        active_state="active",
+        enabled=True,
+        arguments=(role, *flags),
+        environment_files=(file(paths.environment_file(name), variables, 0o600),),
+    )
+    facts = on_k3s(
+        fresh(),
+        **{
+            "role": role,
+            "binary": file(paths.BINARY, ""),
+            "binary_version": VERSION,
+            "links": {f"/usr/local/bin/{one}": "k3s" for one in paths.LINKS},
+            "scripts": (file(paths.KILLALL, "#!/bin/sh\n"), file(paths.uninstall_script(name), "#!/bin/sh\n")),
+            "units": (found,),
+            "datastore": "etcd" if role == "server" else None,
+            "ca_hash": CA,
+            "has_node_password": True,
+            "node_name": "node-1",
+            **k3s,
+        },
+    )
+    facts = merged(facts)
+    facts = on_k3s(facts, running=Running("unchanged", facts.k3s.on_disk))
+    if role == "agent":
+        return facts
+    made = server(binary=None)
+    ready = after(made, facts, next(item for item in assess(made, fresh()).changes if item.id == "wait:k3s"))
+    return replace(facts, cluster=ready.cluster)
+
+
+def wish(role: str, **wishes: object) -> Request:
+    return (agent if role == "agent" else server)(binary=None, **wishes)
+
+
+def assessed(request: Request, facts: Facts) -> Assessment:
+    found = assess(request, facts)
+    assert not found.vetoes
+    return found
+
+
+def names(request: Request, facts: Facts) -> list[str]:
+    return [change.id.split("/")[-1] for change in assessed(request, facts).changes]
+
+
+def run(request: Request, facts: Facts, most: int | None = None) -> Facts:
+    for change in assessed(request, facts).changes[:most]:
+        facts = after(request, facts, change)
+    return facts
+
+
+def config_of(facts: Facts) -> str:
+    return next(item.text or "" for item in facts.k3s.config_files if item.path == paths.CONFIG)
+
+
+def test_an_agent_whose_server_and_token_are_variables_is_left_alone() -> None:
+    found = assessed(wish("agent", join=Join(URL)), left_by_script("agent", variables=VARIABLES))
+    assert found.changes == ()
+    assert "nothing is rewritten (in its environment file: server, token)" in "; ".join(found.notes)
+
+
+def test_a_server_with_flags_on_its_unit_is_left_alone() -> None:
+    facts = left_by_script("server", "--cluster-init", "--disable=traefik", "--debug")
+    found = assessed(wish("server", config={"debug": True, "disable": ["traefik"]}), facts)
+    assert found.changes == ()
+    assert "(on the unit: cluster-init, debug, disable)" in "; ".join(found.notes)
+
+
+@pytest.mark.parametrize("killed_after", range(8))
+def test_an_agent_that_changes_loses_neither_server_nor_token(killed_after: int) -> None:
+    """All moves in one run, and a kill between any two changes makes no difference in the end."""
+    asked = wish("agent", config={"debug": True})
+    facts = left_by_script("agent", variables=VARIABLES)
+    assert names(asked, facts) == [
+        "agent.token",
+        "config.yaml",
+        "k3s-agent.service.env",
+        "restart:k3s-agent",
+        "wait:k3s-agent",
+    ]
+    done = run(asked, run(asked, facts, killed_after))
+    assert names(asked, done) == []
+    assert f"server: {URL}\ntoken-file: {paths.AGENT_TOKEN}\n" in config_of(done)
+    assert [item.text for item in done.k3s.units[0].environment_files] == [""]
+    assert done.k3s.running is not None
+    assert done.k3s.running.digests == done.k3s.on_disk
+
+
+def test_a_proxy_that_goes_takes_nothing_else_with_it() -> None:
+    facts = left_by_script("agent", variables=VARIABLES + "HTTP_PROXY=http://p:1\n")
+    assert names(wish("agent", environment={"HTTP_PROXY": "http://p:1"}), facts) == []
+    assert f"server: {URL}\n" in config_of(run(wish("agent"), facts))
+
+
+def test_another_unit_text_takes_no_flag_with_it() -> None:
+    """Older releases of the script wrote one directive more: the unit is rewritten, and its flags stay true."""
+    flags = ("--server", URL, "--token", "***", "--debug")
+    text = script_text("agent", *flags).replace("ExecStart=", OLD_PRE + "ExecStart=")
+    done = run(wish("agent", config={"debug": True}), left_by_script("agent", *flags, unit=text))
+    assert done.k3s.units[0].arguments == ("agent",)
+    assert f"server: {URL}\n" in config_of(done)
+    assert "debug: true\n" in config_of(done)
+    # A config.yaml of somebody else that says the rest is no reason to leave the server out.
+    beside = merged(with_config(left_by_script("agent", *flags, unit=text), "debug: true\nnode-ip: 10.0.0.11\n"))
+    done = run(wish("agent", config={"debug": True}), beside)
+    assert f"server: {URL}\n" in config_of(done)
+
+
+def test_a_token_is_wanted_only_where_one_is_written() -> None:
+    facts = left_by_script("agent", variables=VARIABLES)
+    without = {"join": Join(URL)}
+    assert assess(wish("agent", **without), facts).vetoes == ()
+    (veto,) = assess(wish("agent", config={"debug": True}, **without), facts).vetoes
+    assert veto.code == "k3s.no-token"
+    kept = on_k3s(facts, tokens=(TokenFact(paths.AGENT_TOKEN, "0" * 64, 0o600, CA, "node"),))
+    assert assess(wish("agent", config={"debug": True}, **without), kept).vetoes == ()
+
+
+def test_variables_of_this_program_s_own_node_go() -> None:
+    there = run(agent(), fresh())
+    unit = replace(there.k3s.units[0], environment_files=(file(paths.environment_file("k3s-agent"), VARIABLES),))
+    facts = merged(on_k3s(there, units=(unit,)))
+    assert names(agent(), facts) == ["k3s-agent.service.env", "restart:k3s-agent", "wait:k3s-agent"]
+
+
+def test_a_secret_that_would_be_lost_is_a_veto() -> None:
+    facts = left_by_script("server", variables="K3S_DATASTORE_ENDPOINT='***'\n", datastore="external")
+    asked = wish("server", datastore="sqlite", config={"debug": True})
+    (veto,) = assess(asked, facts).vetoes
+    assert (veto.code, veto.exit_code) == ("config.secret-elsewhere", 4)
+    assert "config.yaml.d" in veto.remedy
+    # In a drop-in it stays, and is no obstacle.
+    moved = with_config(left_by_script("server", datastore="external"), "", file(f"{paths.CONFIG}.d/s.yaml", "a: b\n"))
+    assert assess(asked, moved).vetoes == ()
+
+
+def test_a_datastore_is_never_converted() -> None:
+    asked = wish("server", datastore="etcd", config={"debug": True})
+    assert "cluster-init" not in config_of(run(asked, left_by_script("server", "--tls-san=a", datastore="sqlite")))
+    assert "cluster-init: true" in config_of(run(asked, left_by_script("server", "--tls-san=a", datastore="etcd")))
+
+
+def test_another_configuration_file_is_a_veto() -> None:
+    facts = left_by_script("server", variables="K3S_CONFIG_FILE=/etc/k3s.yaml\n")
+    (veto,) = assess(wish("server"), facts).vetoes
+    assert veto.code == "environment.overridden"
+    assert "K3S_CONFIG_FILE" in veto.evidence
+
+
+def test_facts_count_variables_as_flags_and_show_no_secret() -> None:
+    machine = Machine()
+    unit = paths.unit_file("k3s-agent")
+    machine.system.put({unit: script_text("agent", "--node-name=from-the-unit")})
+    machine.system.put(
+        {
+            paths.environment_file("k3s-agent"): f"K3S_TOKEN='{TOKEN}'\nK3S_URL='{URL}'\nK3S_NODE_NAME=x\nK3S_DEBUG=\n",
+            "/etc/default/k3s-agent": "K3S_SELINUX=true\n",
+        }
+    )
+    machine.units.set("k3s-agent", LoadState="loaded", FragmentPath=unit)
+    found = machine.facts().k3s
+    assert found.config == {"node-name": ["from-the-unit"], "server": [URL], "token": ["***"]}
+    assert found.config_sources == {"node-name": "unit", "server": "environment", "token": "environment"}
+    assert TOKEN not in repr(found)
