@@ -95,7 +95,7 @@ def plan(
         if output is Format.json:
             _document({"plan": encode(planned.plan), "preflight": planned.preflight.document()})
         else:
-            _print((*show.findings_lines(planned.preflight), *show.plan_lines(planned.plan)))
+            _print((*show.findings_lines(planned.preflight), *show.plan_lines(planned.plan, refusals=False)))
         return planned.exit_code or (_CHANGES_PENDING if exit_code and planned.plan.steps else 0)
 
     _end(run)

@@ -81,7 +81,7 @@ def applied_lines(applied: Applied) -> Iterator[str]:
     yield from findings_lines(applied.preflight)
     if not applied.preflight.passed:
         yield "Refused: nothing was changed on any host."
-    elif applied.plan.refusals or not applied.results:
+    elif not applied.results:
         yield from plan_lines(applied.plan)
     for result in applied.results:
         yield from _result_lines(result)

@@ -46,7 +46,7 @@ class Applied:
     @property
     def exit_code(self) -> int:
         """One of the table that both programs share (design, section 9)."""
-        if not self.preflight.passed or self.plan.refusals:
+        if not self.preflight.passed:
             return _REFUSED
         first = next(iter(failed(self.results)), None)
         if first is not None:
@@ -107,12 +107,12 @@ async def _cluster(
     began = time.monotonic()
     probes = await probe_ports(view.inventory, to_probe(view.inventory, view.observed), fleet) if probe else None
     teller.looked("ports between the hosts", time.monotonic() - began)
-    found = preflight(session, view, probes)
     plan = plan_of(view, survey)
+    found = preflight(session, view, plan, probes)
     teller.planned(plan)
     teller.reported(found)
     applied = Applied(plan, found, None)
-    if not found.passed or plan.refusals:
+    if not found.passed:
         return applied
     if plan.steps and (agreed is None or plan.disruptive):
         _require_agreed(session, plan)

@@ -16,7 +16,7 @@ _REFUSED = 4
 
 @dataclass(frozen=True)
 class Planned:
-    """The plan, and what the preflight found without trying the ports."""
+    """The plan, and what the preflight found without trying the ports; the plan's refusals are among it."""
 
     plan: Plan
     preflight: Report
@@ -24,7 +24,7 @@ class Planned:
     @property
     def exit_code(self) -> int:
         """0, or 4 where applying would be refused."""
-        return 0 if self.preflight.passed and not self.plan.refusals else _REFUSED
+        return 0 if self.preflight.passed else _REFUSED
 
 
 async def make_plan(session: Session, *, new_cluster: bool = False) -> Planned:
@@ -33,12 +33,13 @@ async def make_plan(session: Session, *, new_cluster: bool = False) -> Planned:
     inventory = inventory_of(session, survey)
     async with fleet_of(session, inventory) as fleet:
         view = await look(session, inventory, fleet, new_cluster=new_cluster)
-    return Planned(plan_of(view, survey), preflight(session, view))
+    plan = plan_of(view, survey)
+    return Planned(plan, preflight(session, view, plan))
 
 
-def preflight(session: Session, view: View, probes: tuple[Probe, ...] | None = None) -> Report:
-    """PURE: judge what was seen of all hosts. `probes` None: the ports were not tried."""
+def preflight(session: Session, view: View, plan: Plan, probes: tuple[Probe, ...] | None = None) -> Report:
+    """PURE: judge what was seen of all hosts, with the vetoes of the plan. `probes` None: the ports were not tried."""
     # With --new-cluster the recorded CA is no yardstick any more.
     record = None if view.situation.new_cluster else view.situation.record
-    checks = preflight_checks(session.spec, view.inventory, view.observed, probes, record)
+    checks = preflight_checks(session.spec, view.inventory, view.observed, probes, record, refusals=plan.refusals)
     return Report(session.spec.name, "preflight", checks)

@@ -9,9 +9,12 @@ from productive_k3s_infra.plan.model import Plan, Step
 _MARK = {"read": " ", "change": "+", "disrupt": "!"}
 
 
-def plan_lines(plan: Plan, *, diffs: bool = True) -> Iterator[str]:
-    """Show each step with its reason, impact and line diff, and why nothing is done where nothing is."""
-    for refusal in plan.refusals:
+def plan_lines(plan: Plan, *, diffs: bool = True, refusals: bool = True) -> Iterator[str]:
+    """Show each step with its reason, impact and line diff, and why nothing is done where nothing is.
+
+    Without `refusals` they are left out, for whoever has shown them with other findings.
+    """
+    for refusal in plan.refusals if refusals else ():
         yield f"refused  {refusal.host}: {refusal.failure.what} [{refusal.failure.code}]"
         if refusal.failure.evidence:
             yield f"         seen: {refusal.failure.evidence}"
