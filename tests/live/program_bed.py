@@ -6,7 +6,6 @@ its wire, or at an exact effect: at the n-th of them the signal is sent, so noth
 
 from __future__ import annotations
 
-import functools
 import json
 import shlex
 import subprocess
@@ -102,16 +101,16 @@ class Run:
         return [event["change"] for event in self.events if event["kind"] == kind]
 
 
-@functools.cache
-def _program() -> bytes:
-    return build_program().data
+def put_program(bed: Bed, machine: Machine, path: str = PROGRAM) -> None:
+    """Put the program on a machine."""
+    bed.put(machine, path, build_program().data, mode="755")
 
 
 def equip(bed: Bed, release: Release, *machines: Machine, images: bool = False) -> None:
     """Put the program and the release's files on machines; without images no pod runs, which few tests need."""
     names = ["k3s", "sha256sum-amd64.txt", *([release.images.name] if images else [])]
     for machine in machines:
-        bed.put(machine, PROGRAM, _program(), mode="755")
+        put_program(bed, machine)
         bed.put(machine, TAP, _TAP)
         for name in names:
             give(bed, machine, release.directory / release.version / name, f"{RELEASE}/{release.version}/{name}")

@@ -25,7 +25,8 @@ async def run(host: Host, sha256: str, name: str) -> Result:
     try:
         size = await host.system.receive(path, sha256, 0o644)
     except ContractError:
-        if not await host.system.list_directory(folder):
-            await host.system.remove(folder)
+        for path in (folder, paths.STAGED, paths.PROGRAM_DIRECTORY):
+            if not await host.system.list_directory(path):
+                await host.system.remove(path)
         raise
     return Result("done", notes=(f"{path}, {size} bytes",), data={"path": path, "bytes": size})
