@@ -30,7 +30,7 @@ NAMES = ("server-1", "agent-1", "agent-2")
 EVENTS = 55
 # A host's own events while its program runs there.
 HOST_EVENT = re.compile(r"^ +… +(?P<host>\S+) +(push k|install |link |write |enable |start k|wait for |unit )")
-EVENT = re.compile(r"^ +(…|done) ")
+EVENT = re.compile(r"^ +(…|done) +(?P<subject>\S+) ")
 CA = "/var/lib/rancher/k3s/server/tls/server-ca.crt"
 
 # Prints what lies on a machine: path -> [mode, owner, what]. Of secrets only that they are there.
@@ -61,16 +61,22 @@ Whom = Literal["pk3s", "program"]
 
 @dataclass(frozen=True)
 class Kill:
-    """Whom to kill after which event."""
+    """Whom to kill after which event; only events about one host count if it is named."""
 
     whom: Whom
     event: int
+    about: str = ""
+
+    def counts(self, line: str) -> bool:
+        """Whether this line is an event to count."""
+        found = EVENT.match(line)
+        return found is not None and self.about in ("", found["subject"])
 
 
 def kill_during(site: Site, kill: Kill) -> tuple[str, Done]:
     """Begin an apply, kill at the event, and return the event's line and how the apply ended."""
     running = site.begin("apply", "--yes")
-    where = (_kill_pk3s if kill.whom == "pk3s" else _kill_program)(site, running, kill.event)
+    where = (_kill_pk3s if kill.whom == "pk3s" else _kill_program)(site, running, kill)
     done = running.end()
     assert where, f"the apply ended before event {kill.event}:\n{done}"
     if kill.whom == "pk3s":
@@ -83,23 +89,23 @@ def kill_during(site: Site, kill: Kill) -> tuple[str, Done]:
     return where, done
 
 
-def _kill_pk3s(_: Site, running: Running, event: int) -> str:
+def _kill_pk3s(_: Site, running: Running, kill: Kill) -> str:
     told = 0
     for line in running.lines():
-        told += bool(EVENT.match(line))
-        if told == event:
+        told += kill.counts(line)
+        if told == kill.event:
             running.process.kill()
             return line
     return ""
 
 
-def _kill_program(site: Site, running: Running, event: int) -> str:
+def _kill_program(site: Site, running: Running, kill: Kill) -> str:
     """From that event on kill the program of the first host that says something and still runs it."""
     told = 0
     for line in running.lines():
-        told += bool(EVENT.match(line))
+        told += kill.counts(line)
         found = HOST_EVENT.match(line)
-        if told >= event and found and _killed(site, found["host"]):
+        if told >= kill.event and found and kill.about in ("", found["host"]) and _killed(site, found["host"]):
             return line
     return ""
 
@@ -191,15 +197,15 @@ def without_names(state: dict[str, Any], name: str) -> str:
 
 @pytest.mark.timeout(900)
 def test_three_kills_in_one_making(new_site: Callable[..., Site]) -> None:
-    """pk3s while machines are made or artefacts pushed, the program at the server's changes, pk3s or it at agents'."""
+    """pk3s while machines are made or artefacts pushed, the program at the server's work, pk3s or it at an agent's."""
     chance = random.Random(7)
     site = new_site()
     told = []
     before = Identity("", {})
     for kill in (
         Kill("pk3s", chance.randint(1, 15)),
-        Kill("program", chance.randint(1, 20)),
-        Kill(chance.choice(("pk3s", "program")), chance.randint(16, 30)),
+        Kill("program", chance.randint(2, 16), "server-1"),
+        Kill(chance.choice(("pk3s", "program")), chance.randint(2, 12), "agent-1"),
     ):
         where, _done = kill_during(site, kill)
         told.append((kill, where.strip()))
