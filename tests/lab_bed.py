@@ -160,9 +160,15 @@ class Bed:
         self.ssh(machine, f"tar -x --unlink-first -C / -f - && {command}", data=stream.getvalue())
 
     def close(self) -> None:
-        """Destroy every set; what is left of one is an error."""
+        """Destroy every set, also when one cannot be; what is left of one is an error."""
+        errors: list[Exception] = []
         for name in self.sets:
-            destroy(name, root=self.root)
+            try:
+                destroy(name, root=self.root)
+            except Exception as error:  # noqa: BLE001 - the other sets must go too
+                errors.append(error)
+        if errors:
+            raise ExceptionGroup("machines cannot be destroyed", errors)
         left = {name: found for name in self.sets if (found := leftovers.leftovers(name, root=self.root))}
         assert not left, left
 

@@ -175,6 +175,12 @@ func word(value any) string {
 	return fmt.Sprint(value)
 }
 
+// variables of the environment and the flags that they stand for.
+var variables = map[string]string{
+	"K3S_TOKEN": "token", "K3S_TOKEN_FILE": "token-file", "K3S_URL": "server", "K3S_NODE_NAME": "node-name",
+	"K3S_AGENT_TOKEN": "agent-token", "K3S_AGENT_TOKEN_FILE": "agent-token-file", "K3S_KUBECONFIG_MODE": "write-kubeconfig-mode",
+}
+
 // usageError is a flag that is not defined: K3s prints its help and exits with 1.
 type usageError struct{ flag string }
 
@@ -198,10 +204,7 @@ func parse(role string, commandLine []string) (*config, error) {
 		return nil, err
 	}
 	result := &config{role: role, values: map[string][]string{}}
-	for variable, name := range map[string]string{
-		"K3S_TOKEN": "token", "K3S_TOKEN_FILE": "token-file", "K3S_URL": "server", "K3S_NODE_NAME": "node-name",
-		"K3S_AGENT_TOKEN": "agent-token", "K3S_AGENT_TOKEN_FILE": "agent-token-file", "K3S_KUBECONFIG_MODE": "write-kubeconfig-mode",
-	} {
+	for variable, name := range variables {
 		if value := os.Getenv(variable); value != "" && allowed(role, name) {
 			result.values[name] = []string{value}
 		}

@@ -51,6 +51,8 @@ func front(arguments []string) {
 		usage()
 	}
 	switch arguments[0] {
+	case "--help", "-h", "help":
+		usage()
 	case "--version", "-v":
 		fmt.Printf("k3s version %s (%.8s)\ngo version %s\n", version.Get().GitVersion, version.Get().GitCommit, runtime.Version())
 	case "server", "agent":
@@ -62,6 +64,7 @@ func front(arguments []string) {
 		}
 		must(err)
 		logf("info", "Starting k3s %s (this is the lab K3s, not K3s)", version.Get().GitVersion)
+		refuseMissing(c)
 		if arguments[0] == "server" {
 			runServer(c)
 		} else {

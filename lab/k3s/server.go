@@ -38,7 +38,6 @@ type server struct {
 }
 
 func runServer(c *config) {
-	refuseMissing(c)
 	s := &server{config: c, node: nodeName(c), nodeIP: nodeAddress(c)}
 	s.passwords()
 	for _, folder := range []string{"server/cred", "server/db", "server/etc", "server/manifests", "server/tls", "server/tls/temporary-certs"} {

@@ -50,6 +50,14 @@ func refuseMissing(c *config) {
 			}
 		}
 	}
+	for _, entry := range os.Environ() {
+		name, value, _ := strings.Cut(entry, "=")
+		_, known := variables[name]
+		harmless := name == "K3S_CONFIG_FILE" || name == "K3S_DATA_DIR" && value == dataDir
+		if strings.HasPrefix(name, "K3S_") && !known && !harmless && value != "" {
+			refuse("%s in the environment", name)
+		}
+	}
 	if c.role == "server" && c.one("server", "") != "" {
 		refuse("joining a further server")
 	}

@@ -141,6 +141,8 @@ def test_the_lab_says_what_it_lacks(alone):
         assert (done.returncode, f"this is the lab K3s, not K3s: missing: {what}" in done.stderr) == (1, True), (
             done.stderr
         )
+    done = alone.bed.try_ssh(alone.server, "K3S_VPN_AUTH=x timeout 20 k3s server")
+    assert "missing: K3S_VPN_AUTH in the environment" in done.stderr
     for command in ("crictl ps", "token create", "etcd-snapshot save", "secrets-encrypt status", "check-config"):
         done = alone.bed.try_ssh(alone.server, f"k3s {command}")
         assert "this is the lab K3s, not K3s" in done.stderr
