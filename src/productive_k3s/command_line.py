@@ -14,6 +14,7 @@ from productive_k3s import __version__
 from productive_k3s.codec import decode
 from productive_k3s.events import Result
 from productive_k3s.failure import ContractError, Failure
+from productive_k3s.flags import table
 from productive_k3s.host import Host
 from productive_k3s.release import DEFAULT_VERSION, RELEASES, resolve
 from productive_k3s.request import Join, Request
@@ -173,13 +174,21 @@ def _config(texts: Sequence[str]) -> Dict[str, Any]:
     values: Dict[str, Any] = {}
     for text in texts:
         key, written = _pair("--config", text)
-        try:
-            value = yaml.load(written, Loader=yaml.SafeLoader)
-        except yaml.YAMLError as error:
-            raise _bad_input("flag", "--config wants a YAML value", text, "quote it") from error
+        value = _config_value(key, written, text)
         found.setdefault(key, []).extend(value if isinstance(value, list) else [value])
         values[key] = found[key] if len(found[key]) > 1 or isinstance(value, list) else value
     return values
+
+
+def _config_value(key: str, written: str, text: str) -> Any:
+    """Return a YAML value; a number given for a flag that is text stays as it was typed (0644 would become 420)."""
+    try:
+        value = yaml.load(written, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise _bad_input("flag", "--config wants a YAML value", text, "quote it") from error
+    flag = table().find(key)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return written.strip() if is_number and flag is not None and flag.type == "string" else value
 
 
 async def _stage(host: Host, flags: argparse.Namespace) -> Result:
