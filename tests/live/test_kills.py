@@ -48,6 +48,8 @@ for top in TOPS:
                 what = "folder"
             elif name.endswith((".token", "k3s.yaml", "password")):
                 what = "secret"
+            elif name.endswith(".pyz"):
+                path, what = os.path.join(folder, "<its digest>.pyz"), "program"
             else:
                 data = open(path, "rb").read()
                 what = data.decode() if len(data) < 20000 else hashlib.sha256(data).hexdigest()
