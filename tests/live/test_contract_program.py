@@ -120,7 +120,7 @@ def test_it_validates_the_host_and_the_cluster_with_a_pod_that_answers(node: Nod
         "pod.dns",
         "pod.reaches",
     } <= names, sorted(names)
-    assert "productive-k3s-validate" not in node.bed.ssh(node.machine, "kubectl get namespaces")
+    assert "productive-k3s-validate" not in node.bed.ssh(node.machine, "kubectl get pods -A"), "its pods are gone"
 
 
 def test_a_person_sees_sentences(node: Node) -> None:
