@@ -189,9 +189,12 @@ def replacing(path: str, mode: int) -> Iterator[BinaryIO]:
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         os.rename(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.filename is None:
+            # A write does not say where; whoever makes room must know.
+            error.filename = path
         raise
     _sync_directory(os.path.dirname(path))
 

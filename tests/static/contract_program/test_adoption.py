@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from productive_k3s import paths, render
+from install_script import unit_text
+from productive_k3s import paths
 from productive_k3s.changes import Assessment, assess
 from productive_k3s.facts.model import Facts, Running, TokenFact
 from productive_k3s.request import Join, Request
@@ -34,20 +35,12 @@ VARIABLES = f"K3S_TOKEN='***'\nK3S_URL='{URL}'\n"
 OLD_PRE = "ExecStartPre=/bin/sh -xc '! systemctl is-enabled --quiet nm-cloud-setup.service'\n"
 
 
-def script_text(role: str, *flags: str) -> str:
-    """The unit as the install script writes it: each argument in quotes on a line of its own."""
-    unit = "k3s-agent" if role == "agent" else "k3s"
-    body, _, command = render.unit(role, unit).partition("[Unit]")[2].rpartition("ExecStart=")
-    binary, sub_command = command.split()
-    return f"[Unit]{body}ExecStart={binary} \\\n    {sub_command} \\\n" + "".join(f"\t'{flag}' \\\n" for flag in flags)
-
-
 def left_by_script(role: str, *flags: str, variables: str = "", unit: str = "", **k3s: object) -> Facts:
     """A member that runs, and that only the install script touched."""
     name = "k3s-agent" if role == "agent" else "k3s"
     found = unit_fact(
         name,
-        unit or script_text(role, *flags),
+        unit or unit_text(role, *flags),
         active_state="active",
         enabled=True,
         arguments=(role, *flags),
@@ -144,7 +137,7 @@ def test_a_proxy_that_goes_takes_nothing_else_with_it() -> None:
 def test_another_unit_text_takes_no_flag_with_it() -> None:
     """Older releases of the script wrote one directive more: the unit is rewritten, and its flags stay true."""
     flags = ("--server", URL, "--token", "***", "--debug")
-    text = script_text("agent", *flags).replace("ExecStart=", OLD_PRE + "ExecStart=")
+    text = unit_text("agent", *flags).replace("ExecStart=", OLD_PRE + "ExecStart=")
     done = run(wish("agent", config={"debug": True}), left_by_script("agent", *flags, unit=text))
     assert done.k3s.units[0].arguments == ("agent",)
     assert f"server: {URL}\n" in config_of(done)
@@ -199,7 +192,7 @@ def test_another_configuration_file_is_a_veto() -> None:
 def test_facts_count_variables_as_flags_and_show_no_secret() -> None:
     machine = Machine()
     unit = paths.unit_file("k3s-agent")
-    machine.system.put({unit: script_text("agent", "--node-name=from-the-unit")})
+    machine.system.put({unit: unit_text("agent", "--node-name=from-the-unit")})
     machine.system.put(
         {
             paths.environment_file("k3s-agent"): f"K3S_TOKEN='{TOKEN}'\nK3S_URL='{URL}'\nK3S_NODE_NAME=x\nK3S_DEBUG=\n",
