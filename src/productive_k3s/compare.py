@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Dict, List, Mapping, Optional, Set, Tuple
 
 from productive_k3s import config_file, flags, paths, render, unit_file
@@ -159,11 +159,14 @@ def _ignored(request: Request, facts: Facts) -> Tuple[str, ...]:
     if is_managed(facts):
         return ignored
     effective = facts.k3s.config
-    return (*ignored, *(key for key in _FROM_FACTS if key not in effective and not _asked(key, request)))
+    return (*ignored, *(key for key in _FROM_FACTS if key not in effective and not _asked(key, request, facts)))
 
 
-def _asked(key: str, request: Request) -> bool:
-    return bool({"node-ip": request.node_ip, "flannel-iface": request.flannel_iface}.get(key))
+def _asked(key: str, request: Request, facts: Facts) -> bool:
+    """Whether a value is asked for that K3s would not find by itself: of node-ip the one beside the default route."""
+    if key == "node-ip":
+        return request.node_ip not in (None, render.node_address(replace(request, node_ip=None), facts))
+    return key == "flannel-iface" and request.flannel_iface is not None
 
 
 def _meaningful(values: Mapping[str, List[str]]) -> Dict[str, List[str]]:

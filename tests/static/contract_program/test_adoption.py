@@ -101,6 +101,14 @@ def test_an_agent_whose_server_and_token_are_variables_is_left_alone() -> None:
     assert "nothing is rewritten (in its environment file: server, token)" in "; ".join(found.notes)
 
 
+def test_the_address_that_k3s_finds_by_itself_is_no_difference() -> None:
+    """pk3s always says the address that the cluster file declares."""
+    facts = left_by_script("agent", variables=VARIABLES)
+    assert names(wish("agent", node_ip="10.0.0.11"), facts) == []
+    assert "config.yaml" in names(wish("agent", node_ip="192.168.9.5"), facts)
+    assert "config.yaml" in names(wish("agent", flannel_iface="eth1"), facts)
+
+
 def test_a_server_with_flags_on_its_unit_is_left_alone() -> None:
     facts = left_by_script("server", "--cluster-init", "--disable=traefik", "--debug")
     found = assessed(wish("server", config={"debug": True, "disable": ["traefik"]}), facts)
