@@ -31,6 +31,10 @@ class HttpKube:
         self._access: Optional[Access] = None
         self._connection: Optional[http.client.HTTPSConnection] = None
 
+    def __del__(self) -> None:
+        """Close with the last use of it: verbs drop a door, and a wait opens a new one for every look."""
+        self.close()
+
     def close(self) -> None:
         """Close the connection; the next call opens another one."""
         if self._connection is not None:
