@@ -161,8 +161,10 @@ def test_a_second_apply_changes_nothing(site: Site) -> None:
     assert Path(again["journal"]).exists()
     assert pods(site) <= there
     assert {name: (site.path / name).read_bytes() for name in kept} == kept
-    # Nobody has to agree to nothing.
+    # Nobody has to agree to nothing; what is not committed is made anew.
+    (site.workspace / "kubeconfig").unlink()
     assert "Nothing to change." in site.expect(0, "apply").out
+    assert (site.workspace / "kubeconfig").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_fresh_checkout_plans_nothing(site: Site, tmp_path: Path) -> None:
@@ -177,7 +179,7 @@ def test_a_fresh_checkout_plans_nothing(site: Site, tmp_path: Path) -> None:
     # The record is what says which cluster is meant: with another one in it the hosts are strangers.
     lock = fresh.path / "cluster.lock"
     lock.write_text(re.sub(r"caHash: \w+", f"caHash: {'0' * 64}", lock.read_text()))
-    assert "k3s.ca-mismatch" in fresh.expect(4, "plan").out
+    assert "server-1: is a member of another cluster [node.cluster]" in fresh.expect(4, "plan").out
 
 
 def onprem_checkout(site: Site, path: Path) -> Site:
@@ -253,6 +255,23 @@ def test_an_added_agent_joins_and_nothing_else_happens(site: Site, fingerprint: 
     finally:
         machines.destroy(site.set, ["agent-3"])
         site.kubectl("delete", "node", "agent-3", "--ignore-not-found")
+
+
+def test_a_stopped_machine_is_started_and_nothing_else_happens(
+    site: Site, fingerprint: Fingerprint, may_start_anew: set[str]
+) -> None:
+    may_start_anew.add("agent-2")
+    machines.stop(site.set, ["agent-2"])
+    try:
+        planned = site.expect(3, "plan", "--exit-code", "-o", "json").document["plan"]
+        assert [step["id"] for step in planned["steps"]] == ["agent-2/create-machine"]
+        assert "what is on its disk stays" in planned["steps"][0]["reason"]
+        made = steps(site.expect(0, "apply", "--yes", "-o", "json"))
+        # It starts K3s by itself; whether that is still being waited for is a matter of moments.
+        assert made in ({}, {"agent-2/apply-agent": ["wait:k3s-agent"]})
+    finally:
+        machines.start(site.set, ["agent-2"])
+    assert site.fingerprint().nodes == fingerprint.nodes
 
 
 def test_labels_of_a_member_change_through_the_api(site: Site) -> None:
