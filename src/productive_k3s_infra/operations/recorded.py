@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from productive_k3s_infra.errors import Interrupted, Pk3sError
 from productive_k3s_infra.execute.executor import as_failure
@@ -40,7 +41,7 @@ def recorded(session: Session, verb: str) -> Iterator[Teller]:
 
 
 def _told(error: Pk3sError, teller: Teller) -> Pk3sError:
-    teller.failed(as_failure(error))
+    teller.failed(replace(as_failure(error), what=str(error)))
     teller.ended(error.exit_code)
     error.journal = str(teller.journal or "")
     return error
