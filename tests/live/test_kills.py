@@ -21,7 +21,7 @@ import pytest
 import lab_bed
 from lab_bed import Machine
 from pk3s_bed import Done, Running, Site
-from productive_k3s_infra.providers.local import machines
+from productive_k3s_infra.providers.local import leftovers, machines
 
 pytestmark = pytest.mark.live
 
@@ -273,7 +273,7 @@ def test_interrupted_ends_in_order(new_site: Callable[..., Site]) -> None:
         person.until("Type the cluster's name (local)")
         person.type("local")
         assert person.end() == 0, person.shown
-    assert site.machines == ()
+    assert leftovers.leftovers(site.set) == ()
     assert "machine agent-1, with its disk" in person.shown
     assert not (site.path / "cluster.lock").exists()
     assert sorted(path.name for path in site.workspace.iterdir()) == [
