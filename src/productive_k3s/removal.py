@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Awaitable, Callable, Dict, List, Mapping, Set, Tuple
+import ipaddress
+import json
+from typing import Awaitable, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from productive_k3s import paths, service
 from productive_k3s.changes import Action, Change, Impact
@@ -10,11 +12,14 @@ from productive_k3s.facts.model import Facts
 from productive_k3s.failure import ContractError, Failure
 from productive_k3s.host import Host
 from productive_k3s.system import System
+from productive_k3s.unit_file import environment
 
 _STOP_SECONDS = 90.0
 _COMMAND_SECONDS = 30.0
 # Mount points of containers and pods, network name spaces of pods.
 _MOUNTS_BELOW = ("/run/k3s", paths.KUBELET + "/pods", paths.KUBELET + "/plugins", "/run/netns/cni-")
+_FLANNEL = "/run/flannel/subnet.env"
+_Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 _INTERFACES = ("cni0", "flannel.1", "flannel-v6.1", "kube-ipvs0", "flannel-wg", "flannel-wg-v6")
 
 
@@ -154,6 +159,43 @@ async def _remove_network(host: Host, _: Change) -> None:
     for name in _INTERFACES:
         if name in there:
             await system.run(("ip", "link", "delete", name), timeout=_COMMAND_SECONDS)
+    # With the backend host-gw the ways to the other nodes' pods are routes on the host's own interface: they would stay,
+    # and be in the way of the next cluster here.
+    told = await system.read(_FLANNEL)
+    for family in ("-4", "-6") if told else ():
+        listed = await system.run(("ip", "-json", family, "route", "show"), timeout=_COMMAND_SECONDS)
+        for words in routes_to_pods(listed.stdout, (told or b"").decode(errors="replace")):
+            await system.run(("ip", family, "route", "delete", *words), timeout=_COMMAND_SECONDS)
+
+
+def routes_to_pods(listed: str, told: str) -> Tuple[Tuple[str, ...], ...]:
+    """PURE: return what `ip route delete` takes for the routes through other nodes into flannel's networks."""
+    said = environment(told)
+    texts = ",".join(said.get(key, "") for key in ("FLANNEL_NETWORK", "FLANNEL_IPV6_NETWORK")).split(",")
+    networks = [found for found in map(_network, texts) if found is not None]
+    try:
+        routes = json.loads(listed or "[]")
+    except ValueError:
+        return ()
+    return tuple(
+        (str(route["dst"]), "via", str(route["gateway"]))
+        for route in routes
+        if route.get("gateway") and _is_within(_network(str(route.get("dst", ""))), networks)
+    )
+
+
+def _network(text: str) -> Optional[_Network]:
+    try:
+        return ipaddress.ip_network(text.strip(), strict=False)
+    except ValueError:
+        return None
+
+
+def _is_within(inner: Optional[_Network], networks: Sequence[_Network]) -> bool:
+    return any(
+        inner is not None and inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
+        for outer in networks
+    )
 
 
 async def _remove_rules(host: Host, _: Change) -> None:

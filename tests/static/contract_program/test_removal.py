@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -35,6 +36,24 @@ def test_only_rules_of_kubernetes_go() -> None:
         '-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD\n-A POSTROUTING -j CNI-abc\nCOMMIT\n'
     )
     assert removal.rules_of_others(saved) == ("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -s 10.0.0.1/32 -j DROP\nCOMMIT\n")
+
+
+def test_only_routes_through_other_nodes_to_pods_go() -> None:
+    """Flannel with host-gw leaves them on the host's own interface (flannel, backends)."""
+    routes = [
+        {"dst": "default", "gateway": "10.0.0.1", "dev": "eth0"},
+        {"dst": "10.42.1.0/24", "gateway": "10.0.0.12", "dev": "eth0"},
+        {"dst": "10.42.0.0/24", "dev": "cni0"},
+        {"dst": "10.43.0.0/24", "gateway": "10.0.0.9", "dev": "eth0"},
+        {"dst": "fd42::/64", "gateway": "fd00::12", "dev": "eth0"},
+    ]
+    told = "FLANNEL_NETWORK=10.42.0.0/16\nFLANNEL_IPV6_NETWORK=fd42::/48\nFLANNEL_SUBNET=10.42.0.1/24\n"
+    assert removal.routes_to_pods(json.dumps(routes), told) == (
+        ("10.42.1.0/24", "via", "10.0.0.12"),
+        ("fd42::/64", "via", "fd00::12"),
+    )
+    assert removal.routes_to_pods("no JSON", told) == ()
+    assert removal.routes_to_pods(json.dumps(routes), "") == ()
 
 
 def test_mounts_are_taken_deepest_first_and_others_stay() -> None:
