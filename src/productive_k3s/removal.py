@@ -159,8 +159,8 @@ async def _remove_network(host: Host, _: Change) -> None:
     for name in _INTERFACES:
         if name in there:
             await system.run(("ip", "link", "delete", name), timeout=_COMMAND_SECONDS)
-    # With the backend host-gw the ways to the other nodes' pods are routes on the host's own interface: they would stay,
-    # and be in the way of the next cluster here.
+    # With the backend host-gw the ways to the other nodes' pods are routes on the host's own interface: they would
+    # stay, and be in the way of the next cluster here.
     told = await system.read(_FLANNEL)
     for family in ("-4", "-6") if told else ():
         listed = await system.run(("ip", "-json", family, "route", "show"), timeout=_COMMAND_SECONDS)

@@ -58,6 +58,7 @@ class Life:
     destroyed: Done
     touched_by_all: Mapping[str, list[str]]
     left_here: frozenset[str]
+    replanned: Done
     nothing: Done
 
 
@@ -123,6 +124,7 @@ def life(module_lab: Bed, k3s_release: Release, kubectl_tool: Path, tmp_path_fac
         destroyed=site.pk3s("destroy", "--yes"),
         touched_by_all=touched(),
         left_here=frozenset(path.name for path in site.path.iterdir()),
+        replanned=site.pk3s("plan"),
         nothing=site.pk3s("destroy", "--yes"),
     )
 
@@ -172,3 +174,6 @@ def test_destroy_leaves_the_hosts_as_they_were(life: Life) -> None:
     assert "known_hosts" in life.left_here
     assert "cluster.lock" not in life.left_here
     assert life.nothing.code == 0, life.nothing
+    # The next cluster can be made there: its plan is that of hosts that never had one.
+    assert life.replanned.code == 0, life.replanned
+    assert life.replanned.out == life.planned.out
