@@ -36,6 +36,7 @@ LEFT_BY_UPSTREAM = (
     "file /run/netns",
     "file /var/log/containers",
     "file /var/log/pods",
+    "route 10.42.",  # of the backend host-gw
 )
 
 _SCRIPT = r"""
@@ -74,6 +75,10 @@ def look(path):
 def run(*words):
     return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE).stdout.decode()
 
+def without_link_local(text):
+    # They come by themselves, a moment after their interface.
+    return "\n".join(line for line in text.splitlines() if "fe80:" not in line and "ff00:" not in line)
+
 for folder in FOLDERS:
     look(folder)
 TRANSIENT = re.compile(
@@ -88,8 +93,9 @@ for line in run("systemctl", "list-unit-files", "--no-legend", "--no-pager").spl
     if not TRANSIENT.match(line):
         found["unit file " + line.split()[0]] = line.split()[1]
 for name in os.listdir("/sys/class/net"):
-    found["interface " + name] = run("ip", "-o", "address", "show", name).strip()
-found["routes"] = run("ip", "route", "show", "table", "all")
+    found["interface " + name] = without_link_local(run("ip", "-o", "address", "show", name))
+for line in without_link_local(run("ip", "route", "show", "table", "all")).splitlines():
+    found["route " + line.strip()] = ""
 for family in ("iptables-save", "ip6tables-save"):
     text = re.sub(r"\[\d+:\d+\]", "", run(family))
     for table in re.findall(r"(?ms)^\*(.*?)^COMMIT", text):

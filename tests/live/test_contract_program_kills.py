@@ -104,14 +104,14 @@ def test_killed_in_the_middle_of_a_change(lab: Bed, fresh: Machine, effect: int)
         mend(lab, fresh, killed)
 
 
-@pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT", "SIGHUP"])
-def test_a_signal_ends_it_between_two_changes(lab: Bed, fresh: Machine, signal: str) -> None:
-    wanted = plan(lab, fresh)
-    done = run_until(lab, fresh, SINGLE_NODE, what="change-started", count=3, signal=signal)
-    assert (done.exit_code, done.outcome) == (130, "interrupted")
-    assert (done.failure["code"], done.failure["evidence"]) == ("run.interrupted", signal)
-    assert done.changes == done.of("change-done") == wanted[:3], "the change that ran was finished, none was begun"
-    assert plan(lab, fresh) == wanted[3:]
+def test_a_signal_ends_it_between_two_changes(lab: Bed, fresh: Machine) -> None:
+    for signal in ("SIGTERM", "SIGINT", "SIGHUP"):
+        wanted = plan(lab, fresh)
+        done = run_until(lab, fresh, SINGLE_NODE, what="change-started", count=2, signal=signal)
+        assert (done.exit_code, done.outcome) == (130, "interrupted")
+        assert (done.failure["code"], done.failure["evidence"]) == ("run.interrupted", signal)
+        assert done.changes == done.of("change-done") == wanted[:2], "the change that ran was finished, none was begun"
+        assert plan(lab, fresh) == wanted[2:]
 
 
 def test_without_a_reader_it_stops_after_the_change_it_makes(lab: Bed, fresh: Machine) -> None:

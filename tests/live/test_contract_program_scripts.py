@@ -7,7 +7,7 @@ from live.fingerprint import LEFT_BY_UPSTREAM, differences, fingerprint
 from live.program_bed import SINGLE_NODE, ca_hash, equip, node_uid, plan, succeed
 
 # By kind: what goes when K3s is stopped, and what stays until it is uninstalled.
-RUNS = ("process ", "mount ", "interface ", "rules ", "routes")
+RUNS = ("process ", "mount ", "interface ", "rules ", "route ")
 KEPT = ("/usr/local/bin/k3s", CONFIG, "/var/lib/rancher/k3s/server/db", "/var/lib/rancher/k3s/agent/images")
 
 
