@@ -21,15 +21,15 @@ _LINES = [
     (
         "k3s.ca-mismatch",
         (
-            'time="x" level=error msg="Failed to validate connection to cluster at https://10.77.0.21:6443: token CA hash '
-            'does not match the Cluster CA certificate hash: 1 != 2"'
+            'time="x" level=error msg="Failed to validate connection to cluster at https://10.77.0.21:6443: '
+            'token CA hash does not match the Cluster CA certificate hash: 1 != 2"'
         ),
     ),
     (
         "k3s.unreachable-server",
         (
-            'time="x" level=error msg="Failed to validate connection to cluster at https://10.77.0.29:6443: failed to get '
-            'CA certs: Get \\"https://127.0.0.1:6444/cacerts\\": read tcp: connection reset by peer"'
+            'time="x" level=error msg="Failed to validate connection to cluster at https://10.77.0.29:6443: '
+            'failed to get CA certs: Get \\"https://127.0.0.1:6444/cacerts\\": read tcp: connection reset by peer"'
         ),
     ),
     (
