@@ -13,7 +13,7 @@ from productive_k3s.system import Port
 # Only datagrams that begin like this are answered, with themselves: nobody can use the listener as an amplifier.
 _HELLO = b"productive-k3s probe "
 _POLL_SECONDS = 0.2
-_ASK_SECONDS = 1.0
+_ASK_SECONDS = 0.3
 _UDP_TRIES = 3
 _DATAGRAM_BYTES = 512
 
