@@ -92,7 +92,7 @@ class TestOverSsh(WireSuite):
     async def test_the_host_keeps_the_deadline_too(self, bed: LoopbackBed) -> None:
         """The program ends in order at the deadline, and says so in a result."""
         arguments = ("--listen", f"tcp/{bed.free_port()}", "--seconds", "60")
-        result = await bed.session.call("probe", arguments=arguments, deadline_seconds=1.0)
+        result = await bed.session.call("probe", arguments=arguments, deadline_seconds=4.0)
         assert result.outcome == "done"
 
     async def test_a_cancelled_call_ends_the_program(self, bed: LoopbackBed) -> None:
