@@ -211,6 +211,33 @@ class K3sFacts:
     leftovers: Tuple[str, ...] = ()
 
 
+def no_k3s() -> K3sFacts:
+    """Return the facts of a host on which there never was a K3s."""
+    return K3sFacts(
+        role=None,
+        units=(),
+        binary=None,
+        binary_version="",
+        links={},
+        scripts=(),
+        config_files=(),
+        config={},
+        config_sources={},
+        config_error="",
+        registries=None,
+        tokens=(),
+        images=(),
+        staged=(),
+        on_disk=None,
+        running=None,
+        datastore=None,
+        ca_hash="",
+        node_name="",
+        has_node_password=False,
+        installed_by="",
+    )
+
+
 @dataclass(frozen=True)
 class Facts:
     """Everything one call of `facts` returns."""

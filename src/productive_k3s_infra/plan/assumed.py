@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from productive_k3s.facts.model import Facts, HostFacts, Interface, K3sFacts, OperatingSystem
+from productive_k3s.facts.model import Facts, HostFacts, Interface, OperatingSystem, no_k3s
 from productive_k3s_infra.inventory.model import Host
 
 _ENOUGH_BYTES = 64 << 30
@@ -32,27 +32,5 @@ def assumed_facts(host: Host, arch: str) -> Facts:
             active_firewalls=(),
             other_kubernetes=(),
         ),
-        k3s=K3sFacts(
-            role=None,
-            units=(),
-            binary=None,
-            binary_version="",
-            links={},
-            scripts=(),
-            config_files=(),
-            config={},
-            config_sources={},
-            config_error="",
-            registries=None,
-            tokens=(),
-            images=(),
-            staged=(),
-            on_disk=None,
-            running=None,
-            datastore=None,
-            ca_hash="",
-            node_name="",
-            has_node_password=False,
-            installed_by="",
-        ),
+        k3s=no_k3s(),
     )

@@ -15,12 +15,12 @@ from productive_k3s.facts.model import (
     FileSystem,
     HostFacts,
     Interface,
-    K3sFacts,
     NodeFact,
     OperatingSystem,
     Running,
     TokenFact,
     UnitFact,
+    no_k3s,
 )
 from productive_k3s.request import Artifact, Join, Request
 from productive_k3s.secret import Secret
@@ -71,29 +71,7 @@ def fresh(**host: object) -> Facts:
                 **host,
             }
         ),
-        k3s=K3sFacts(
-            role=None,
-            units=(),
-            binary=None,
-            binary_version="",
-            links={},
-            scripts=(),
-            config_files=(),
-            config={},
-            config_sources={},
-            config_error="",
-            registries=None,
-            tokens=(),
-            images=(),
-            staged=(),
-            on_disk=None,
-            running=None,
-            datastore=None,
-            ca_hash="",
-            node_name="",
-            has_node_password=False,
-            installed_by="",
-        ),
+        k3s=no_k3s(),
     )
 
 
