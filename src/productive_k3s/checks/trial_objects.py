@@ -25,10 +25,11 @@ mkdir -p /trial/www && printf %s "$NODE" > /trial/www/index.html && exec httpd -
 """
 
 # wget's own -T ends busybox 1.35 with a segmentation fault, so `timeout` bounds it. Where a name does not resolve the
-# address is asked, so that DNS and the way to the other node are two findings. Only what failed is asked again.
+# address is asked, so that DNS and the way to the other node are two findings. Only what failed is asked again, soon:
+# on a node that has just joined the first packets may be lost.
 ASK = rf"""
-fetch() {{ timeout 4 wget -q -O - "http://$1:{PORT}/" 2>&1; }}
-resolves() {{ timeout 6 nslookup "$1" 2>&1 | grep -qwF -- "$2"; }}
+fetch() {{ timeout 2 wget -q -O - "http://$1:{PORT}/" 2>&1; }}
+resolves() {{ timeout 2 nslookup "$1" 2>&1 | grep -qwF -- "$2"; }}
 ends=$(($(date +%s) + LIMIT)) before=''
 while :; do
   left='' report=''
