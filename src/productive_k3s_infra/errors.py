@@ -13,7 +13,6 @@
     │   ├── HostProgramFailed    no Python, no result, noise instead of the wire
     │   └── ProviderFailed
     │       └── ProcessFailed    a program on this computer
-    ├── ValidationFailed         exit 6
     ├── Locked                   exit 7   another pk3s holds the cluster directory
     └── Interrupted              exit 130
 
@@ -137,13 +136,6 @@ class ProcessFailed(ProviderFailed):
     default_code = "process.failed"
 
 
-class ValidationFailed(Pk3sError):
-    """The cluster runs, but a check of the report failed."""
-
-    exit_code = 6
-    default_code = "validate.failed"
-
-
 class Locked(Pk3sError):
     """Another pk3s works on the same cluster directory."""
 
@@ -155,4 +147,9 @@ class Interrupted(Pk3sError):
     """The person stopped it."""
 
     exit_code = 130
-    default_code = "interrupted"
+    default_code = "run.interrupted"
+
+
+def stopped() -> Interrupted:
+    """Return what a cancelled run ends with."""
+    return Interrupted("stopped", remedy="run it again: it looks at the hosts and goes on from there")

@@ -18,7 +18,7 @@ import typer
 from productive_k3s.codec import encode
 from productive_k3s_infra.cli import show
 from productive_k3s_infra.cli.terminal import Terminal
-from productive_k3s_infra.errors import Interrupted, Pk3sError
+from productive_k3s_infra.errors import Pk3sError, stopped
 from productive_k3s_infra.operations.session import Session, open_session
 
 T = TypeVar("T")
@@ -210,11 +210,7 @@ def _wait(work: Coroutine[Any, Any, T], terminal: Terminal) -> T:
     try:
         return asyncio.run(run())
     except asyncio.CancelledError:
-        raise Interrupted(
-            "stopped",
-            remedy="run it again: it looks at the hosts and goes on from there",
-            code="run.interrupted",
-        ) from None
+        raise stopped() from None
     finally:
         terminal.close()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from productive_k3s_infra.errors import Interrupted, Pk3sError
+from productive_k3s_infra.errors import Pk3sError, stopped
 from productive_k3s_infra.execute.executor import as_failure
 from productive_k3s_infra.operations.session import Session
 from productive_k3s_infra.operations.telling import Teller
@@ -26,12 +26,7 @@ def recorded(session: Session, verb: str) -> Iterator[Teller]:
         try:
             yield teller
         except asyncio.CancelledError:
-            stopped = Interrupted(
-                "stopped",
-                remedy="run it again: it looks at the hosts and goes on from there",
-                code="run.interrupted",
-            )
-            raise _told(stopped, teller) from None
+            raise _told(stopped(), teller) from None
         except Pk3sError as error:
             _told(error, teller)
             raise

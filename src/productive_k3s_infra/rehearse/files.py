@@ -146,15 +146,26 @@ class MemoryFiles:
         self._entries[own] = entry
 
     async def rename(self, source: str, target: str) -> None:
-        """See System. Directories are never renamed by the host program, so that is not simulated."""
+        """See System. A directory takes along what is in it; one that is there already and empty is replaced."""
         self.before("rename", target)
         entry = self._entry(source, follow_last=False)
         if entry is None:
             raise _error(errno.ENOENT, source)
         if entry.kind == "directory":
-            raise NotImplementedError(f"a directory is renamed: {source}")
+            self._rename_directory(source, target)
+            return
         self._place(target, replace(entry, changed=self._now()))
         del self._entries[self._own_path(source)]
+
+    def _rename_directory(self, source: str, target: str) -> None:
+        old, new = self._own_path(source), self._own_path(target)
+        there = self._entries.get(new)
+        if there is not None and there.kind != "directory":
+            raise _error(errno.ENOTDIR, target)
+        if any(item.startswith(f"{new}/") for item in self._entries):
+            raise _error(errno.ENOTEMPTY, target)
+        for item in [item for item in self._entries if item == old or item.startswith(f"{old}/")]:
+            self._entries[new + item[len(old) :]] = self._entries.pop(item)
 
     async def link(self, target: str, path: str) -> None:
         """See System."""

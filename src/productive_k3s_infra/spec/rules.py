@@ -126,7 +126,7 @@ def _servers(tree: Tree) -> Iterator[Found]:
     if not isinstance(nodes, list):
         return
     roles = [tree.text(*NODES, index, "role") for index in range(len(nodes))]
-    several = "one server is supported for now"
+    several = "declare one server; the other nodes are agents"
     servers = [(*NODES, index) for index, role in enumerate(roles) if role == "server"]
     for path in servers[1:]:
         what = "more than one server is not supported yet"

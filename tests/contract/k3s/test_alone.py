@@ -130,7 +130,7 @@ def test_components_get_their_arguments(alone):
 def test_the_lab_says_what_it_lacks(alone):
     """Only of the lab K3s: it never pretends. (K3s with `server`, without token, founds another cluster.)"""
     if not alone.release.is_lab:
-        pytest.skip("a statement on the lab K3s")
+        pytest.skip("a released K3s has all of this: only the lab K3s, which runs by default, lacks it")
     for what, words in {
         "joining a further server": "--server https://192.0.2.1:6443",
         "secrets-encryption: true": "--secrets-encryption",

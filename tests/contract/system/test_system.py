@@ -118,6 +118,15 @@ class TestFiles:
         with pytest.raises(FileNotFoundError):
             await bed.system.rename(f"{bed.root}/new", f"{bed.root}/old")
 
+    async def test_rename_takes_along_what_is_in_a_directory(self, bed: Bed) -> None:
+        await bed.system.write(f"{bed.root}/from/deep/file", _DATA, 0o600)
+        await bed.system.rename(f"{bed.root}/from", f"{bed.root}/to")
+        assert await bed.system.read(f"{bed.root}/to/deep/file") == _DATA
+        assert await bed.system.stat(f"{bed.root}/from") is None
+        await bed.system.make_directory(f"{bed.root}/other", 0o755)
+        with pytest.raises(OSError, match="not empty"):
+            await bed.system.rename(f"{bed.root}/other", f"{bed.root}/to")
+
     async def test_remove_takes_empty_directories_only(self, bed: Bed) -> None:
         await bed.system.write(f"{bed.root}/folder/file", _DATA, 0o600)
         with pytest.raises(OSError, match="folder"):
