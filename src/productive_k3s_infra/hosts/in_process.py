@@ -23,26 +23,10 @@ from productive_k3s.local_files import checksum_failure
 from productive_k3s.output import WireOutput
 from productive_k3s.run import run
 from productive_k3s.system import System
-from productive_k3s_infra.errors import BadInput, HostProgramFailed
+from productive_k3s_infra.errors import HostProgramFailed
 from productive_k3s_infra.hosts import bootstrap
-from productive_k3s_infra.hosts.session import HostSession, OnEvent
+from productive_k3s_infra.hosts.session import OnEvent
 from productive_k3s_infra.hosts.wire import WireReader
-
-
-class InProcessFleet:
-    """Implements Fleet over given doors: a System and a KubeFactory for each host."""
-
-    def __init__(self, doors: Mapping[str, tuple[System, KubeFactory]]) -> None:
-        self._sessions = {name: InProcessSession(name, system, kube) for name, (system, kube) in doors.items()}
-
-    async def session(self, host: str) -> HostSession:
-        """See Fleet."""
-        if host not in self._sessions:
-            raise BadInput(f"{host} is no host here", remedy="see the names in the file")
-        return self._sessions[host]
-
-    async def close(self) -> None:
-        """See Fleet."""
 
 
 class InProcessSession:
