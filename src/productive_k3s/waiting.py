@@ -11,7 +11,7 @@ from productive_k3s.host import Host
 from productive_k3s.request import Request
 from productive_k3s.service import UnitState
 
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 0.25
 _HEARTBEAT_SECONDS = 1.8
 _READY_IN_A_ROW = 3
 # A line of the log can be about a moment that passes; a cause that stands so long with the unit down does not pass.

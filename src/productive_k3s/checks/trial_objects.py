@@ -20,13 +20,16 @@ _IMAGE = "rancher/mirrored-library-busybox:1.36.1"
 _NOBODY = 65534
 _ENDS_SECONDS = 120
 
+# Process 1 gets no signal that it did not ask for: httpd in its place would be killed only after the grace period.
 ANSWER = f"""
-mkdir -p /trial/www && printf %s "$NODE" > /trial/www/index.html && exec httpd -f -p {PORT} -h /trial/www
+trap 'exit 0' TERM
+mkdir -p /trial/www && printf %s "$NODE" > /trial/www/index.html && httpd -f -p {PORT} -h /trial/www &
+wait
 """
 
 # wget's own -T ends busybox 1.35 with a segmentation fault, so `timeout` bounds it. Where a name does not resolve the
 # address is asked, so that DNS and the way to the other node are two findings. Only what failed is asked again, soon:
-# on a node that has just joined the first packets may be lost.
+# a Service has no endpoint for the second in which its pod starts, and on a new node the first packets may be lost.
 ASK = rf"""
 fetch() {{ timeout 2 wget -q -O - "http://$1:{PORT}/" 2>&1; }}
 resolves() {{ timeout 2 nslookup "$1" 2>&1 | grep -qwF -- "$2"; }}
@@ -54,7 +57,7 @@ while :; do
   done
   [ -n "$left" ] && [ "$(date +%s)" -lt "$ends" ] || break
   TARGETS="$left" before="$report"
-  sleep 1
+  sleep 0.2 || sleep 1
 done
 printf "${{report:-ok}}" | head -c 3500 > "${{REPORT:-/dev/termination-log}}"
 """
