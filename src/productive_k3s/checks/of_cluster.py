@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any, Awaitable, Callable, Dict, Mapping, Optional, Tuple
 
 from productive_k3s.checks import of_nodes, of_pods
 from productive_k3s.checks.expectation import Expectation, ExpectedNode
@@ -41,12 +41,22 @@ class Closer:
     warnings: Mapping[str, str] = field(default_factory=dict)
 
 
-async def watch_cluster(host: Host, kube: Kube, facts: Facts, wanted: Expectation) -> Tuple[Seen, float]:
-    """Look until all that is expected was found `ready_in_a_row` times, or the time is up; return the last look."""
+OnLook = Callable[[Seen], Awaitable[None]]
+
+
+async def watch_cluster(
+    host: Host, kube: Kube, facts: Facts, wanted: Expectation, on_look: Optional[OnLook] = None
+) -> Tuple[Seen, float]:
+    """Look until all that is expected was found `ready_in_a_row` times, or the time is up; return the last look.
+
+    `on_look` is called after every look.
+    """
     system = host.system
     began, said, seen = await system.monotonic(), 0.0, Seen("", ClusterFacts(False))
     while True:
         seen = await _look(kube, facts, wanted, seen)
+        if on_look is not None:
+            await on_look(seen)
         lacking = _lacking(seen, facts, wanted)
         now = await system.monotonic()
         if not lacking or now - began >= wanted.deadline:

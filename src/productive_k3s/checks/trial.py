@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from productive_k3s.checks import of_trial, trial_objects
@@ -35,33 +35,101 @@ def random_name() -> str:
 
 @dataclass(frozen=True)
 class Field:
-    """Where a trial takes place: the doors, what this host is, and the nodes that were found Ready."""
+    """Where a trial takes place: the doors, what this host is, and what is expected."""
 
     host: Host
     kube: Kube
     facts: Facts
     expectation: Expectation
-    ready: Tuple[str, ...]
 
 
-async def try_pods(field: Field, new_name: Callable[[], str] = random_name) -> Tuple[CheckResult, ...]:
-    """Run a trial on every Ready node and judge it. One trial at a time per host; leftovers of killed ones go first."""
-    holder = await field.host.system.lock(_LOCK, _LOCK_WAIT_SECONDS)
-    if holder is not None:
-        remedy = "wait until it has ended, then run it again"
-        raise ContractError(Failure("host.locked", "another full validation runs on this host", holder, remedy, 7))
-    try:
-        trial = await _design(field, new_name())
-        await _remove_leftovers(field, trial)
-    except ContractError as error:
-        return (_refused(error, trial_objects.PREFIX + "..."),)
-    gone: Tuple[CheckResult, ...] = ()
-    try:
-        checks = await _run(field, trial)
-    finally:
-        # Also when somebody asked to stop, and when the API refused half of it.
-        gone = await _remove(field, (trial.namespace,))
-    return (*checks, *gone)
+class Course:
+    """A trial under way. It follows the looks at the nodes: each gets its pod as soon as it is Ready.
+
+    So pods start while the others are still waited for. What the API refuses ends the trial and is its finding.
+    """
+
+    def __init__(self, field: Field, new_name: Callable[[], str] = random_name) -> None:
+        self._field = field
+        self._name = new_name()
+        self._trial: Optional[Trial] = None
+        self._addresses: List[str] = []
+        self._asked_at: Optional[float] = None
+        self._refused: Optional[CheckResult] = None
+
+    async def begin(self) -> None:
+        """Take the host's lock for trials; raises ContractError if another one runs here."""
+        holder = await self._field.host.system.lock(_LOCK, _LOCK_WAIT_SECONDS)
+        if holder is not None:
+            remedy = "wait until it has ended, then run it again"
+            raise ContractError(Failure("host.locked", "another full validation runs on this host", holder, remedy, 7))
+
+    async def saw(self, expected: Sequence[str], ready: Sequence[str]) -> None:
+        """Make what is missing for the Ready nodes; once all that are expected have a pod, they begin to ask."""
+        if self._refused is not None or self._asked_at is not None or not ready:
+            return
+        try:
+            await self._answer_on(ready)
+            if self._trial is not None and set(expected) <= set(self._trial.nodes):
+                await self._ask()
+        except ContractError as error:
+            self._refused = _refused(error, self._name if self._trial else f"{trial_objects.PREFIX}...")
+
+    async def end(self) -> Tuple[CheckResult, ...]:
+        """Wait for the findings, and return them. None if no node was ever Ready."""
+        try:
+            if self._trial is None or self._refused is not None:
+                return (self._refused,) if self._refused is not None else ()
+            began = self._asked_at if self._asked_at is not None else await self._ask()
+            pods = await _wait(self._field, self._trial, began + self._trial.seconds)
+        except ContractError as error:
+            return (_refused(error, self._name),)
+        warnings = await read_warnings(self._field.kube, self._name)
+        took = await self._field.host.system.monotonic() - began
+        return of_trial.judge_trial(self._trial, pods, warnings, took)
+
+    def tried(self, node: str) -> bool:
+        """Whether this node has a pod, or would have if the API had not refused the trial."""
+        return self._refused is not None or (self._trial is not None and node in self._trial.nodes)
+
+    async def remove(self) -> Tuple[CheckResult, ...]:
+        """Take everything away again, also when somebody asked to stop, and when the API refused half of it."""
+        return await _remove(self._field, (self._name,)) if self._trial is not None else ()
+
+    async def _answer_on(self, ready: Sequence[str]) -> None:
+        kube, place = self._field.kube, namespace_path(self._name)
+        if self._trial is None:
+            self._trial = await self._open()
+            await kube.apply(place, trial_objects.namespace(self._trial, await self._field.host.system.now()))
+            await _wait_for_account(self._field, place)
+        known = len(self._trial.nodes)
+        new = tuple(node for node in ready if node not in self._trial.nodes)
+        self._trial = trial = replace(self._trial, nodes=(*self._trial.nodes, *new))
+        for index in range(known, len(trial.nodes)):
+            made = await kube.apply(f"{place}/services/answer-{index}", trial_objects.service(trial, index))
+            self._addresses.append(str(made.get("spec", {}).get("clusterIP", "")))
+        for index in range(known, len(trial.nodes)):
+            self._field.host.require_going_on()
+            await kube.apply(f"{place}/pods/answer-{index}", trial_objects.answer(trial, index))
+
+    async def _open(self) -> Trial:
+        """Design the trial, and remove what killed ones left on the way to it."""
+        trial = await _design(self._field, self._name)
+        await _remove_leftovers(self._field, trial)
+        self._field.host.emit("note", f"two pods on each node, in namespace {self._name}")
+        return trial
+
+    async def _ask(self) -> float:
+        """Make the asking pods; from now on no node comes to it any more. Returns when that was."""
+        trial = self._trial
+        if trial is None:
+            raise TypeError("nobody answers yet")
+        self._asked_at = began = await self._field.host.system.monotonic()
+        for index in range(len(trial.nodes)):
+            self._field.host.require_going_on()
+            document = trial_objects.ask(trial, index, self._addresses)
+            await self._field.kube.apply(f"{namespace_path(self._name)}/pods/ask-{index}", document)
+        return began
 
 
 def _refused(error: ContractError, subject: str) -> CheckResult:
@@ -79,13 +147,14 @@ async def _design(field: Field, name: str) -> Trial:
     return Trial(
         namespace=name,
         made_on=host_name(field.facts),
-        nodes=field.ready,
+        nodes=(),
         image=trial_objects.choose_image(
             expectation.image,
             "".join(config_words(config, "system-default-registry")[:1]),
             str(storage.get("data", {}).get("helperPod.yaml", "")),
         ),
         seconds=expectation.trial_deadline,
+        nodes_seconds=expectation.deadline,
         cluster_domain="".join(config_words(config, "cluster-domain")[:1]) or "cluster.local",
         dns=bool(dns),
     )
@@ -99,32 +168,6 @@ async def _remove_leftovers(field: Field, trial: Trial) -> None:
     if names:
         field.host.emit("note", f"a validation that was killed left {', '.join(names)}: removed first")
         await _remove(field, names)
-
-
-async def _run(field: Field, trial: Trial) -> Tuple[CheckResult, ...]:
-    began = await field.host.system.monotonic()
-    try:
-        await _make(field, trial)
-        pods = await _wait(field, trial, began + trial.seconds)
-    except ContractError as error:
-        return (_refused(error, trial.namespace),)
-    warnings = await read_warnings(field.kube, trial.namespace)
-    return of_trial.judge_trial(trial, pods, warnings, await field.host.system.monotonic() - began)
-
-
-async def _make(field: Field, trial: Trial) -> None:
-    kube, place = field.kube, namespace_path(trial.namespace)
-    field.host.emit("note", f"two pods on each of {len(trial.nodes)} nodes, in namespace {trial.namespace}")
-    await kube.apply(place, trial_objects.namespace(trial, await field.host.system.now()))
-    await _wait_for_account(field, place)
-    addresses: List[str] = []
-    for index in range(len(trial.nodes)):
-        made = await kube.apply(f"{place}/services/answer-{index}", trial_objects.service(trial, index))
-        addresses.append(str(made.get("spec", {}).get("clusterIP", "")))
-    for index in range(len(trial.nodes)):
-        field.host.require_going_on()
-        await kube.apply(f"{place}/pods/answer-{index}", trial_objects.answer(trial, index))
-        await kube.apply(f"{place}/pods/ask-{index}", trial_objects.ask(trial, index, addresses))
 
 
 async def _wait_for_account(field: Field, place: str) -> None:

@@ -27,16 +27,26 @@ mkdir -p /trial/www && printf %s "$NODE" > /trial/www/index.html && httpd -f -p 
 wait
 """
 
-# wget's own -T ends busybox 1.35 with a segmentation fault, so `timeout` bounds it. Where a name does not resolve the
-# address is asked, so that DNS and the way to the other node are two findings. Only what failed is asked again, soon:
-# a Service has no endpoint for the second in which its pod starts, and on a new node the first packets may be lost.
+# wget's own -T ends busybox 1.35 with a segmentation fault, and its `timeout` counts in whole seconds. Where a name does not resolve the
+# address is asked, so that DNS and the way to the other node are two findings. Only what failed is asked again. In the
+# first seconds, in which pods and the rules of their Services come up, a lost packet is not waited for (a connection
+# sends its next one after 1 s), and after one failure the others are not asked: it would be the same.
 ASK = rf"""
-fetch() {{ timeout 2 wget -q -O - "http://$1:{PORT}/" 2>&1; }}
-resolves() {{ timeout 2 nslookup "$1" 2>&1 | grep -qwF -- "$2"; }}
-ends=$(($(date +%s) + LIMIT)) before=''
+bounded() {{
+  "$@" 2>&1 & job=$!
+  {{ sleep "$patience" && kill "$job"; }} > /dev/null 2>&1 & bound=$!
+  wait "$job"; code=$?
+  kill "$bound" 2> /dev/null; return "$code"
+}}
+fetch() {{ bounded wget -q -O - "http://$1:{PORT}/"; }}
+resolves() {{ bounded nslookup "$1" | grep -qwF -- "$2"; }}
+began=$(date +%s) before=''
+ends=$((began + LIMIT))
 while :; do
-  left='' report=''
+  left='' report='' patience=2
+  [ $(($(date +%s) - began)) -gt 3 ] || patience=0.4
   for target in $TARGETS; do
+    if [ -n "$left" ] && [ "$patience" != 2 ]; then left="$left $target"; continue; fi
     index="${{target%%=*}}" rest="${{target#*=}}"
     node="${{rest%%=*}}" address="${{rest#*=}}" name="answer-$index.$DOMAIN."
     if [ "$(date +%s)" -ge "$ends" ]; then
@@ -50,8 +60,8 @@ while :; do
     if [ -n "$DNS" ]; then
       if resolves "$name" "$address"; then host="$name"; else why="$index dns\n"; fi
     fi
-    # From 124 on it was `timeout` that ended it, and what is said is the shell's own word for that.
-    said="$(fetch "$host")" || [ $? -lt 124 ] || said=''
+    # From 128 on it was killed, and what is said is the shell's own word for that.
+    said="$(fetch "$host")" || [ $? -lt 128 ] || said=''
     [ "$said" = "$node" ] || why="$why$index answer $(printf %s "$said" | head -c 60 | tr '\n%\\' '   ')\n"
     [ -z "$why" ] || left="$left $target" report="$report$why"
   done
@@ -65,15 +75,24 @@ printf "${{report:-ok}}" | head -c 3500 > "${{REPORT:-/dev/termination-log}}"
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial: where, on which nodes, with what. `seconds` bounds it; `dns` False: the cluster has no DNS to try."""
+    """One trial: where, on which nodes, with what. `dns` False: the cluster has no DNS to try.
+
+    `seconds` bounds the asking, which begins once all nodes are Ready or, after `nodes_seconds`, with those that are.
+    """
 
     namespace: str
     made_on: str
     nodes: Tuple[str, ...]
     image: str
     seconds: float
+    nodes_seconds: float = 0.0
     cluster_domain: str = "cluster.local"
     dns: bool = True
+
+    @property
+    def ends_seconds(self) -> int:
+        """After how long nothing of it runs any more, whatever became of who made it."""
+        return int(self.nodes_seconds + self.seconds) + _ENDS_SECONDS
 
 
 def choose_image(wanted: str, registry: str, helper_pod: str) -> str:
@@ -92,7 +111,7 @@ def namespace_path(name: str) -> str:
 
 def namespace(trial: Trial, now: float) -> Dict[str, Any]:
     """Return the namespace that holds all the rest. It says who made it and when it has ended for sure."""
-    ends = str(int(now + trial.seconds + _ENDS_SECONDS))
+    ends = str(int(now) + trial.ends_seconds)
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -183,7 +202,7 @@ def _pod(trial: Trial, name: str, node: str, script: str, environment: Sequence[
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 1,
-            "activeDeadlineSeconds": int(trial.seconds) + _ENDS_SECONDS,
+            "activeDeadlineSeconds": trial.ends_seconds,
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": _NOBODY,

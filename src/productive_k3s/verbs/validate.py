@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Mapping, Optional, Tuple
 
 from productive_k3s import paths
 from productive_k3s.apply import GatherFacts
 from productive_k3s.checks import of_cluster, of_host
 from productive_k3s.checks.expectation import Expectation
 from productive_k3s.checks.judgement import failed
-from productive_k3s.checks.trial import Field, random_name, try_pods
+from productive_k3s.checks.of_cluster import Seen
+from productive_k3s.checks.trial import Course, Field, random_name
 from productive_k3s.codec import decode
 from productive_k3s.events import CheckResult, Result
 from productive_k3s.facts.gather import gather as gather_facts
 from productive_k3s.facts.model import Facts
 from productive_k3s.failure import ContractError, Failure
 from productive_k3s.host import Host
+from productive_k3s.kube import Kube
 
 
 async def run(
@@ -30,13 +32,16 @@ async def run(
     """Judge the host, with scope `cluster` its cluster too, with `full` by pods on its nodes. All checks run."""
     wanted = Expectation() if document is None else decode(Expectation, document, "expectation")
     facts = await gather(host)
-    certificates = await of_host.read_certificates(host.system, facts)
-    checks = list(of_host.judge_host(facts, certificates, wanted.version))
+    cluster: Tuple[CheckResult, ...] = ()
     if scope == "cluster" or full:
         _require_server(facts)
-        checks.extend(await _cluster(host, facts, wanted, full=full, new_name=new_name))
+        cluster = await _cluster(host, facts, wanted, full=full, new_name=new_name)
+        # That took its time: a service that ended meanwhile is a finding.
+        facts = await gather(host)
+    certificates = await of_host.read_certificates(host.system, facts)
+    checks = (*of_host.judge_host(facts, certificates, wanted.version), *cluster)
     broken = any(not check.passed and check.severity == "error" for check in checks)
-    return Result("failed" if broken else "done", checks=tuple(checks), facts=facts)
+    return Result("failed" if broken else "done", checks=checks, facts=facts)
 
 
 def _require_server(facts: Facts) -> None:
@@ -56,15 +61,32 @@ async def _cluster(
     host: Host, facts: Facts, wanted: Expectation, *, full: bool, new_name: Callable[[], str]
 ) -> Tuple[CheckResult, ...]:
     kube = host.kube(paths.ADMIN_KUBECONFIG)
-    seen, seconds = await of_cluster.watch_cluster(host, kube, facts, wanted)
+    if not full:
+        checks, _ = await _watch(host, kube, facts, wanted)
+        return checks
+    course = Course(Field(host, kube, facts, wanted), new_name)
+    await course.begin()
+    gone: Tuple[CheckResult, ...] = ()
+    try:
+        checks, seen = await _watch(host, kube, facts, wanted, course)
+        untried = (item.name for item in seen.expected if not course.tried(item.name))
+        checks = (*checks, *(_not_tried(node) for node in untried), *await course.end())
+    finally:
+        gone = await course.remove()
+    return (*checks, *gone)
+
+
+async def _watch(
+    host: Host, kube: Kube, facts: Facts, wanted: Expectation, course: Optional[Course] = None
+) -> Tuple[Tuple[CheckResult, ...], Seen]:
+    async def looked(seen: Seen) -> None:
+        if course is not None and not seen.readiness:
+            ready = tuple(node.name for node in seen.cluster.nodes if node.ready)
+            await course.saw(tuple(item.name for item in seen.expected), ready)
+
+    seen, seconds = await of_cluster.watch_cluster(host, kube, facts, wanted, looked)
     closer = await of_cluster.look_closer(kube, seen, wanted)
-    checks: List[CheckResult] = list(of_cluster.judge_cluster(facts, wanted, seen, seconds, closer))
-    if full:
-        ready = tuple(node.name for node in seen.cluster.nodes if node.ready)
-        checks.extend(_not_tried(node.name) for node in seen.cluster.nodes if not node.ready)
-        if ready:
-            checks.extend(await try_pods(Field(host, kube, facts, wanted, ready), new_name))
-    return tuple(checks)
+    return of_cluster.judge_cluster(facts, wanted, seen, seconds, closer), seen
 
 
 def _not_tried(node: str) -> CheckResult:

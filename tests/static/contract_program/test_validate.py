@@ -303,6 +303,37 @@ def test_pods_that_never_answer_end_at_the_deadline() -> None:
     assert is_clean(cluster)
 
 
+def test_pods_start_while_other_nodes_are_waited_for() -> None:
+    cluster = Cluster(nodes={0.0: (SERVER, replace(AGENT, ready=False)), 30.0: (SERVER, AGENT)})
+    result = cluster.run(full=True)
+    assert (result.outcome, bad(result)) == ("done", {})
+    born = {path.rpartition("/")[2]: at for path, (at, document) in cluster.made.items() if document["kind"] == "Pod"}
+    assert born["answer-0"] < 5.0
+    # Nobody asks before everybody can answer, and the further looks at the nodes are not waited for.
+    assert 30.0 <= born["answer-1"] == born["ask-0"] == born["ask-1"] < 30.0 + WANTED.interval * 2
+    assert "0=s1=10.43.0.2 1=a1=10.43.0.4" in str(cluster.made[f"/api/v1/namespaces/{NAME}/pods/ask-0"])
+
+
+def test_pods_outlive_no_validation_by_much() -> None:
+    cluster = Cluster()
+    cluster.run(full=True, wanted=replace(WANTED, deadline=600.0))
+    (pod_made, *_) = [document for _, document in cluster.made.values() if document["kind"] == "Pod"]
+    assert pod_made["spec"]["activeDeadlineSeconds"] == 600 + 120 + 120
+    notes = cluster.made[f"/api/v1/namespaces/{NAME}"][1]["metadata"]["annotations"]
+    assert notes[trial_objects.ENDS] == str(1000 + 840)
+
+
+def test_a_service_that_ends_during_the_validation_is_found() -> None:
+    cluster = Cluster()
+    seen = [FACTS, on_k3s(healthy(active_state="failed", sub_state="failed"), datastore="etcd")]
+
+    async def gather(_: Host) -> Facts:
+        return seen.pop(0)
+
+    result = drive(validate.run(cluster.host(), "cluster", False, encode(WANTED), gather=gather))
+    assert (result.outcome, set(bad(result))) == ("failed", {f"service.active {HERE}"})
+
+
 @pytest.mark.parametrize("call", ["/pods/ask-1", "/services/answer-0", f"apply /api/v1/namespaces/{NAME}"])
 def test_what_the_api_refuses_is_a_check_and_nothing_stays(call: str) -> None:
     cluster = Cluster(refuse=call)
@@ -318,7 +349,7 @@ def test_a_namespace_without_an_account_is_a_bounded_wait() -> None:
     assert is_clean(cluster)
 
 
-@pytest.mark.parametrize("second", [0.0, 0.9, 1.4, 2.4, 4.0])
+@pytest.mark.parametrize("second", [0.0, 0.3, 0.9, 1.4, 2.4, 3.4])
 def test_interrupted_at_any_moment_nothing_stays(second: float) -> None:
     cluster = Cluster(stop_at=second)
     with pytest.raises(ContractError) as caught:
