@@ -77,7 +77,8 @@ class System(Protocol):
     async def write(self, path: str, data: bytes, mode: int) -> None:
         """Replace the file as a whole: temporary file beside it, mode, fsync, rename. Parents are made 0755."""
 
-    async def rename(self, source: str, target: str) -> None: ...
+    async def rename(self, source: str, target: str) -> None:
+        """Give it the other name, also where that is taken; the OSError between two file systems is EXDEV."""
 
     async def link(self, target: str, path: str) -> None: ...
 

@@ -40,6 +40,8 @@ class MemoryFiles:
         self._entries: dict[str, Entry] = {"/": Entry("directory", 0o755, now())}
         self.before: Callable[[str, str], None] = _nothing
         self.disk = Space(free_bytes=1 << 40, total_bytes=1 << 40, read_only=False)
+        # Directories on which another file system is mounted; it is as large as the first.
+        self.mounts: set[str] = set()
 
     def put(self, files: Mapping[str, str | bytes], *, mode: int = 0o644, changed: float | None = None) -> None:
         """Lay files there as if they had been there before."""
@@ -113,7 +115,7 @@ class MemoryFiles:
         return [item for item in self._entries if item != "/" and posixpath.dirname(item) == directory]
 
     async def space(self, path: str) -> Space | None:
-        """See System. There is one file system."""
+        """See System. Every file system has the same space."""
         return self.disk if self._entry(path) is not None else None
 
     async def write(self, path: str, data: bytes, mode: int) -> None:
@@ -151,11 +153,17 @@ class MemoryFiles:
         entry = self._entry(source, follow_last=False)
         if entry is None:
             raise _error(errno.ENOENT, source)
+        if self._mount_of(source) != self._mount_of(target):
+            raise _error(errno.EXDEV, source)
         if entry.kind == "directory":
             self._rename_directory(source, target)
             return
         self._place(target, replace(entry, changed=self._now()))
         del self._entries[self._own_path(source)]
+
+    def _mount_of(self, path: str) -> str:
+        own = self._own_path(path)
+        return max((mount for mount in self.mounts if own.startswith(f"{mount}/")), key=len, default="/")
 
     def _rename_directory(self, source: str, target: str) -> None:
         old, new = self._own_path(source), self._own_path(target)

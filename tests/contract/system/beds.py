@@ -21,6 +21,8 @@ class Bed(Protocol):
     system: System
     root: str
 
+    elsewhere: str
+    """A directory on another file system, in which nothing is ever made."""
     def rival(self) -> System:
         """Another process on the same host."""
 
@@ -38,7 +40,9 @@ class Bed(Protocol):
 
 
 class RealBed:
-    """This host, within one folder."""
+    """This host, within one folder. The kernel compares file systems before it looks at permissions or names."""
+
+    elsewhere = "/proc"
 
     def __init__(self, folder: Path) -> None:
         self.root = str(folder)
@@ -136,7 +140,8 @@ class SimulatedBed:
     def __init__(self) -> None:
         self.root = "/bed"
         self._simulated = SimulatedSystem()
-        self._simulated.put({"/bed/.keep": ""})
+        self._simulated.put({"/bed/.keep": "", "/elsewhere/.keep": ""})
+        self._simulated.mounts.add("/elsewhere")
         self._simulated.script_process(("sh", "-c"), _shell)
         self._simulated.script("productive-k3s-no-such-program", returncode=127, stderr="No such file or directory")
         self.system: System = self._simulated
@@ -173,6 +178,8 @@ class SimulatedBed:
 def _shell(command: Command) -> Completed | Lasting:
     """Do what the suite's few lines of shell do."""
     words = command.argv[2].split()
+    elsewhere = "/elsewhere"
+
     if words[0] == "sleep":
         return Lasting(float(words[1]), Completed(0, "", ""))
     if words[0] == "cat":

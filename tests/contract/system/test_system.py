@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +131,15 @@ class TestFiles:
     async def test_remove_takes_empty_directories_only(self, bed: Bed) -> None:
         await bed.system.write(f"{bed.root}/folder/file", _DATA, 0o600)
         with pytest.raises(OSError, match="folder"):
+    async def test_nothing_is_renamed_to_another_file_system(self, bed: Bed) -> None:
+        await bed.system.write(f"{bed.root}/file", _DATA, 0o600)
+        before = await bed.system.list_directory(bed.root)
+        with pytest.raises(OSError, match="cross-device") as caught:
+            await bed.system.rename(f"{bed.root}/file", f"{bed.elsewhere}/file")
+        assert caught.value.errno == errno.EXDEV
+        assert await bed.system.read(f"{bed.root}/file") == _DATA
+        assert await bed.system.list_directory(bed.root) == before
+
             await bed.system.remove(f"{bed.root}/folder")
         await bed.system.remove(f"{bed.root}/folder/file")
         await bed.system.remove(f"{bed.root}/folder")
