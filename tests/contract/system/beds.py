@@ -20,9 +20,9 @@ class Bed(Protocol):
 
     system: System
     root: str
-
     elsewhere: str
     """A directory on another file system, in which nothing is ever made."""
+
     def rival(self) -> System:
         """Another process on the same host."""
 
@@ -137,6 +137,8 @@ class _Handler(BaseHTTPRequestHandler):
 class SimulatedBed:
     """A host in memory, with the programs that the suite starts."""
 
+    elsewhere = "/elsewhere"
+
     def __init__(self) -> None:
         self.root = "/bed"
         self._simulated = SimulatedSystem()
@@ -178,8 +180,6 @@ class SimulatedBed:
 def _shell(command: Command) -> Completed | Lasting:
     """Do what the suite's few lines of shell do."""
     words = command.argv[2].split()
-    elsewhere = "/elsewhere"
-
     if words[0] == "sleep":
         return Lasting(float(words[1]), Completed(0, "", ""))
     if words[0] == "cat":

@@ -128,9 +128,6 @@ class TestFiles:
         with pytest.raises(OSError, match="not empty"):
             await bed.system.rename(f"{bed.root}/other", f"{bed.root}/to")
 
-    async def test_remove_takes_empty_directories_only(self, bed: Bed) -> None:
-        await bed.system.write(f"{bed.root}/folder/file", _DATA, 0o600)
-        with pytest.raises(OSError, match="folder"):
     async def test_nothing_is_renamed_to_another_file_system(self, bed: Bed) -> None:
         await bed.system.write(f"{bed.root}/file", _DATA, 0o600)
         before = await bed.system.list_directory(bed.root)
@@ -140,6 +137,9 @@ class TestFiles:
         assert await bed.system.read(f"{bed.root}/file") == _DATA
         assert await bed.system.list_directory(bed.root) == before
 
+    async def test_remove_takes_empty_directories_only(self, bed: Bed) -> None:
+        await bed.system.write(f"{bed.root}/folder/file", _DATA, 0o600)
+        with pytest.raises(OSError, match="folder"):
             await bed.system.remove(f"{bed.root}/folder")
         await bed.system.remove(f"{bed.root}/folder/file")
         await bed.system.remove(f"{bed.root}/folder")
