@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import dataclass, replace
 from typing import Awaitable, Callable, Dict, Mapping, Optional
@@ -16,6 +17,7 @@ from productive_k3s.host import Host
 from productive_k3s.refusal import system_failure
 from productive_k3s.request import Artifact, Request
 from productive_k3s.secret import Secret
+from productive_k3s.system import Stat
 from productive_k3s.waiting import wait_until_ready
 
 _COPY_SECONDS = 300.0
@@ -68,8 +70,11 @@ async def _place(task: Task, artifact: Artifact, target: str, mode: int) -> None
     """Put an artefact in place, verified before it gets its name: from where it was staged, a file here, or a URL."""
     system = task.host.system
     staged = paths.staged(artifact.sha256, artifact.name)
-    if await system.stat(staged) is not None:
-        await _copy(task.host, staged, target, artifact.sha256, mode)
+    there = await system.stat(staged)
+    if there is not None:
+        await _verify_staged(task.host, staged, artifact.sha256)
+        if not (_may_move(task.facts, there) and await _move(task.host, staged, target, mode)):
+            await _copy(task.host, staged, target, artifact.sha256, mode)
         await system.remove(staged)
         await system.remove(f"{paths.STAGED}/{artifact.sha256}")
     elif artifact.url is not None and artifact.url.startswith("file://"):
@@ -86,6 +91,49 @@ def _no_artifact(name: str) -> Failure:
         f"{name} is not on this host, and the request does not say where it can be had",
         remedy="name a release (--artifacts), or stage it first (productive-k3s stage)",
     )
+
+
+async def _verify_staged(host: Host, staged: str, sha256: str) -> None:
+    """Look once more at what was verified when it came: it may lie there since long."""
+    found = await host.system.sha256(staged)
+    if found == sha256:
+        return
+    # Facts take its folder's name for its digest: as long as it lies there, nobody stages it again.
+    await host.system.remove(staged)
+    await host.system.remove(staged.rpartition("/")[0])
+    raise ContractError(
+        Failure(
+            "artifact.checksum",
+            f"{staged} changed after it was staged, and was removed",
+            f"sha256 is {found}, expected {sha256}",
+            "stage it again (pk3s does so in its next run); if that does not help, look at the host's disk",
+        )
+    )
+
+
+def _may_move(facts: Facts, staged: Stat) -> bool:
+    """PURE: whether the staged file itself may become the installed one.
+
+    A moved file keeps its owner, who could change it after it was verified, and its SELinux label. That one would be
+    put right only after the rename: a kill between the two would leave a label that nobody looks at again.
+    """
+    return staged.kind == "file" and (staged.uid, staged.gid) == (0, 0) and not facts.host.selinux
+
+
+async def _move(host: Host, staged: str, target: str, mode: int) -> bool:
+    """Rename into place what was verified; False, and nothing is moved, if the target is on another file system.
+
+    It was synced when it came, and is the old file or the new one at any moment: under its new name, or still staged.
+    """
+    await host.system.make_directory(target.rpartition("/")[0], 0o755)
+    await host.system.run(("chmod", f"{mode:o}", staged), timeout=_COPY_SECONDS)
+    try:
+        await host.system.rename(staged, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        return False
+    return True
 
 
 async def _copy(host: Host, source: str, target: str, sha256: str, mode: int) -> None:

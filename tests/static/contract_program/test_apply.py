@@ -1,0 +1,163 @@
+"""Effects on a simulated host: an artefact that gets its name.
+
+What a kill between two effects leaves is tried by raising before the n-th one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from productive_k3s import paths
+from productive_k3s.apply import Task, apply_change
+from productive_k3s.changes import assess
+from productive_k3s.facts.gather import gather
+from productive_k3s.facts.model import Facts
+from productive_k3s.failure import ContractError, Failure
+from productive_k3s.host import drive
+from productive_k3s.request import Artifact, Request
+from productive_k3s.secret import Secret
+from productive_k3s.system import Completed
+from productive_k3s_infra.rehearse.system import Command
+from static.contract_program.hosts import VERSION, server
+from static.contract_program.simulated import Machine
+
+BINARY = b"the new k3s"
+IMAGES = b"images"
+K3S = Artifact("k3s", hashlib.sha256(BINARY).hexdigest())
+TAR = Artifact("k3s-airgap-images-arm64.tar", hashlib.sha256(IMAGES).hexdigest())
+STAGED = paths.staged(K3S.sha256, K3S.name)
+STAGED_IMAGES = paths.staged(TAR.sha256, TAR.name)
+RELEASE = {"binary": K3S, "images": (TAR,)}
+BINARY_CHANGE, IMAGES_CHANGE = "binary", f"image:{TAR.name}"
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+class Shell:
+    """The few programs that effects use, on a simulated machine's files."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        for name in ("cp", "chmod", "restorecon"):
+            machine.system.script_process((name,), getattr(self, name))
+
+    def cp(self, command: Command) -> Completed:
+        source, target = command.argv[-2:]
+        self.machine.system.put({target: self.machine.system.snapshot()[source].content})
+        return Completed(0, "", "")
+
+    def chmod(self, command: Command) -> Completed:
+        mode, path = command.argv[1:]
+        self.machine.system.put({path: self.machine.system.snapshot()[path].content}, mode=int(mode, 8))
+        return Completed(0, "", "")
+
+    def restorecon(self, _command: Command) -> Completed:
+        return Completed(0, "", "")
+
+    def ran(self) -> list[str]:
+        """The programs that changed something, in order."""
+        return [item.argv[0] for item in self.machine.system.commands if item.argv[0] in ("cp", "chmod", "restorecon")]
+
+
+@pytest.fixture
+def shell() -> Shell:
+    machine = Machine()
+    machine.system.put({STAGED: BINARY, STAGED_IMAGES: IMAGES})
+    machine.system.script(paths.BINARY, "--version", stdout=f"k3s version {VERSION} (e060c0b1)\n")
+    return Shell(machine)
+
+
+def task(machine: Machine, request: Request, facts: Facts | None = None) -> Task:
+    return Task(machine.host(), request, facts or machine.facts(), lambda: Secret("new"), gather)
+
+
+def do(work: Task, *ids: str) -> None:
+    """Apply these changes of those that the host needs."""
+    needed = {change.id: change for change in assess(work.request, work.facts).changes}
+    for name in ids:
+        drive(apply_change(work, needed[name]))
+
+
+def failure(work: Task, name: str) -> Failure:
+    with pytest.raises(ContractError) as caught:
+        do(work, name)
+    return caught.value.failure
+
+
+def left_of(machine: Machine) -> list[str]:
+    return [path for path in machine.system.snapshot() if path.startswith(f"{paths.STAGED}/")]
+
+
+class TestStaged:
+    def test_it_is_moved_into_place_and_not_copied(self, shell: Shell) -> None:
+        do(task(shell.machine, server(**RELEASE)), BINARY_CHANGE, IMAGES_CHANGE)
+        found = shell.machine.system.snapshot()
+        assert (found[paths.BINARY].content, found[paths.BINARY].mode) == (BINARY, 0o755)
+        image = found[f"{paths.IMAGES}/{TAR.name}"]
+        assert (image.content, image.mode) == (IMAGES, 0o644)
+        assert shell.ran() == ["chmod", "chmod"]
+        assert left_of(shell.machine) == []
+
+    def test_on_another_file_system_it_is_copied(self, shell: Shell) -> None:
+        shell.machine.system.put({f"{paths.DATA}/.keep": ""})
+        shell.machine.system.mounts.add(paths.DATA)
+        do(task(shell.machine, server(**RELEASE)), BINARY_CHANGE, IMAGES_CHANGE)
+        found = shell.machine.system.snapshot()
+        assert [path for path in found if path.startswith(f"{paths.IMAGES}/")] == [f"{paths.IMAGES}/{TAR.name}"]
+        assert found[f"{paths.IMAGES}/{TAR.name}"].content == IMAGES
+        assert shell.ran() == ["chmod", "chmod", "cp", "chmod"]
+        assert left_of(shell.machine) == []
+
+    @pytest.mark.parametrize("enforce", ["0", "1"])
+    def test_with_selinux_it_is_copied_so_that_no_kill_leaves_a_foreign_label(self, shell: Shell, enforce: str) -> None:
+        shell.machine.system.put({"/sys/fs/selinux/enforce": enforce})
+        do(task(shell.machine, server(**RELEASE)), BINARY_CHANGE)
+        assert shell.ran() == ["cp", "chmod", "restorecon"]
+        assert shell.machine.system.snapshot()[paths.BINARY].mode == 0o755
+
+    def test_what_belongs_to_somebody_else_is_copied(self, shell: Shell) -> None:
+        entries = shell.machine.system._entries
+        entries[STAGED] = replace(entries[STAGED], uid=1000)
+        do(task(shell.machine, server(**RELEASE)), BINARY_CHANGE)
+        assert shell.ran() == ["cp", "chmod"]
+        assert shell.machine.system.snapshot()[paths.BINARY].uid == 0
+
+    def test_what_changed_since_is_refused_and_makes_room_for_another(self, shell: Shell) -> None:
+        shell.machine.system.put({STAGED: b"something else", paths.BINARY: b"the old k3s"})
+        work = task(shell.machine, server(**RELEASE))
+        assert [item.path for item in work.facts.k3s.staged if item.sha256 == K3S.sha256] == [STAGED]
+        found = failure(work, BINARY_CHANGE)
+        assert (found.code, STAGED in found.what) == ("artifact.checksum", True)
+        assert shell.machine.system.snapshot()[paths.BINARY].content == b"the old k3s"
+        assert [item.sha256 for item in shell.machine.facts().k3s.staged] == [TAR.sha256]
+
+    def test_another_error_of_the_rename_is_no_reason_to_copy(self, shell: Shell) -> None:
+        shell.machine.system.put({f"{paths.BINARY}/a-folder": ""})
+        assert failure(task(shell.machine, server(**RELEASE)), BINARY_CHANGE).code == "host.file-failed"
+        assert shell.ran() == ["chmod"]
+
+    @pytest.mark.parametrize("operation", ["make_directory", "rename", "remove"])
+    def test_killed_before_each_effect_it_is_staged_or_in_place(self, shell: Shell, operation: str) -> None:
+        machine, request = shell.machine, server(**RELEASE)
+
+        def kill(what: str, _path: str) -> None:
+            if what == operation:
+                raise Killed
+
+        machine.system.before = kill
+        with pytest.raises(Killed):
+            do(task(machine, request), BINARY_CHANGE)
+        machine.system.before = lambda _what, _path: None
+        facts = machine.facts()
+        staged = [item.sha256 for item in facts.k3s.staged if item.sha256 == K3S.sha256]
+        in_place = facts.k3s.binary is not None and facts.k3s.binary.sha256 == K3S.sha256
+        assert (len(staged), in_place) == ((0, True) if operation == "remove" else (1, False))
+        left = [change.id for change in assess(request, facts).changes if change.id == BINARY_CHANGE]
+        do(task(machine, request, facts), *left)
+        binary = machine.system.snapshot()[paths.BINARY]
+        assert (binary.content, binary.mode) == (BINARY, 0o755)
