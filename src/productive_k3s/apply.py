@@ -10,6 +10,7 @@ from typing import Awaitable, Callable, Dict, Mapping, Optional
 from productive_k3s import __version__, paths, render, service
 from productive_k3s.changes import Change, label_differences
 from productive_k3s.codec import encode
+from productive_k3s.compare import own_unit
 from productive_k3s.facts.model import Digests, Facts
 from productive_k3s.facts.start import large_files
 from productive_k3s.failure import ContractError, Failure
@@ -162,8 +163,21 @@ async def _write_file(task: Task, change: Change) -> None:
     if wanted is None:
         raise TypeError(f"no file is rendered for {change.target}")
     await task.host.system.write(wanted.path, wanted.text.encode(), wanted.mode)
-    if wanted.path == paths.unit_file(task.request.unit):
+    if wanted.path == paths.unit_file(task.request.unit) and _is_loaded(task):
         await service.systemctl(task.host.system, "daemon-reload")
+
+
+def _is_loaded(task: Task) -> bool:
+    """Whether systemd held the unit before this run, and so has to be told of another text.
+
+    One that it did not hold needs no reload here, whatever comes next, in this run or after a kill: `enable` reloads;
+    an enabled unit without its file is one that systemd does not call enabled, so `enable` comes; and what starts the
+    unit asks systemd first whether it has what lies on disk. That question alone is not enough for a unit that is held:
+    systemd compares the times of the files that it read, so it misses a file of higher precedence, or one written
+    after the clock was set back.
+    """
+    unit = own_unit(task.request, task.facts)
+    return unit is not None and unit.load_state != "not-found"
 
 
 async def _remove_file(task: Task, change: Change) -> None:
@@ -212,7 +226,6 @@ async def _enable_unit(task: Task, change: Change) -> None:
 
 
 async def _start_unit(task: Task, change: Change) -> None:
-    await service.systemctl(task.host.system, "reset-failed", change.target)
     await _run_unit(task, "start", change.target, change.id)
 
 
@@ -223,8 +236,12 @@ async def _restart_unit(task: Task, change: Change) -> None:
 async def _run_unit(task: Task, verb: str, unit: str, change: str) -> None:
     """Start without blocking, then note with which files: the unit has a new invocation id by then."""
     host = task.host
-    await service.systemctl(host.system, "daemon-reload")
     before = await service.state(host.system, unit)
+    if before.needs_reload:
+        await service.systemctl(host.system, "daemon-reload")
+    if before.active == "failed":
+        # systemd refuses to start a unit that failed too often in a short time.
+        await service.systemctl(host.system, "reset-failed", unit)
     await service.systemctl(host.system, verb, "--no-block", unit)
     said = began = await host.system.monotonic()
     while (state := await service.state(host.system, unit)).invocation_id in ("", before.invocation_id):

@@ -9,12 +9,18 @@ from productive_k3s.failure import ContractError, Failure
 from productive_k3s.system import System
 
 _TIMEOUT_SECONDS = 30.0
-_PROPERTIES = "ActiveState,SubState,NRestarts,InvocationID,MainPID,ExecMainStatus,ExecMainStartTimestampMonotonic"
+_PROPERTIES = (
+    "LoadState,NeedDaemonReload,"
+    "ActiveState,SubState,NRestarts,InvocationID,MainPID,ExecMainStatus,ExecMainStartTimestampMonotonic"
+)
 
 
 @dataclass(frozen=True)
 class UnitState:
-    """What systemd says of a unit at one moment."""
+    """What systemd says of a unit at one moment.
+
+    `needs_reload`: systemd has not loaded what lies on disk (its unit file or a drop-in), or cannot tell.
+    """
 
     active: str
     sub: str
@@ -22,6 +28,7 @@ class UnitState:
     invocation_id: str
     main_pid: int
     exit_status: int
+    needs_reload: bool
 
     def __str__(self) -> str:
         again = f", started again {self.restarts} times" if self.restarts else ""
@@ -54,6 +61,7 @@ async def state(system: System, unit: str) -> UnitState:
         invocation_id=values.get("InvocationID", ""),
         main_pid=_number(values.get("MainPID", "")),
         exit_status=_number(values.get("ExecMainStatus", "")),
+        needs_reload=(values.get("LoadState"), values.get("NeedDaemonReload")) != ("loaded", "no"),
     )
 
 

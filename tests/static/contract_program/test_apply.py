@@ -1,4 +1,4 @@
-"""Effects on a simulated host: an artefact that gets its name.
+"""Effects on a simulated host: an artefact that gets its name, and what systemd is asked for a start.
 
 What a kill between two effects leaves is tried by raising before the n-th one.
 """
@@ -22,7 +22,7 @@ from productive_k3s.secret import Secret
 from productive_k3s.system import Completed
 from productive_k3s_infra.rehearse.system import Command
 from static.contract_program.hosts import VERSION, server
-from static.contract_program.simulated import Machine
+from static.contract_program.simulated import LiveMachine, Machine
 
 BINARY = b"the new k3s"
 IMAGES = b"images"
@@ -161,3 +161,82 @@ class TestStaged:
         do(task(machine, request, facts), *left)
         binary = machine.system.snapshot()[paths.BINARY]
         assert (binary.content, binary.mode) == (BINARY, 0o755)
+
+
+class Systemd:
+    """Systemd on a simulated machine: what it holds of the unit, and what it was told, in order."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.told: list[str] = []
+        for verb in ("daemon-reload", "reset-failed", "enable", "start", "restart"):
+            machine.system.script_process(("systemctl", verb), self.tell)
+        machine.system.script_process(("systemctl", "show", "k3s"), self.show)
+
+    def show(self, command: Command) -> Completed:
+        """Units can be named without their suffix."""
+        return self.machine.units.show(replace(command, argv=("systemctl", "show", "k3s.service")))
+
+    def tell(self, command: Command) -> Completed:
+        verb = command.argv[1]
+        self.told.append(verb)
+        units = self.machine.units
+        if verb in ("daemon-reload", "enable"):
+            units.set("k3s", LoadState="loaded", NeedDaemonReload="no", FragmentPath=paths.unit_file("k3s"))
+        if verb in ("start", "restart"):
+            held = units.properties["k3s.service"]
+            assert (held["LoadState"], held["NeedDaemonReload"]) == ("loaded", "no"), "it would start something else"
+            units.set("k3s", ActiveState="activating", MainPID="99", InvocationID="i2")
+        return Completed(0, "", "")
+
+
+WRITE = f"write:{paths.unit_file('k3s')}"
+
+
+@pytest.fixture
+def systemd() -> Systemd:
+    """A server that runs."""
+    return Systemd(LiveMachine())
+
+
+class TestReload:
+    def test_a_first_start_takes_the_one_reload_that_enabling_is(self) -> None:
+        machine = Machine()
+        systemd = Systemd(machine)
+        machine.units.set("k3s", LoadState="not-found", NeedDaemonReload="no")
+        do(task(machine, server(binary=None)), WRITE, "enable:k3s", "start:k3s")
+        assert systemd.told == ["enable", "start"]
+
+    def test_a_unit_that_systemd_does_not_know_yet_is_loaded_before_it_starts(self) -> None:
+        machine = Machine()
+        systemd = Systemd(machine)
+        machine.units.set("k3s", LoadState="not-found", NeedDaemonReload="no")
+        do(task(machine, server(binary=None)), WRITE, "start:k3s")
+        assert systemd.told == ["daemon-reload", "start"]
+
+    def test_a_unit_that_systemd_holds_is_reloaded_when_it_is_written(self, systemd: Systemd) -> None:
+        """Its own word is not enough: it compares times of the files it has read."""
+        unit = paths.unit_file("k3s")
+        text = systemd.machine.system.snapshot()[unit].content.decode()
+        systemd.machine.system.put({unit: text.replace("Restart=always", "Restart=no")})
+        do(task(systemd.machine, server(binary=None)), WRITE)
+        assert systemd.told == ["daemon-reload"]
+
+    def test_another_file_than_the_unit_reloads_nothing(self, systemd: Systemd) -> None:
+        do(task(systemd.machine, server(binary=None, config={"debug": True})), f"write:{paths.CONFIG}")
+        assert systemd.told == []
+
+    @pytest.mark.parametrize("needed", ["yes", "no", ""])
+    def test_what_was_changed_beside_this_program_is_loaded_when_systemd_says_so(
+        self, systemd: Systemd, needed: str
+    ) -> None:
+        """A drop-in of somebody else, or a kill between a write and the reload after it."""
+        systemd.machine.units.set("k3s", NeedDaemonReload=needed)
+        do(task(systemd.machine, server(binary=None, config={"debug": True})), "restart:k3s")
+        assert systemd.told == ([] if needed == "no" else ["daemon-reload"]) + ["restart"]
+
+    @pytest.mark.parametrize(("state", "before"), [("failed", ["reset-failed"]), ("inactive", [])])
+    def test_only_a_unit_that_failed_is_reset(self, systemd: Systemd, state: str, before: list[str]) -> None:
+        systemd.machine.units.set("k3s", ActiveState=state, MainPID="0")
+        do(task(systemd.machine, server(binary=None)), "start:k3s")
+        assert systemd.told == [*before, "start"]
