@@ -11,8 +11,10 @@ from productive_k3s import __version__, paths, render, service
 from productive_k3s.changes import Change, label_differences
 from productive_k3s.codec import encode
 from productive_k3s.compare import own_unit
+from productive_k3s.facts.k3s import k3s_facts
 from productive_k3s.facts.model import Digests, Facts
 from productive_k3s.facts.start import large_files
+from productive_k3s.facts.units import ask_systemd
 from productive_k3s.failure import ContractError, Failure
 from productive_k3s.host import Host
 from productive_k3s.refusal import system_failure
@@ -268,14 +270,17 @@ def _never_started(unit: str, state: str) -> Failure:
 
 async def record_start(task: Task, unit: str) -> None:
     """Note what the unit's running process was started with, for the facts of later runs."""
-    facts = await task.gather(task.host)
-    found = next((item for item in facts.k3s.units if item.name.split(".")[0] == unit), None)
-    if found is None or facts.k3s.on_disk is None:
+    system = task.host.system
+    now = await system.now()
+    # Of this host's K3s only: the machine is the same, and its cluster cannot answer yet.
+    k3s = await k3s_facts(system, await ask_systemd(system))
+    found = next((item for item in k3s.units if item.name.split(".")[0] == unit), None)
+    if found is None or k3s.on_disk is None:
         return
-    document = running_record(found.invocation_id, facts.k3s.on_disk)
-    document["large_files"] = large_files(facts.k3s, facts.host.time)
-    await task.host.system.make_directory(paths.RUN_DIRECTORY, 0o755)
-    await task.host.system.write(paths.running_record(unit), json.dumps(document).encode(), 0o600)
+    document = running_record(found.invocation_id, k3s.on_disk)
+    document["large_files"] = large_files(k3s, now)
+    await system.make_directory(paths.RUN_DIRECTORY, 0o755)
+    await system.write(paths.running_record(unit), json.dumps(document).encode(), 0o600)
 
 
 def running_record(invocation_id: str, digests: Digests) -> Dict[str, object]:

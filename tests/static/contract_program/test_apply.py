@@ -6,6 +6,7 @@ What a kill between two effects leaves is tried by raising before the n-th one.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 
 import pytest
@@ -240,3 +241,21 @@ class TestReload:
         systemd.machine.units.set("k3s", ActiveState=state, MainPID="0")
         do(task(systemd.machine, server(binary=None)), "start:k3s")
         assert systemd.told == [*before, "start"]
+
+
+def test_a_start_is_recorded_without_asking_the_machine_or_the_cluster(systemd: Systemd) -> None:
+    machine = systemd.machine
+    work = task(machine, server(binary=None, config={"debug": True}))
+    machine.system.commands.clear()
+    machine.asked.clear()
+    do(work, "restart:k3s")
+    record = json.loads(machine.system.snapshot()[paths.running_record("k3s")].content)
+    assert record["invocation_id"] == "i2"
+    digest = hashlib.sha256(b"the binary").hexdigest()
+    assert record["digests"]["binary"] == digest
+    assert [path for path, _, noted in record["large_files"]["files"] if noted == digest] == [paths.BINARY]
+    assert {item.argv[0] for item in machine.system.commands} <= {"systemctl", paths.BINARY}
+    assert machine.asked == []
+    running = machine.facts().k3s.running
+    assert running is not None
+    assert running.source == "recorded"
