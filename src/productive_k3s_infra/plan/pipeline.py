@@ -63,8 +63,23 @@ def _servers(situation: Situation) -> Iterator[Planned]:
 
 
 def _agents(situation: Situation) -> Iterator[Planned]:
+    """Agents are pushed to after the first server, on which all of them wait: one uplink serves it alone, then them.
+
+    If that push fails their files stay here too. None of them could join in this run, as each needs the server's start.
+    """
+    first = tuple(
+        step.id
+        for part in _host(situation, situation.inventory.first_server)
+        for step in part.steps
+        if step.action == "stage-artifacts"
+    )
     for host in situation.inventory.agents:
-        yield from _host(situation, host)
+        for part in _host(situation, host):
+            yield replace(part, steps=tuple(_pushed_after(step, first) for step in part.steps))
+
+
+def _pushed_after(step: Step, first: tuple[str, ...]) -> Step:
+    return replace(step, needs=(*first, *step.needs)) if step.action == "stage-artifacts" else step
 
 
 def _host(situation: Situation, host: Host) -> Iterator[Planned]:

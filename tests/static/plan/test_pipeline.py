@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from productive_k3s import paths
 from productive_k3s.changes import assess, is_member
 from productive_k3s.codec import encode
-from productive_k3s.facts.model import K3sFacts
+from productive_k3s.facts.model import FileFact, K3sFacts
 from productive_k3s.secret import Secret
 from productive_k3s_infra.inventory.build import build_inventory
 from productive_k3s_infra.plan.assumed import assumed_facts
@@ -20,8 +20,8 @@ from productive_k3s_infra.plan.model import ClusterRecord, Plan
 from productive_k3s_infra.plan.pipeline import join_plans, plan_cluster, plan_machines
 from productive_k3s_infra.plan.requests import Situation, registration_url, request_for
 from productive_k3s_infra.plan.text import plan_lines
-from static.contract_program.hosts import CA, OTHER_CA, TOKEN, on_k3s
-from static.plan.clusters import executed, situation, spec, wish_again
+from static.contract_program.hosts import CA, OTHER_CA, TOKEN, fresh, on_k3s
+from static.plan.clusters import BINARY, IMAGES, executed, situation, spec, wish_again
 
 
 def ids(plan: Plan) -> list[str]:
@@ -41,7 +41,7 @@ def test_from_nothing_the_server_comes_first_and_agents_need_only_it() -> None:
     assert {step.reason for step in plan.steps} == {"K3s is not on this host"}
 
 
-def test_pushed_artifacts_travel_before_the_server_is_ready() -> None:
+def test_pushed_artifacts_travel_to_the_server_first_and_to_agents_before_it_is_ready() -> None:
     plan = plan_cluster(situation(spec(1), pushed=True))
     assert ids(plan) == [
         "server-1/stage-artifacts",
@@ -50,7 +50,8 @@ def test_pushed_artifacts_travel_before_the_server_is_ready() -> None:
         "agent-1/apply-agent",
     ]
     needs = {step.id: step.needs for step in plan.steps}
-    assert needs["agent-1/stage-artifacts"] == ()
+    assert needs["server-1/stage-artifacts"] == ()
+    assert needs["agent-1/stage-artifacts"] == ("server-1/stage-artifacts",)
     assert needs["agent-1/apply-agent"] == ("agent-1/stage-artifacts", "server-1/apply-server")
     staged = plan.steps[0].request
     assert staged is not None
@@ -58,6 +59,42 @@ def test_pushed_artifacts_travel_before_the_server_is_ready() -> None:
         "k3s",
         "k3s-airgap-images-amd64.tar",
     ]
+
+
+def test_agents_do_not_wait_for_a_server_that_is_pushed_nothing() -> None:
+    """Its K3s runs, or its files lie there since an earlier run."""
+    before = situation(spec(1), pushed=True)
+    server = executed(before, replace(plan_cluster(before), steps=plan_cluster(before).steps[:2]))
+    plan = plan_cluster(server)
+    assert {step.id: step.needs for step in plan.steps} == {
+        "agent-1/stage-artifacts": (),
+        "agent-1/apply-agent": ("agent-1/stage-artifacts",),
+    }
+    staged = tuple(
+        FileFact(paths.staged(item.sha256, item.name), item.sha256, 0o644, 0, 1.0) for item in (BINARY, IMAGES)
+    )
+    facts = {**before.facts, "server-1": on_k3s(before.facts["server-1"], staged=staged)}
+    plan = plan_cluster(replace(before, facts=facts))
+    assert {step.id: step.needs for step in plan.steps} == {
+        "server-1/apply-server": (),
+        "agent-1/stage-artifacts": (),
+        "agent-1/apply-agent": ("agent-1/stage-artifacts", "server-1/apply-server"),
+    }
+
+
+def test_agents_do_not_wait_for_a_push_to_a_server_that_was_refused() -> None:
+    before = situation(spec(1), pushed=True)
+    facts = {**before.facts, "server-1": fresh(hostname="server-1", init="openrc")}
+    plan = plan_cluster(replace(before, facts=facts))
+    assert {refusal.host for refusal in plan.refusals} == {"server-1"}
+    assert {step.id: step.needs for step in plan.steps}["agent-1/stage-artifacts"] == ()
+
+
+def test_machines_that_are_made_and_pushed_to_keep_both_orders() -> None:
+    cluster = plan_cluster(situation(spec(1), pushed=True))
+    plan = join_plans(plan_machines("edge", (("server-1", "missing"), ("agent-1", "missing"))), cluster)
+    needs = {step.id: step.needs for step in plan.steps}
+    assert needs["agent-1/stage-artifacts"] == ("agent-1/create-machine", "server-1/stage-artifacts")
 
 
 def test_the_second_plan_is_empty_and_says_why() -> None:
