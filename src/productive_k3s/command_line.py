@@ -96,8 +96,15 @@ def _reading_verbs(verbs: Any) -> None:
     node.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS")
     probe = _verb(verbs, "probe", "listen on ports, or connect to them", _probe)
     probe.add_argument("--listen", metavar="PORTS", help="as tcp/6443,udp/8472")
-    probe.add_argument("--connect", nargs=2, metavar=("ADDRESS", "PORTS"))
-    probe.add_argument("--seconds", type=float, default=10.0)
+    probe.add_argument(
+        "--connect",
+        nargs=2,
+        metavar=("ADDRESS", "PORTS"),
+        action="append",
+        default=[],
+        help="again: more hosts at once",
+    )
+    probe.add_argument("--seconds", type=float, default=10.0, help="to listen, or at most to try them all")
 
 
 def read_document(argument: Optional[str]) -> Optional[Mapping[str, Any]]:
@@ -243,8 +250,8 @@ async def _node(host: Host, flags: argparse.Namespace) -> Result:
 async def _probe(host: Host, flags: argparse.Namespace) -> Result:
     from productive_k3s.verbs import probe
 
-    if (flags.listen is None) == (flags.connect is None):
+    if (flags.listen is None) == (not flags.connect):
         raise _bad_input("flag", "probe listens or connects", "", "say --listen PORTS, or --connect ADDRESS PORTS")
-    address = flags.connect[0] if flags.connect else None
-    ports = (flags.connect[1] if flags.connect else flags.listen).split(",")
-    return await probe.run(host, tuple(ports) if flags.listen else (), address, tuple(ports), flags.seconds)
+    if flags.listen is not None:
+        return await probe.listen(host, flags.listen.split(","), flags.seconds)
+    return await probe.connect(host, [(address, ports.split(",")) for address, ports in flags.connect], flags.seconds)

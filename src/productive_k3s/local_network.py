@@ -1,4 +1,4 @@
-"""The real door to the network: HTTP(S) with the standard library, and TCP."""
+"""The real door to the network: HTTP(S) with the standard library, and ports."""
 
 from __future__ import annotations
 
@@ -80,11 +80,3 @@ class LocalNetwork(LocalPorts):
                 return Answer(error.code, error.read(_BODY_LIMIT_BYTES))
         except (urllib.error.URLError, HTTPException, OSError) as error:
             raise _unreachable(url, getattr(error, "reason", error)) from error
-
-    async def connect(self, address: str, port: int, timeout: float) -> str:
-        """See System."""
-        try:
-            with socket.create_connection((address, port), timeout=timeout):
-                return ""
-        except OSError as error:
-            return str(error)

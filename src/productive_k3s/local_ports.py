@@ -5,17 +5,22 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
+import threading
 import time
 from typing import Callable, Dict, Iterator, Mapping, Sequence, Tuple
 
-from productive_k3s.system import Port
+from productive_k3s.system import Place, Port
 
 # Only datagrams that begin like this are answered, with themselves: nobody can use the listener as an amplifier.
 _HELLO = b"productive-k3s probe "
-_POLL_SECONDS = 0.2
-_ASK_SECONDS = 0.3
+# Drivers wait for the ports to be free again, so whoever asks to stop is heard soon.
+_ASK_SECONDS = 0.1
+# All hosts of a large cluster knock at the same moment.
+_BACKLOG = 256
 _UDP_TRIES = 3
 _DATAGRAM_BYTES = 512
+# A socket keeps to its own time; a name that is not resolved does not.
+_RESOLVING_SECONDS = 0.5
 
 
 class LocalPorts:
@@ -39,7 +44,7 @@ class LocalPorts:
             limit = time.monotonic() + seconds
             asked = time.monotonic()
             while selector.get_map() and time.monotonic() < limit:
-                for key, _ in selector.select(_POLL_SECONDS):
+                for key, _ in selector.select(_ASK_SECONDS):
                     _answer(key.fileobj)  # type: ignore[arg-type]  # only sockets were registered
                 if time.monotonic() - asked >= _ASK_SECONDS:
                     asked = time.monotonic()
@@ -47,20 +52,49 @@ class LocalPorts:
                         break
         return causes
 
-    async def ask_udp(self, address: str, port: int, timeout: float) -> str:
-        """See System. UDP loses datagrams, so it is asked several times within `timeout`."""
-        question = _HELLO + f"{port}".encode()
-        try:
-            with _connected(address, port) as asking:
-                asking.settimeout(max(timeout / _UDP_TRIES, 0.01))
-                for _ in range(_UDP_TRIES):
-                    with contextlib.suppress(socket.timeout):
-                        asking.send(question)
-                        if asking.recv(_DATAGRAM_BYTES) == question:
-                            return ""
-        except OSError as error:
-            return error.strerror or str(error)
-        return f"no echo within {timeout:.0f} s"
+    async def reach(self, places: Sequence[Place], timeout: float) -> Mapping[Place, str]:
+        """See System. One thread for each; one that does not come back in time is left alone."""
+        answers: Dict[Place, str] = {}
+
+        def ask(place: Place) -> None:
+            answers[place] = _ask(place, timeout)
+
+        threads = [threading.Thread(target=ask, args=(place,), daemon=True) for place in dict.fromkeys(places)]
+        limit = time.monotonic() + timeout + _RESOLVING_SECONDS
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(limit - time.monotonic(), 0.0))
+        return {place: answers.get(place, f"no answer within {timeout:g} s") for place in places}
+
+
+def _ask(place: Place, timeout: float) -> str:
+    ask = _connect if place.port.protocol == "tcp" else _ask_udp
+    return ask(place.address, place.port.number, timeout)
+
+
+def _connect(address: str, port: int, timeout: float) -> str:
+    try:
+        with socket.create_connection((address, port), timeout=timeout):
+            return ""
+    except OSError as error:
+        return str(error)
+
+
+def _ask_udp(address: str, port: int, timeout: float) -> str:
+    """UDP loses datagrams, so it is asked several times within `timeout`."""
+    question = _HELLO + f"{port}".encode()
+    try:
+        with _connected(address, port) as asking:
+            asking.settimeout(max(timeout / _UDP_TRIES, 0.01))
+            for _ in range(_UDP_TRIES):
+                with contextlib.suppress(socket.timeout):
+                    asking.send(question)
+                    if asking.recv(_DATAGRAM_BYTES) == question:
+                        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    return f"no echo within {timeout:g} s"
 
 
 def _open(port: Port) -> socket.socket:
@@ -77,7 +111,7 @@ def _open(port: Port) -> socket.socket:
         opened.setblocking(False)
         opened.bind(("", port.number))
         if kind == socket.SOCK_STREAM:
-            opened.listen(64)
+            opened.listen(_BACKLOG)
     except OSError:
         opened.close()
         raise

@@ -137,11 +137,15 @@ def result_lines(result: Result) -> List[str]:
     lines.extend(f"note: {note}" for note in result.notes)
     lines.extend(line for failure in result.failures for line in _failure_lines(failure))
     if result.data is not None:
-        lines.extend(
-            f"{key}: {_said(value)}" for key, value in result.data.items() if not isinstance(value, (dict, list))
-        )
+        lines.extend(line for key, value in result.data.items() for line in _data_lines(key, value))
     lines.append(_summary(result))
     return lines
+
+
+def _data_lines(key: str, value: Any) -> List[str]:
+    if isinstance(value, dict):
+        return [f"{key} {name}: {_said(item)}" for name, item in value.items()]
+    return [f"{key}: {_said(value)}"]
 
 
 def _said(value: Any) -> str:

@@ -60,6 +60,14 @@ class Port:
         return f"{self.protocol}/{self.number}"
 
 
+@dataclass(frozen=True)
+class Place:
+    """A port of another host."""
+
+    address: str
+    port: Port
+
+
 class System(Protocol):
     """One host. Paths are absolute. A missing file is None or empty, no exception; what cannot be done is OSError."""
 
@@ -112,19 +120,19 @@ class System(Protocol):
         `ca` None does not verify: for /cacerts and /ping only, whose answer is compared with a hash that is known.
         """
 
-    async def connect(self, address: str, port: int, timeout: float) -> str:
-        """Try TCP; '' if it was accepted, else the cause in words."""
+    async def reach(self, places: Sequence[Place], timeout: float) -> Mapping[Place, str]:
+        """Try ports elsewhere, all at once and each for `timeout`; return '' for what answers, else the cause in words.
+
+        TCP answers by accepting, UDP if a `listen` there sends a datagram back. Whatever hangs takes no time of others.
+        """
 
     async def listen(
         self, ports: Sequence[Port], seconds: float, ready: Callable[[], None], stop: Callable[[], bool]
     ) -> Mapping[Port, str]:
-        """Hold the ports for `seconds` or until `stop()`, asked every second; return '' or why one was not opened.
+        """Hold the ports for `seconds` or until `stop()`, asked often; return '' or why one was not opened.
 
-        TCP is accepted and closed, a datagram of `ask_udp` sent back. `ready()` is called once when all are tried.
+        TCP is accepted and closed, a datagram of `reach` sent back. `ready()` is called once when all are tried.
         """
-
-    async def ask_udp(self, address: str, port: int, timeout: float) -> str:
-        """Send datagrams to a `listen` elsewhere; '' if one came back, else the cause in words."""
 
     async def lock(self, path: str, wait: float) -> Optional[str]:
         """Take the host's lock for the life of this process; None if it is ours, else who holds it."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from productive_k3s.failure import ContractError, Failure
 from productive_k3s.local_files import checksum_failure
-from productive_k3s.system import Answer, Port
+from productive_k3s.system import Answer, Place, Port
 from productive_k3s_infra.rehearse.clock import Clock
 from productive_k3s_infra.rehearse.files import MemoryFiles
 
@@ -21,7 +21,7 @@ class MemoryNetwork(MemoryFiles):
         super().__init__(clock.now)
         self.clock = clock
         self.pages: dict[str, Answer] = {}
-        self.reachable: set[tuple[str, Port]] = set()
+        self.reachable: set[Place] = set()
         self.taken: dict[Port, str] = {}
 
     async def get(self, url: str, *, ca: bytes | None, timeout: float) -> Answer:  # noqa: ARG002, ASYNC109 - the door's
@@ -40,16 +40,13 @@ class MemoryNetwork(MemoryFiles):
             raise ContractError(checksum_failure(url, found, sha256))
         await self.write(path, answer.body, mode)
 
-    async def connect(self, address: str, port: int, timeout: float) -> str:  # noqa: ARG002, ASYNC109 - the door's
-        """See System."""
-        return "" if (address, Port("tcp", port)) in self.reachable else _REFUSED
-
-    async def ask_udp(self, address: str, port: int, timeout: float) -> str:  # noqa: ASYNC109 - the door's
-        """See System."""
-        if (address, Port("udp", port)) in self.reachable:
-            return ""
-        await self.clock.sleep(timeout)
-        return f"no answer within {timeout:g} s"
+    async def reach(self, places: Sequence[Place], timeout: float) -> Mapping[Place, str]:  # noqa: ASYNC109 - the door's
+        """See System. What is not `reachable` refuses TCP and is silent on UDP, all at once on virtual time."""
+        closed = {"tcp": _REFUSED, "udp": f"no echo within {timeout:g} s"}
+        causes = {place: "" if place in self.reachable else closed[place.port.protocol] for place in places}
+        if any(cause and place.port.protocol == "udp" for place, cause in causes.items()):
+            await self.clock.sleep(timeout)
+        return causes
 
     async def listen(
         self, ports: Sequence[Port], seconds: float, ready: Callable[[], None], stop: Callable[[], bool]

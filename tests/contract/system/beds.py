@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from productive_k3s.local import LocalSystem
-from productive_k3s.system import Answer, Completed, Port, System
+from productive_k3s.system import Answer, Completed, Place, Port, System
 from productive_k3s_infra.rehearse.system import Command, Lasting, SimulatedSystem
 
 
@@ -35,8 +36,14 @@ class Bed(Protocol):
     def serve(self, path: str, status: int, body: bytes) -> str:
         """Put a page up; return its URL."""
 
-    def listener(self) -> int:
-        """Have somebody listen on a TCP port of 127.0.0.1; return the port."""
+    def listener(self) -> Place:
+        """Have somebody listen on a TCP port."""
+
+    def silent(self) -> Place:
+        """Hold a UDP port and answer nothing."""
+
+    def pair(self) -> tuple[Place, Place]:
+        """Hold two UDP ports that echo only once both of them were asked."""
 
 
 class RealBed:
@@ -50,6 +57,8 @@ class RealBed:
         self.system: System = self._local
         self._doors = [self._local]
         self._server: _Pages | None = None
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
 
     def rival(self) -> System:
         """A door of its own opens the lock file anew, as another process does."""
@@ -87,9 +96,28 @@ class RealBed:
         server.pages[path] = (status, body)
         return f"http://127.0.0.1:{server.server_port}{path}"
 
-    def listener(self) -> int:
+    def listener(self) -> Place:
         """See Bed."""
-        return self._pages().server_port
+        return Place("127.0.0.1", Port("tcp", self._pages().server_port))
+
+    def silent(self) -> Place:
+        """See Bed."""
+        return self._held()[1]
+
+    def pair(self) -> tuple[Place, Place]:
+        """See Bed."""
+        (first, one), (second, other) = self._held(), self._held()
+        thread = threading.Thread(target=_echo_when_all_asked, args=((first, second),))
+        self._threads.append(thread)
+        thread.start()
+        return one, other
+
+    def _held(self) -> tuple[socket.socket, Place]:
+        held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._sockets.append(held)
+        held.settimeout(20)
+        held.bind(("127.0.0.1", 0))
+        return held, Place("127.0.0.1", Port("udp", held.getsockname()[1]))
 
     def _pages(self) -> _Pages:
         if self._server is None:
@@ -102,6 +130,18 @@ class RealBed:
             self._close(door)
         if self._server is not None:
             self._server.stop()
+        for thread in self._threads:
+            thread.join()
+        for held in self._sockets:
+            held.close()
+
+
+def _echo_when_all_asked(held: tuple[socket.socket, ...]) -> None:
+    """Whoever asks one after the other hears nothing of the first: its question is over before the second comes."""
+    with contextlib.suppress(TimeoutError):
+        asked = [(one, *one.recvfrom(512)) for one in held]
+        for one, data, peer in asked:
+            one.sendto(data, peer)
 
 
 class _Pages(HTTPServer):
@@ -168,10 +208,22 @@ class SimulatedBed:
         self._simulated.pages[url] = Answer(status, body)
         return url
 
-    def listener(self) -> int:
+    def listener(self) -> Place:
         """See Bed."""
-        self._simulated.reachable.add(("127.0.0.1", Port("tcp", 8000)))
-        return 8000
+        return self._reachable("tcp", 8000)
+
+    def silent(self) -> Place:
+        """See Bed."""
+        return Place("127.0.0.1", Port("udp", 8001))
+
+    def pair(self) -> tuple[Place, Place]:
+        """See Bed."""
+        return self._reachable("udp", 8002), self._reachable("udp", 8003)
+
+    def _reachable(self, protocol: Literal["tcp", "udp"], number: int) -> Place:
+        place = Place("127.0.0.1", Port(protocol, number))
+        self._simulated.reachable.add(place)
+        return place
 
     def close(self) -> None:
         """There is nothing to give back."""

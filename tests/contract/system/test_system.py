@@ -12,11 +12,14 @@ import pytest
 from contract.system.beds import Bed, RealBed, SimulatedBed
 from productive_k3s.failure import ContractError
 from productive_k3s.secret import Secret
+from productive_k3s.system import Place, Port
 
 pytestmark = pytest.mark.contract
 
 _DATA = b"what is written\n"
 _DIGEST = hashlib.sha256(_DATA).hexdigest()
+# Port 1 of the loopback: nothing listens there.
+NOBODY = Place("127.0.0.1", Port("tcp", 1))
 
 
 @pytest.fixture(params=["simulated", "real"])
@@ -230,12 +233,27 @@ class TestNetwork:
         assert (await bed.system.get(bed.serve("/gone", 404, b"no"), ca=None, timeout=30)).status == 404
 
     async def test_where_nobody_answers(self, bed: Bed) -> None:
-        # Port 1 of the loopback: nothing listens there.
         assert await code(bed.system.get("http://127.0.0.1:1/", ca=None, timeout=30)) == "network.unreachable"
-        assert "refused" in await bed.system.connect("127.0.0.1", 1, 30)
+        assert "refused" in (await bed.system.reach([NOBODY], 30))[NOBODY]
 
     async def test_where_somebody_listens(self, bed: Bed) -> None:
-        assert await bed.system.connect("127.0.0.1", bed.listener(), 30) == ""
+        place = bed.listener()
+        assert await bed.system.reach([place], 30) == {place: ""}
+        assert await bed.system.reach([], 30) == {}
+
+    async def test_each_place_has_its_own_cause(self, bed: Bed) -> None:
+        listener, silent = bed.listener(), bed.silent()
+        began = await bed.system.monotonic()
+        causes = await bed.system.reach([silent, NOBODY, listener, silent], 0.2)
+        assert list(causes) == [silent, NOBODY, listener]
+        assert causes[silent] == "no echo within 0.2 s"
+        assert "refused" in causes[NOBODY]
+        assert causes[listener] == ""
+        assert await bed.system.monotonic() - began >= 0.2
+
+    async def test_places_are_tried_at_once(self, bed: Bed) -> None:
+        one, other = bed.pair()
+        assert await bed.system.reach([one, other], 10) == {one: "", other: ""}
 
 
 class TestLockAndClock:

@@ -87,8 +87,9 @@ class WireSuite:
         ports = [f"tcp/{bed.free_port()}" for _ in range(3)]
         calls = [bed.session.call("probe", arguments=("--connect", "127.0.0.1", port)) for port in ports]
         results = await asyncio.gather(*calls)
-        assert [list(result.data or {}) for result in results] == [[port] for port in ports]
-        assert all(cause for result in results for cause in (result.data or {}).values())
+        answers = [(result.data or {})["127.0.0.1"] for result in results]
+        assert [list(answer) for answer in answers] == [[port] for port in ports]
+        assert all(cause for answer in answers for cause in answer.values())
 
     async def test_a_full_disk_is_a_failure_with_its_code(self, bed: Bed) -> None:
         bed.fill_disk()

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
+from productive_k3s.command_line import parser
 from productive_k3s.events import Result
 from productive_k3s.failure import ContractError
 from productive_k3s.host import Host, drive
 from productive_k3s.local import LocalSystem
-from productive_k3s.system import Port
+from productive_k3s.output import result_lines
+from productive_k3s.run import run
+from productive_k3s.system import Place, Port
 from productive_k3s.verbs import probe
+from productive_k3s_infra.rehearse.system import SimulatedSystem
 
 
 @dataclass
@@ -33,10 +38,13 @@ class Run:
         return Host(LocalSystem(), None, self._said, lambda: "SIGTERM" if self.stop.is_set() else "")  # type: ignore[arg-type]
 
     def listen(self, *ports: str, seconds: float = 60.0) -> Result:
-        return drive(probe.run(self.host(), ports, None, (), seconds))
+        return drive(probe.listen(self.host(), ports, seconds))
 
-    def connect(self, *ports: str, seconds: float = 2.0) -> Result:
-        return drive(probe.run(self.host(), (), "127.0.0.1", ports, seconds))
+    def connect(self, *ports: str, seconds: float = 2.0) -> Mapping[str, str]:
+        result = drive(probe.connect(self.host(), [("127.0.0.1", ports)], seconds))
+        assert (result.outcome, list(result.data or {})) == ("done", ["127.0.0.1"])
+        answers: Mapping[str, str] = (result.data or {})["127.0.0.1"]
+        return answers
 
 
 def free(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
@@ -53,14 +61,14 @@ def test_what_is_held_on_one_side_is_reached_from_the_other() -> None:
     thread.start()
     try:
         assert listener.listening.wait(20)
-        assert Run().connect(*ports).data == dict.fromkeys(ports, "")
+        assert Run().connect(*ports) == dict.fromkeys(ports, "")
     finally:
         listener.stop.set()
         thread.join(20)
     assert (results[0].outcome, results[0].data) == ("done", dict.fromkeys(ports, ""))
     assert listener.messages[0] == "listening"
     # The ports are free again.
-    assert all(Run().connect(*ports).data.values())  # type: ignore[union-attr]
+    assert all(Run().connect(*ports).values())
 
 
 def test_a_port_that_is_taken_is_reported_and_no_failure() -> None:
@@ -85,8 +93,7 @@ def test_a_taken_udp_port_is_not_shared() -> None:
 
 def test_nobody_there_is_a_cause_for_each_port() -> None:
     tcp, udp = f"tcp/{free()}", f"udp/{free(socket.SOCK_DGRAM)}"
-    causes = Run().connect(tcp, udp).data
-    assert causes is not None
+    causes = Run().connect(tcp, udp)
     assert "refused" in causes[tcp]
     assert "refused" in causes[udp]
 
@@ -95,8 +102,7 @@ def test_a_silent_udp_port_is_no_echo() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         port = f"udp/{silent.getsockname()[1]}"
-        causes = Run().connect(port, seconds=0.5).data
-    assert causes is not None
+        causes = Run().connect(port, seconds=0.5)
     assert causes[port].startswith("no echo")
 
 
@@ -130,9 +136,70 @@ def test_ports_are_read_in_order_and_once() -> None:
     assert found == (Port("udp", 8472), Port("tcp", 6443))
 
 
-def test_who_asks_to_stop_is_heard_between_two_ports() -> None:
+def test_who_asks_to_stop_is_heard_before_the_next_ports() -> None:
     run = Run()
     run.stop.set()
     with pytest.raises(ContractError) as caught:
         run.connect("tcp/1")
     assert caught.value.failure.exit_code == 130
+
+
+class Reaching(SimulatedSystem):
+    """Remembers how many places were tried at once, and for how long; nothing answers on UDP."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tried: list[tuple[int, float]] = []
+
+    async def reach(self, places: Sequence[Place], timeout: float) -> Mapping[Place, str]:  # noqa: ASYNC109 - the door's
+        self.tried.append((len(places), timeout))
+        return await super().reach(places, timeout)
+
+
+def typed(system: SimulatedSystem, *words: str) -> Result:
+    """Run the verb as it is typed."""
+    host = Host(system, None, lambda *_: None)  # type: ignore[arg-type]
+    return drive(run(host, parser().parse_args(["probe", *words])))
+
+
+def test_several_addresses_in_one_run() -> None:
+    system = Reaching()
+    system.reachable = {Place("a", Port("tcp", 6443)), Place("b", Port("udp", 1)), Place("a", Port("udp", 2))}
+    words = ("--connect", "a", "tcp/6443,tcp/2", "--connect", "b", "udp/1,tcp/6443", "--connect", "a", "udp/2")
+    result = typed(system, *words)
+    refused = "[Errno 111] Connection refused"
+    assert result.data == {
+        "a": {"tcp/6443": "", "tcp/2": refused, "udp/2": ""},
+        "b": {"udp/1": "", "tcp/6443": refused},
+    }
+    assert system.tried == [(5, 3.0)]
+    assert result_lines(result)[:2] == ["a tcp/6443: ", f"a tcp/2: {refused}"]
+
+
+@pytest.mark.parametrize(
+    ("ports", "seconds", "tried"),
+    [
+        (1, 10.0, [(1, 3.0)]),
+        (64, 2.0, [(64, 2.0)]),
+        # 100 hosts: 99 others with two ports each.
+        (198, 10.0, [(64, 2.5), (64, 2.5), (64, 2.5), (6, 2.5)]),
+        (130, 0.3, [(64, 0.5), (64, 0.5), (2, 0.5)]),
+    ],
+)
+def test_each_port_has_its_share_of_the_time(ports: int, seconds: float, tried: list[tuple[int, float]]) -> None:
+    system = Reaching()
+    words = ",".join(f"udp/{number + 1}" for number in range(ports))
+    result = typed(system, "--connect", "a", words, "--seconds", str(seconds))
+    assert system.tried == tried
+    assert len((result.data or {})["a"]) == ports
+    assert 0 < system.clock.monotonic() < probe.longest_seconds(ports, seconds)
+
+
+def test_no_ports_take_no_time() -> None:
+    assert probe.longest_seconds(0, 10.0) == 0.0
+
+
+@pytest.mark.parametrize("words", [(), ("--listen", "tcp/1", "--connect", "a", "tcp/1"), ("--connect", "a", "tcp/1,x")])
+def test_what_is_neither_or_both_or_no_port_is_refused(words: tuple[str, ...]) -> None:
+    result = typed(Reaching(), *words)
+    assert [failure.exit_code for failure in result.failures] == [2]
