@@ -10,7 +10,7 @@ from typing import List, Optional, Sequence
 from productive_k3s.command_line import parser
 from productive_k3s.events import Result
 from productive_k3s.host import Host, drive
-from productive_k3s.kube_http import HttpKube
+from productive_k3s.kube import Kube
 from productive_k3s.local import LocalSystem
 from productive_k3s.output import FactsOutput, KubeconfigOutput, Output, TextOutput, WireOutput
 from productive_k3s.run import run
@@ -52,11 +52,18 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     stop = _Stop(output)
     stop.watch()
     output.hello()
-    host = Host(system=LocalSystem(), kube=HttpKube, emit=output.event, stop_asked=stop.asked)
+    host = Host(system=LocalSystem(), kube=_kube, emit=output.event, stop_asked=stop.asked)
     result = drive(run(host, flags))
     output.result(result)
     pending = result.outcome == "planned" and result.changes and getattr(flags, "exit_code", False)
     return _CHANGES_PENDING if pending else exit_code(result)
+
+
+def _kube(kubeconfig: str) -> Kube:
+    """Open the API; what speaks HTTP and TLS is loaded only where there is something to say."""
+    from productive_k3s.kube_http import HttpKube
+
+    return HttpKube(kubeconfig)
 
 
 def exit_code(result: Result) -> int:

@@ -8,8 +8,6 @@ import os
 import sys
 from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-import yaml
-
 from productive_k3s import __version__
 from productive_k3s.codec import decode
 from productive_k3s.events import Result
@@ -189,6 +187,8 @@ def _config(texts: Sequence[str]) -> Dict[str, Any]:
 
 def _config_value(key: str, written: str, text: str) -> Any:
     """Return a YAML value; a number given for a flag that is text stays as it was typed (0644 would become 420)."""
+    import yaml
+
     try:
         value = yaml.load(written, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:

@@ -13,8 +13,6 @@ import json
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-import yaml
-
 from productive_k3s.flags import VARIABLES, table
 
 UNIT = "unit"
@@ -36,6 +34,8 @@ class Effective:
 
 def load(text: str, path: str) -> Dict[str, Any]:
     """Parse one file; ConfigUnreadable says what is wrong with it and where."""
+    import yaml
+
     try:
         document = yaml.load(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -127,6 +127,8 @@ def digest(values: Mapping[str, List[str]]) -> str:
 
 def document_digest(text: str) -> str:
     """Digest the meaning of a YAML document (registries.yaml); of its bytes where it cannot be parsed."""
+    import yaml
+
     try:
         meaning = json.dumps(yaml.load(text, Loader=yaml.SafeLoader), sort_keys=True, default=str)
     except yaml.YAMLError:
@@ -136,5 +138,7 @@ def document_digest(text: str) -> str:
 
 def render(values: Mapping[str, Any], header: str) -> str:
     """Write a config.yaml: keys in the given order, block style, the header as comment lines."""
+    import yaml
+
     body = yaml.dump(dict(values), Dumper=yaml.SafeDumper, sort_keys=False, default_flow_style=False, width=120)
     return "".join(f"# {line}\n" for line in header.splitlines()) + body

@@ -41,6 +41,9 @@ class Kube(Protocol):
         self, namespace: Optional[str] = None, node: Optional[str] = None
     ) -> Tuple[Mapping[str, Any], ...]: ...
 
+    async def log(self, namespace: str, pod: str, *, lines: int) -> str:
+        """Return a pod's last lines; '' if its kubelet, which is asked, does not give them. Never raises."""
+
 
 # Opens the API with the kubeconfig at a path on the host; nothing is read before the first call.
 KubeFactory = Callable[[str], Kube]

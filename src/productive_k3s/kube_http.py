@@ -116,6 +116,15 @@ class HttpKube:
             return _message(body)
         raise _refused("POST", path, status, body)
 
+    async def log(self, namespace: str, pod: str, *, lines: int) -> str:
+        """See Kube."""
+        try:
+            path = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/log?tailLines={lines}"
+            status, body = self._send("GET", path, None, "")
+        except ContractError:
+            return ""
+        return body.decode(errors="replace") if status == http.HTTPStatus.OK else ""
+
     async def pods(self, namespace: Optional[str] = None, node: Optional[str] = None) -> Tuple[Mapping[str, Any], ...]:
         """See Kube."""
         path = f"/api/v1/namespaces/{quote(namespace)}/pods" if namespace else "/api/v1/pods"

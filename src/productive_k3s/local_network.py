@@ -1,50 +1,11 @@
-"""The real door to the network: HTTP(S) with the standard library, and ports."""
+"""The real door to the network: HTTP(S), and ports."""
 
 from __future__ import annotations
 
-import hashlib
-import socket
-import ssl
-import urllib.error
-import urllib.request
-from http.client import HTTPException
-from typing import Any, Optional
+from typing import Optional
 
-from productive_k3s.failure import ContractError, Failure
-from productive_k3s.local_files import checksum_failure, replacing
 from productive_k3s.local_ports import LocalPorts
 from productive_k3s.system import Answer
-
-_CHUNK_BYTES = 1 << 20
-_BODY_LIMIT_BYTES = 4 << 20
-
-
-def _context(ca: Optional[bytes]) -> ssl.SSLContext:
-    """`ca` None: no verification; b"": the host's own trust; else these certificates, K3s' being without extensions."""
-    if ca is None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    context = ssl.create_default_context(cadata=ca.decode() if ca else None)
-    if ca:
-        # Python 3.13 verifies strictly and refuses CAs without key identifiers; K3s' CAs need not have them.
-        context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
-    return context
-
-
-def _open(url: str, ca: Optional[bytes], timeout: float) -> Any:
-    handlers: list[Any] = [urllib.request.HTTPSHandler(context=_context(ca))]
-    if ca != b"":
-        # The cluster's own servers are never behind the proxy that leads to the internet.
-        handlers.append(urllib.request.ProxyHandler({}))
-    return urllib.request.build_opener(*handlers).open(url, timeout=timeout)
-
-
-def _unreachable(url: str, cause: object) -> ContractError:
-    return ContractError(
-        Failure("network.unreachable", f"{url} cannot be had", str(cause), "see the network, the proxy and the address")
-    )
 
 
 class LocalNetwork(LocalPorts):
@@ -52,31 +13,12 @@ class LocalNetwork(LocalPorts):
 
     async def download(self, url: str, path: str, sha256: str, mode: int, timeout: float) -> None:
         """See System. `timeout` bounds each silence, and so a connection that hangs."""
-        digest = hashlib.sha256()
-        try:
-            with _open(url, b"", timeout) as answer, replacing(path, mode) as file:
-                while True:
-                    chunk = answer.read(_CHUNK_BYTES)
-                    if not chunk:
-                        break
-                    digest.update(chunk)
-                    file.write(chunk)
-                if digest.hexdigest() != sha256:
-                    raise ContractError(checksum_failure(url, digest.hexdigest(), sha256))
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise _unreachable(url, f"HTTP status {error.code}") from error
-        except (urllib.error.URLError, HTTPException, socket.timeout, ssl.SSLError) as error:
-            raise _unreachable(url, getattr(error, "reason", error)) from error
+        from productive_k3s import local_http
+
+        local_http.download(url, path, sha256, mode, timeout)
 
     async def get(self, url: str, *, ca: Optional[bytes], timeout: float) -> Answer:
         """See System. A status that is no success is an answer too."""
-        try:
-            with _open(url, ca, timeout) as answer:
-                return Answer(answer.status, answer.read(_BODY_LIMIT_BYTES))
-        except urllib.error.HTTPError as error:
-            # It is the answer, with its connection.
-            with error:
-                return Answer(error.code, error.read(_BODY_LIMIT_BYTES))
-        except (urllib.error.URLError, HTTPException, OSError) as error:
-            raise _unreachable(url, getattr(error, "reason", error)) from error
+        from productive_k3s import local_http
+
+        return local_http.get(url, ca=ca, timeout=timeout)

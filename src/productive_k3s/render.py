@@ -8,8 +8,6 @@ import pkgutil
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-import yaml
-
 from productive_k3s import config_file, paths
 from productive_k3s.facts.model import Facts, Interface
 from productive_k3s.request import SCHEMA, Request
@@ -134,6 +132,8 @@ def files(request: Request, facts: Facts) -> Tuple[RenderedFile, ...]:
 
 def registries_file(registries: Mapping[str, Any]) -> RenderedFile:
     """Return registries.yaml; it may hold passwords."""
+    import yaml
+
     body = yaml.dump(dict(registries), Dumper=yaml.SafeDumper, sort_keys=True, default_flow_style=False, width=120)
     return RenderedFile(paths.REGISTRIES, f"# {_HEADER_LINE}\n{body}", 0o600, shown=False)
 

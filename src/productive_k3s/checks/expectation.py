@@ -21,6 +21,7 @@ class Expectation:
 
     A node counts as Ready after `ready_in_a_row` looks `interval` seconds apart; `deadline` bounds the wait for nodes
     and system pods together, `trial_deadline` that for the pods of a full validation, which run `image` ('': K3s' own).
+    With `joining` the nodes are on their way: their pods are made before they are there.
     """
 
     version: str = ""
@@ -30,3 +31,4 @@ class Expectation:
     deadline: float = 60.0
     trial_deadline: float = 120.0
     image: str = ""
+    joining: bool = False

@@ -6,7 +6,7 @@ from typing import Dict, Mapping, Optional, Sequence, Tuple
 
 from productive_k3s.checks.judgement import failed, passed
 from productive_k3s.checks.of_pods import Pod, trouble, with_warning
-from productive_k3s.checks.trial_objects import Trial, message
+from productive_k3s.checks.trial_objects import Trial, ended, pod_name, reported
 from productive_k3s.events import CheckResult
 
 _OK = "ok"
@@ -18,22 +18,37 @@ def by_name(pods: Sequence[Pod]) -> Dict[str, Pod]:
     return {str(pod.get("metadata", {}).get("name", "")): pod for pod in pods}
 
 
-def pending(trial: Trial, pods: Mapping[str, Pod]) -> Tuple[str, ...]:
-    """Return the nodes whose asking pod has not ended yet."""
-    return tuple(node for index, node in enumerate(trial.nodes) if message(pods.get(f"ask-{index}")) is None)
+def reports(trial: Trial, pods: Mapping[str, Pod], logs: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what the pods found last, by node; one that ended says only how. `logs` are by pod."""
+    found = {}
+    for index, node in enumerate(trial.nodes):
+        name = pod_name(index)
+        report = ended(pods.get(name)) or reported(logs.get(name, ""))
+        if report:
+            found[node] = report
+    return found
+
+
+def asking(trial: Trial, found: Mapping[str, str]) -> Tuple[str, ...]:
+    """Return the nodes from which not all was reached yet."""
+    return tuple(node for node in trial.nodes if found.get(node, "").strip() != _OK)
 
 
 def judge_trial(
-    trial: Trial, pods: Mapping[str, Pod], warnings: Mapping[str, str], seconds: float
+    trial: Trial, pods: Mapping[str, Pod], found: Mapping[str, str], warnings: Mapping[str, str], seconds: float
 ) -> Tuple[CheckResult, ...]:
-    """Return for every node: does a pod run there, do names resolve there, and does every node answer from there?"""
+    """Return for every node: does a pod run there, do names resolve there, and does every node answer from there?
+
+    `found` has the reports by node, `warnings` those of events by pod.
+    """
     checks = []
     for index, node in enumerate(trial.nodes):
-        answer, ask = f"answer-{index}", f"ask-{index}"
-        checks.append(_runs(node, _why(pods.get(answer), warnings.get(answer, "")), seconds))
-        said = message(pods.get(ask))
+        name = pod_name(index)
+        why = _why(pods.get(name), warnings.get(name, ""))
+        checks.append(_runs(node, why, seconds))
+        said = found.get(node)
         if said is None:
-            checks.append(_still_asks(node, _why(pods.get(ask), warnings.get(ask, "")), seconds))
+            checks.append(_silent(node, why, seconds))
         else:
             causes = _causes(trial, said)
             checks.append(_dns(trial, node, [name for name, cause in causes if cause == _DNS]))
@@ -55,9 +70,10 @@ def _runs(node: str, why: str, seconds: float) -> CheckResult:
     return failed("pod.runs", node, f"no pod runs there after {seconds:.0f} s", why, remedy)
 
 
-def _still_asks(node: str, why: str, seconds: float) -> CheckResult:
-    what = f"the pod that asks has not ended after {seconds:.0f} s"
-    return failed("pod.reaches", node, what, why or "it still asks", "is pod.runs well there?")
+def _silent(node: str, why: str, seconds: float) -> CheckResult:
+    what = f"nothing is known of what answers there after {seconds:.0f} s"
+    remedy = "is pod.runs well there? the pod's log is asked for on tcp/10250 of that host"
+    return failed("pod.reaches", node, what, why or "the pod runs, and its log cannot be had or is empty", remedy)
 
 
 def _causes(trial: Trial, said: str) -> Tuple[Tuple[str, str], ...]:
@@ -69,6 +85,7 @@ def _causes(trial: Trial, said: str) -> Tuple[Tuple[str, str], ...]:
         index, _, cause = line.partition(" ")
         if index.isdigit() and int(index) < len(trial.nodes) and cause:
             found.append((trial.nodes[int(index)], cause.strip()))
+    found.sort(key=lambda item: trial.nodes.index(item[0]))
     return tuple(found) or tuple((node, said.strip()) for node in trial.nodes)
 
 

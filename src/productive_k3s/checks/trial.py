@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, replace
-from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Dict, Mapping, Optional, Sequence, Set, Tuple
 
 from productive_k3s.checks import of_trial, trial_objects
 from productive_k3s.checks.expectation import Expectation
@@ -12,7 +12,7 @@ from productive_k3s.checks.judgement import failed, passed, warned
 from productive_k3s.checks.of_cluster import read_warnings
 from productive_k3s.checks.of_host import config_words, host_name
 from productive_k3s.checks.of_pods import SYSTEM_NAMESPACE, Pod
-from productive_k3s.checks.trial_objects import Trial, namespace_path
+from productive_k3s.checks.trial_objects import Trial, namespace_path, pod_name
 from productive_k3s.events import CheckResult
 from productive_k3s.facts.model import Facts
 from productive_k3s.failure import ContractError, Failure
@@ -22,6 +22,8 @@ from productive_k3s.kube import Kube
 _POLL_SECONDS = 0.25
 _SAY_SECONDS = 2.0
 _ACCOUNT_SECONDS = 20.0
+# More than a report has: two lines for each of a thousand nodes.
+_LOG_LINES = 2100
 _GONE_SECONDS = 60.0
 _LOCK = "/run/lock/productive-k3s-validate.lock"
 _LOCK_WAIT_SECONDS = 30.0
@@ -44,17 +46,15 @@ class Field:
 
 
 class Course:
-    """A trial under way. It follows the looks at the nodes: each gets its pod as soon as it is Ready.
-
-    So pods start while the others are still waited for. What the API refuses ends the trial and is its finding.
-    """
+    """A trial under way, beside the looks at the nodes. What the API refuses ends it and is its finding."""
 
     def __init__(self, field: Field, new_name: Callable[[], str] = random_name) -> None:
         self._field = field
         self._name = new_name()
         self._trial: Optional[Trial] = None
-        self._addresses: List[str] = []
-        self._asked_at: Optional[float] = None
+        self._were_ready: Set[str] = set()
+        self._ready: Tuple[str, ...] = ()
+        self._complete_at: Optional[float] = None
         self._refused: Optional[CheckResult] = None
 
     async def begin(self) -> None:
@@ -65,71 +65,67 @@ class Course:
             raise ContractError(Failure("host.locked", "another full validation runs on this host", holder, remedy, 7))
 
     async def saw(self, expected: Sequence[str], ready: Sequence[str]) -> None:
-        """Make what is missing for the Ready nodes; once all that are expected have a pod, they begin to ask."""
-        if self._refused is not None or self._asked_at is not None or not ready:
+        """Make the pods once all nodes that are expected were Ready; at once if they are joining.
+
+        A kubelet starts what is bound to its node as soon as it has joined. Pods of a node that is not there go after
+        40 s (Kubernetes, pkg/controller/podgc), so all are made once more when all nodes are there.
+        """
+        self._ready = tuple(ready)
+        if self._refused is not None or self._complete_at is not None or not ready:
+            return
+        self._were_ready.update(ready)
+        all_were_ready = self._were_ready.issuperset(expected)
+        if not all_were_ready and (self._trial is not None or not self._field.expectation.joining):
             return
         try:
-            await self._answer_on(ready)
-            if self._trial is not None and set(expected) <= set(self._trial.nodes):
-                await self._ask()
+            await self._make(tuple(expected))
+            if all_were_ready:
+                self._complete_at = await self._field.host.system.monotonic()
         except ContractError as error:
             self._refused = _refused(error, self._name if self._trial else f"{trial_objects.PREFIX}...")
 
     async def end(self) -> Tuple[CheckResult, ...]:
-        """Wait for the findings, and return them. None if no node was ever Ready."""
+        """Wait for the findings, and return them. Where nodes are missing the others are tried."""
         try:
-            if self._trial is None or self._refused is not None:
+            if self._complete_at is None and self._trial is None and self._ready and self._refused is None:
+                await self._make(self._ready)
+                self._complete_at = await self._field.host.system.monotonic()
+            if self._trial is None or self._complete_at is None or self._refused is not None:
                 return (self._refused,) if self._refused is not None else ()
-            began = self._asked_at if self._asked_at is not None else await self._ask()
-            pods = await _wait(self._field, self._trial, began + self._trial.seconds)
+            pods, found = await _wait(self._field, self._trial, self._complete_at + self._trial.seconds)
         except ContractError as error:
             return (_refused(error, self._name),)
         warnings = await read_warnings(self._field.kube, self._name)
-        took = await self._field.host.system.monotonic() - began
-        return of_trial.judge_trial(self._trial, pods, warnings, took)
+        took = await self._field.host.system.monotonic() - self._complete_at
+        return of_trial.judge_trial(self._trial, pods, found, warnings, took)
 
     def tried(self, node: str) -> bool:
-        """Whether this node has a pod, or would have if the API had not refused the trial."""
-        return self._refused is not None or (self._trial is not None and node in self._trial.nodes)
+        """Whether a node had its part in the trial, or would have if the API had not refused it."""
+        complete = self._complete_at is not None and self._trial is not None and node in self._trial.nodes
+        return self._refused is not None or complete
 
     async def remove(self) -> Tuple[CheckResult, ...]:
         """Take everything away again, also when somebody asked to stop, and when the API refused half of it."""
         return await _remove(self._field, (self._name,)) if self._trial is not None else ()
 
-    async def _answer_on(self, ready: Sequence[str]) -> None:
+    async def _make(self, nodes: Tuple[str, ...]) -> None:
+        """Make the trial on these nodes, or what is missing of it."""
         kube, place = self._field.kube, namespace_path(self._name)
         if self._trial is None:
-            self._trial = await self._open()
-            await kube.apply(place, trial_objects.namespace(self._trial, await self._field.host.system.now()))
+            trial = replace(await _design(self._field, self._name), nodes=nodes)
+            await _remove_leftovers(self._field, trial)
+            self._trial = trial
+            self._field.host.emit("note", f"a pod on each of {len(nodes)} nodes, in namespace {self._name}")
+            await kube.apply(place, trial_objects.namespace(trial, await self._field.host.system.now()))
             await _wait_for_account(self._field, place)
-        known = len(self._trial.nodes)
-        new = tuple(node for node in ready if node not in self._trial.nodes)
-        self._trial = trial = replace(self._trial, nodes=(*self._trial.nodes, *new))
-        for index in range(known, len(trial.nodes)):
-            made = await kube.apply(f"{place}/services/answer-{index}", trial_objects.service(trial, index))
-            self._addresses.append(str(made.get("spec", {}).get("clusterIP", "")))
-        for index in range(known, len(trial.nodes)):
-            self._field.host.require_going_on()
-            await kube.apply(f"{place}/pods/answer-{index}", trial_objects.answer(trial, index))
-
-    async def _open(self) -> Trial:
-        """Design the trial, and remove what killed ones left on the way to it."""
-        trial = await _design(self._field, self._name)
-        await _remove_leftovers(self._field, trial)
-        self._field.host.emit("note", f"two pods on each node, in namespace {self._name}")
-        return trial
-
-    async def _ask(self) -> float:
-        """Make the asking pods; from now on no node comes to it any more. Returns when that was."""
         trial = self._trial
-        if trial is None:
-            raise TypeError("nobody answers yet")
-        self._asked_at = began = await self._field.host.system.monotonic()
+        addresses = []
+        for index in range(len(trial.nodes)):
+            made = await kube.apply(f"{place}/services/answer-{index}", trial_objects.service(trial, index))
+            addresses.append(str(made.get("spec", {}).get("clusterIP", "")))
         for index in range(len(trial.nodes)):
             self._field.host.require_going_on()
-            document = trial_objects.ask(trial, index, self._addresses)
-            await self._field.kube.apply(f"{namespace_path(self._name)}/pods/ask-{index}", document)
-        return began
+            await kube.apply(f"{place}/pods/{pod_name(index)}", trial_objects.pod(trial, index, addresses))
 
 
 def _refused(error: ContractError, subject: str) -> CheckResult:
@@ -188,18 +184,23 @@ async def _wait_for_account(field: Field, place: str) -> None:
         await system.sleep(_POLL_SECONDS)
 
 
-async def _wait(field: Field, trial: Trial, limit: float) -> Mapping[str, Pod]:
-    """Wait until every asking pod has ended or the time is up, and return all pods as they are then."""
+async def _wait(field: Field, trial: Trial, limit: float) -> Tuple[Mapping[str, Pod], Mapping[str, str]]:
+    """Wait until every pod has reached all or the time is up; return all pods as they are then, and their reports."""
     system, said = field.host.system, 0.0
+    logs: Dict[str, str] = {}
     while True:
         pods = of_trial.by_name(await field.kube.pods(trial.namespace))
-        pending = of_trial.pending(trial, pods)
+        asking = of_trial.asking(trial, of_trial.reports(trial, pods, logs))
+        for name in (pod_name(index) for index, node in enumerate(trial.nodes) if node in asking):
+            logs[name] = await field.kube.log(trial.namespace, name, lines=_LOG_LINES)
+        found = of_trial.reports(trial, pods, logs)
+        asking = of_trial.asking(trial, found)
         now = await system.monotonic()
-        if not pending or now >= limit:
-            return pods
+        if not asking or now >= limit:
+            return pods, found
         if now - said >= _SAY_SECONDS or said == 0.0:
-            done = len(trial.nodes) - len(pending)
-            field.host.emit("waiting", f"{done} of {len(trial.nodes)} nodes have asked all; not yet {pending[0]}")
+            reached = len(trial.nodes) - len(asking)
+            field.host.emit("waiting", f"{reached} of {len(trial.nodes)} nodes reach all others; not yet {asking[0]}")
             said = now
         field.host.require_going_on()
         await system.sleep(_POLL_SECONDS)
@@ -232,12 +233,13 @@ async def _remaining(kube: Kube, name: str, asked: Dict[str, bool]) -> Optional[
     """Ask for the deletion until it was accepted, then look; None if nothing runs there any more, else what is seen.
 
     The controller of namespaces waits 5 s before it begins (Kubernetes, pkg/controller/namespace), so the pods are
-    deleted by name of their kind; the empty namespace then ends by itself, which nobody has to wait for.
+    deleted by name of their kind, and without a grace period: nobody needs anything of them any more. The empty
+    namespace then ends by itself, which nobody has to wait for.
     """
     place = namespace_path(name)
     try:
         if not asked[name]:
-            await kube.delete(f"{place}/pods")
+            await kube.delete(f"{place}/pods?gracePeriodSeconds=0")
             await kube.delete(place)
             asked[name] = True
         found = await kube.get(place)

@@ -1,15 +1,15 @@
-"""PURE: the objects of a trial: on every node a pod that answers and one that asks, and a Service before each answer.
+"""PURE: the objects of a trial: on every node a pod that answers and asks, and a Service before each.
 
-A Service for each answering pod, not one for all: which pod answers behind a shared one is chance, and the question is
-whether every node reaches every node. All pods keep to the restricted pod security standard, so that a hardened cluster
-takes them, and end by themselves, so that a trial whose program was killed leaves nothing that runs.
+A Service for each pod, not one for all: which pod answers behind a shared one is chance, and the question is whether
+every node reaches every node, itself too. All pods keep to the restricted pod security standard, so that a hardened
+cluster takes them, and have a deadline, so that a trial whose program was killed leaves nothing that runs.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 LABEL, PURPOSE = "productive-k3s.io/purpose", "validate"
 MADE_ON, ENDS = "productive-k3s.io/made-on", "productive-k3s.io/ends"
@@ -20,18 +20,19 @@ _IMAGE = "rancher/mirrored-library-busybox:1.36.1"
 _NOBODY = 65534
 _ENDS_SECONDS = 120
 
-# Process 1 gets no signal that it did not ask for: httpd in its place would be killed only after the grace period.
-ANSWER = f"""
-trap 'exit 0' TERM
-mkdir -p /trial/www && printf %s "$NODE" > /trial/www/index.html && httpd -f -p {PORT} -h /trial/www &
-wait
-"""
+# Every round leaves its report in the log between these lines: the shell writes there too, of what it ends.
+BEGIN, END = "begin of report", "end of report"
 
-# wget's own -T ends busybox 1.35 with a segmentation fault, and its `timeout` counts in whole seconds. Where a name does not resolve the
-# address is asked, so that DNS and the way to the other node are two findings. Only what failed is asked again. In the
-# first seconds, in which pods and the rules of their Services come up, a lost packet is not waited for (a connection
-# sends its next one after 1 s), and after one failure the others are not asked: it would be the same.
-ASK = rf"""
+# Process 1 gets no signal that it did not ask for, hence the trap. wget's own -T ends busybox 1.35 with a segmentation
+# fault, and its `timeout` counts in whole seconds. Where a name does not resolve the address is asked, so that DNS and
+# the way to the other node are two findings. Only what failed is asked again. In the first seconds, in which pods and
+# the rules of their Services come up, a lost packet is not waited for (a connection sends its next one after 1 s), and
+# after one failure the others are not asked: it would be the same. Later a round asks all it has time for, those first
+# that the last one did not come to.
+SCRIPT = rf"""
+trap 'exit 0' TERM
+www="${{PLACE:-/trial}}/www"
+mkdir -p "$www" && printf %s "$NODE" > "$www/index.html" && httpd -f -p {PORT} -h "$www" &
 bounded() {{
   "$@" 2>&1 & job=$!
   {{ sleep "$patience" && kill "$job"; }} > /dev/null 2>&1 & bound=$!
@@ -40,21 +41,15 @@ bounded() {{
 }}
 fetch() {{ bounded wget -q -O - "http://$1:{PORT}/"; }}
 resolves() {{ bounded nslookup "$1" | grep -qwF -- "$2"; }}
-began=$(date +%s) before=''
-ends=$((began + LIMIT))
-while :; do
-  left='' report='' patience=2
-  [ $(($(date +%s) - began)) -gt 3 ] || patience=0.4
+started=$(date +%s)
+while [ -n "$TARGETS" ]; do
+  failed='' later='' report='' patience=0.4 round=$(date +%s)
+  [ $((round - started)) -lt 15 ] || patience=2
   for target in $TARGETS; do
-    if [ -n "$left" ] && [ "$patience" != 2 ]; then left="$left $target"; continue; fi
+    if [ -n "$failed" ] && [ "$patience" = 0.4 ]; then later="$later $target"; continue; fi
     index="${{target%%=*}}" rest="${{target#*=}}"
     node="${{rest%%=*}}" address="${{rest#*=}}" name="answer-$index.$DOMAIN."
-    if [ "$(date +%s)" -ge "$ends" ]; then
-      # What the last round found says more than that this one came to no end.
-      [ -z "$before" ] || {{ report="$before"; break 2; }}
-      left="$left $target" report="$report$index late\n"
-      continue
-    fi
+    if [ $(($(date +%s) - round)) -ge 20 ]; then later="$later $target" report="$report$index late\n"; continue; fi
     host="$address" why=''
     case "$host" in *:*) host="[$host]" ;; esac
     if [ -n "$DNS" ]; then
@@ -63,13 +58,13 @@ while :; do
     # From 128 on it was killed, and what is said is the shell's own word for that.
     said="$(fetch "$host")" || [ $? -lt 128 ] || said=''
     [ "$said" = "$node" ] || why="$why$index answer $(printf %s "$said" | head -c 60 | tr '\n%\\' '   ')\n"
-    [ -z "$why" ] || left="$left $target" report="$report$why"
+    [ -z "$why" ] || failed="$failed $target" report="$report$why"
   done
-  [ -n "$left" ] && [ "$(date +%s)" -lt "$ends" ] || break
-  TARGETS="$left" before="$report"
-  sleep 0.2 || sleep 1
+  printf "{BEGIN}\n${{report:-ok}}\n{END}\n"
+  TARGETS="$later$failed"
+  [ -z "$TARGETS" ] || sleep 0.2 || sleep 1
 done
-printf "${{report:-ok}}" | head -c 3500 > "${{REPORT:-/dev/termination-log}}"
+wait
 """
 
 
@@ -77,7 +72,7 @@ printf "${{report:-ok}}" | head -c 3500 > "${{REPORT:-/dev/termination-log}}"
 class Trial:
     """One trial: where, on which nodes, with what. `dns` False: the cluster has no DNS to try.
 
-    `seconds` bounds the asking, which begins once all nodes are Ready or, after `nodes_seconds`, with those that are.
+    `seconds` bounds the asking, which is waited for once all nodes are Ready or, after `nodes_seconds`, those that are.
     """
 
     namespace: str
@@ -143,7 +138,7 @@ def leftovers(namespaces: Sequence[Mapping[str, Any]], made_on: str, now: float)
 
 
 def service(trial: Trial, index: int) -> Dict[str, Any]:
-    """Return the Service before one answering pod."""
+    """Return the Service before the pod of one node."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -155,29 +150,28 @@ def service(trial: Trial, index: int) -> Dict[str, Any]:
     }
 
 
-def answer(trial: Trial, index: int) -> Dict[str, Any]:
-    """Return the pod that answers over HTTP with the name of its node, as the kubelet tells it."""
-    node: Dict[str, Any] = {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
-    pod = _pod(trial, f"answer-{index}", trial.nodes[index], ANSWER, [node])
-    pod["metadata"]["labels"] = {"answer": str(index)}
-    pod["spec"]["containers"][0]["ports"] = [{"containerPort": PORT, "protocol": "TCP"}]
-    return pod
+def pod(trial: Trial, index: int, addresses: Sequence[str]) -> Dict[str, Any]:
+    """Return the pod of one node: it answers over HTTP with the node's name, and asks all such pods.
 
-
-def ask(trial: Trial, index: int, addresses: Sequence[str]) -> Dict[str, Any]:
-    """Return the pod that asks every answering pod; `addresses` are the Services', in the order of the nodes.
-
-    What it found is its termination message: `ok`, or lines `<index> <cause>` for the nodes that were not reached.
+    `addresses` are those of the Services, in the order of the nodes. What it found is in its log: `ok`, or lines
+    `<index> <cause>` for the nodes that were not reached.
     """
-    targets = " ".join(f"{at}={node}={addresses[at]}" for at, node in enumerate(trial.nodes))
-    environment = {
-        "TARGETS": targets,
+    values = {
+        "TARGETS": " ".join(f"{at}={node}={addresses[at]}" for at, node in enumerate(trial.nodes)),
         "DOMAIN": f"{trial.namespace}.svc.{trial.cluster_domain}",
         "DNS": "yes" if trial.dns else "",
-        "LIMIT": str(max(5, int(trial.seconds / 2))),
     }
-    values = [{"name": name, "value": value} for name, value in environment.items()]
-    return _pod(trial, f"ask-{index}", trial.nodes[index], ASK, values)
+    environment: List[Dict[str, Any]] = [{"name": name, "value": value} for name, value in values.items()]
+    environment.append({"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}})
+    made = _pod(trial, pod_name(index), trial.nodes[index], SCRIPT, environment)
+    made["metadata"]["labels"] = {"answer": str(index)}
+    made["spec"]["containers"][0]["ports"] = [{"containerPort": PORT, "protocol": "TCP"}]
+    return made
+
+
+def pod_name(index: int) -> str:
+    """Return the name of the pod on one node."""
+    return f"trial-{index}"
 
 
 def _pod(trial: Trial, name: str, node: str, script: str, environment: Sequence[Mapping[str, Any]]) -> Dict[str, Any]:
@@ -215,10 +209,17 @@ def _pod(trial: Trial, name: str, node: str, script: str, environment: Sequence[
     }
 
 
-def message(pod: Optional[Mapping[str, Any]]) -> Optional[str]:
-    """Return what an asking pod found, None as long as it asks."""
+def reported(log: str) -> Optional[str]:
+    """Return what a pod found in its last whole round, from its log; None if there was none yet."""
+    before, end, _ = log.rpartition(f"\n{END}\n")
+    _, begin, report = before.rpartition(f"{BEGIN}\n")
+    return report if begin and end else None
+
+
+def ended(pod: Optional[Mapping[str, Any]]) -> str:
+    """Return how a pod ended that never ends by itself, '' if it did not."""
     for container in (pod or {}).get("status", {}).get("containerStatuses", ()):
-        ended = container.get("state", {}).get("terminated")
-        if ended is not None:
-            return str(ended.get("message") or f"ended with {ended.get('exitCode')} without a word")
-    return None
+        state = container.get("state", {}).get("terminated")
+        if state is not None:
+            return str(state.get("message") or f"ended with {state.get('exitCode')} without a word")
+    return ""

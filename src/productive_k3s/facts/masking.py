@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, List, Optional, Sequence, Set, Tuple
-
-import yaml
+from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Set, Tuple
 
 from productive_k3s.flags import table
 from productive_k3s.unit_file import command_words, directives, environment
+
+if TYPE_CHECKING:
+    import yaml
 
 MASK = "***"
 _SUSPICIOUS = re.compile(r"token|secret|password|passwd", re.IGNORECASE)
@@ -29,6 +30,8 @@ def is_secret(key: str) -> bool:
 
 def config_text(text: str) -> Optional[str]:
     """Return a config.yaml without its secrets; None if it cannot be parsed, as nothing is known of it then."""
+    import yaml
+
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError:
@@ -40,6 +43,8 @@ def config_text(text: str) -> Optional[str]:
 
 
 def _secret_spans(root: yaml.Node) -> Set[Tuple[int, int]]:
+    import yaml
+
     spans: Set[Tuple[int, int]] = set()
     seen: Set[int] = set()
     nodes: List[yaml.Node] = [root]

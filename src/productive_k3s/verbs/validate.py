@@ -69,8 +69,9 @@ async def _cluster(
     gone: Tuple[CheckResult, ...] = ()
     try:
         checks, seen = await _watch(host, kube, facts, wanted, course)
-        untried = (item.name for item in seen.expected if not course.tried(item.name))
-        checks = (*checks, *(_not_tried(node) for node in untried), *await course.end())
+        found = await course.end()
+        untried = [item.name for item in seen.expected if not course.tried(item.name)]
+        checks = (*checks, *(_not_tried(node) for node in untried), *found)
     finally:
         gone = await course.remove()
     return (*checks, *gone)

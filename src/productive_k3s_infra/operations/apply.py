@@ -14,7 +14,8 @@ from productive_k3s_infra.execute.model import StepResult, failed
 from productive_k3s_infra.hosts.probing import probe_ports
 from productive_k3s_infra.hosts.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
-from productive_k3s_infra.operations.handlers import Handlers, TokenSource
+from productive_k3s_infra.operations.early import EarlyValidation
+from productive_k3s_infra.operations.handlers import Handlers, TokenSource, longest_seconds
 from productive_k3s_infra.operations.kubeconfig import fetch_kubeconfig
 from productive_k3s_infra.operations.looking import View, look, plan_of
 from productive_k3s_infra.operations.plan import preflight
@@ -22,9 +23,12 @@ from productive_k3s_infra.operations.recorded import recorded
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
 from productive_k3s_infra.operations.telling import Teller
 from productive_k3s_infra.operations.validate import validate_with
+from productive_k3s_infra.plan.joining import only_new_agents_join
 from productive_k3s_infra.plan.model import ClusterRecord, Plan, Step
 from productive_k3s_infra.providers.protocol import Survey
+from productive_k3s_infra.validate.gather import ask_cluster
 from productive_k3s_infra.validate.preflight import to_probe
+from productive_k3s_infra.validate.quick import Answer, expectation
 from productive_k3s_infra.validate.report import Report
 from productive_k3s_infra.workspace.inventory_file import write_inventory
 from productive_k3s_infra.workspace.record import write_record
@@ -117,19 +121,44 @@ async def _cluster(
     if plan.steps and (agreed is None or plan.disruptive):
         _require_agreed(session, plan)
     _record(session, view.situation.facts.get(view.inventory.first_server.name))
-    results = await _execute(session, view, fleet, teller, plan)
-    applied = replace(applied, results=results)
-    if failed(results):
-        return applied
-    changed = bool(results)
+    early = _early(session, view, fleet, teller, plan)
+    try:
+        results = await _execute(session, view, fleet, teller, plan=plan, early=early)
+        applied = replace(applied, results=results)
+        if failed(results):
+            return applied
+        report = await _validate(session, view, fleet, teller, early=early, changed=bool(results))
+    finally:
+        if early is not None:
+            await early.drop()
+    return replace(applied, report=report)
+
+
+def _early(session: Session, view: View, fleet: Fleet, teller: Teller, plan: Plan) -> EarlyValidation | None:
+    """Return a validation that begins while agents join, None where it has to wait until all steps have ended."""
+    if not only_new_agents_join(view.situation, plan):
+        return None
+    wanted = expectation(session.spec, view.inventory)
+    wanted = replace(wanted, deadline=wanted.deadline + longest_seconds(plan.steps), joining=True)
+
+    async def ask() -> Answer:
+        return await ask_cluster(view.inventory, fleet, wanted, full=True, on_event=teller.validating)
+
+    first = f"{view.inventory.first_server.name}/apply-server"
+    return EarlyValidation(ask, first if any(step.id == first for step in plan.steps) else None)
+
+
+async def _validate(
+    session: Session, view: View, fleet: Fleet, teller: Teller, *, early: EarlyValidation | None, changed: bool
+) -> Report:
     if changed or not session.workspace.kubeconfig.exists():
         await fetch_kubeconfig(session, view.inventory, fleet)
     write_inventory(session.workspace, view.inventory)
     began = time.monotonic()
-    report = await validate_with(session, view.inventory, fleet, full=changed, on_event=teller.validating)
+    report = await validate_with(session, view.inventory, fleet, full=changed, on_event=teller.validating, early=early)
     teller.looked("the cluster, to validate it", time.monotonic() - began)
     teller.reported(report)
-    return replace(applied, report=report)
+    return report
 
 
 def _require_agreed(session: Session, plan: Plan) -> None:
@@ -140,12 +169,16 @@ def _require_agreed(session: Session, plan: Plan) -> None:
         )
 
 
-async def _execute(session: Session, view: View, fleet: Fleet, teller: Teller, plan: Plan) -> tuple[StepResult, ...]:
+async def _execute(
+    session: Session, view: View, fleet: Fleet, teller: Teller, *, plan: Plan, early: EarlyValidation | None
+) -> tuple[StepResult, ...]:
     first = view.inventory.first_server.name
     tokens = TokenSource(fleet, first)
     handlers = Handlers(fleet, tokens, view.resolved.local_files, teller.host_said)
+    if early is not None:
+        early.begin()
     try:
-        return await execute(plan.steps, handlers.by_action(), _Recorder(session, first, teller))
+        return await execute(plan.steps, handlers.by_action(), _Recorder(session, first, teller, early))
     except asyncio.CancelledError:
         session.interaction.note("stopping: each host finishes the change it is at")
         raise
@@ -158,12 +191,15 @@ class _Recorder:
     session: Session
     first_server: str
     teller: Teller
+    early: EarlyValidation | None
 
     def step_started(self, step: Step) -> None:
         self.teller.step_started(step)
 
     def step_ended(self, result: StepResult) -> None:
         self.teller.step_ended(result)
+        if self.early is not None:
+            self.early.step_ended(result)
         if result.step.host == self.first_server and result.result is not None:
             _record(self.session, result.result.facts)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,12 +88,11 @@ class Handlers:
         if request.join is not None and any(item.name == AGENT_TOKEN for item in step.placeholders):
             request = replace(request, join=replace(request.join, token=await self._tokens.agent_token()))
         session = await self._fleet.session(step.host)
-        limits = request.deadlines
         return await session.call(
             request.mode,
             encode(request, unmask=True),
             on_event=lambda event: self._on_event(step, event),
-            deadline_seconds=limits.download + limits.start + limits.ready + _CALL_MARGIN_SECONDS,
+            deadline_seconds=_call_seconds(request),
         )
 
     async def label_node(self, step: Step) -> Result:
@@ -121,6 +120,16 @@ class Handlers:
             deadline_seconds=_STAGE_SECONDS,
             payload=_chunks(path),
         )
+
+
+def longest_seconds(steps: Sequence[Step]) -> float:
+    """Return how long the steps can take at the most, from the first one's start: all hosts work at the same time."""
+    return _STAGE_SECONDS + max((_call_seconds(step.request) for step in steps if step.request), default=0.0)
+
+
+def _call_seconds(request: Request) -> float:
+    limits = request.deadlines
+    return limits.download + limits.start + limits.ready + _CALL_MARGIN_SECONDS
 
 
 def _request(step: Step) -> Request:

@@ -9,6 +9,7 @@ import yaml
 from productive_k3s_infra.errors import Pk3sError, Refused
 from productive_k3s_infra.hosts.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
+from productive_k3s_infra.operations.early import EarlyValidation
 from productive_k3s_infra.operations.kubeconfig import fetch_kubeconfig
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
 from productive_k3s_infra.validate.gather import OnEvent, validate_cluster
@@ -33,9 +34,18 @@ async def validate(session: Session, *, full: bool = True) -> Report:
 
 
 async def validate_with(
-    session: Session, inventory: Inventory, fleet: Fleet, *, full: bool, on_event: OnEvent | None = None
+    session: Session,
+    inventory: Inventory,
+    fleet: Fleet,
+    *,
+    full: bool,
+    on_event: OnEvent | None = None,
+    early: EarlyValidation | None = None,
 ) -> Report:
-    """Validate over an open fleet; `on_event` hears the hosts. The kubeconfig is fetched if it is not here yet."""
+    """Validate over an open fleet; `on_event` hears the hosts. The kubeconfig is fetched if it is not here yet.
+
+    `early` has begun to look at the cluster before.
+    """
     return await validate_cluster(
         inventory,
         fleet,
@@ -44,6 +54,7 @@ async def validate_with(
         kubeconfig_document=await _kubeconfig(session, inventory, fleet),
         api_names=session.spec.k3s.tls_san,
         on_event=on_event or session.interaction.progressed,
+        of_cluster=early.answer() if early is not None else None,
     )
 
 

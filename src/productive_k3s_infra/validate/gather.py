@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from productive_k3s.checks.expectation import Expectation
@@ -34,30 +34,48 @@ async def validate_cluster(
     kubeconfig_document: Mapping[str, Any] | None,
     api_names: tuple[str, ...] = (),
     on_event: OnEvent | None = None,
+    of_cluster: Awaitable[Answer | None] | None = None,
 ) -> Report:
     """Ask all hosts and look at the API; a host that cannot be asked is a failed check and stops no other.
 
     `full` runs pods on every node too. The certificate of the API must have the first server's address and
-    `api_names` among its names.
+    `api_names` among its names. `of_cluster` is the first server's answer where it was asked before (`ask_cluster`);
+    if that gives None, it is asked now.
     """
     names = [host.name for host in inventory.hosts]
     wanted = (inventory.first_server.address, *api_names)
-    looks = asyncio.gather(*(_ask(name, inventory, fleet, expectation, full=full, on_event=on_event) for name in names))
+
+    async def ask(name: str) -> Answer:
+        if name != inventory.first_server.name:
+            return await _ask(name, fleet, expectation, ("--scope", "host"), deadline=_HOST_SECONDS, on_event=on_event)
+        before = await of_cluster if of_cluster is not None else None
+        return before or await ask_cluster(inventory, fleet, expectation, full=full, on_event=on_event)
+
+    looks = asyncio.gather(*(ask(name) for name in names))
     answers, api = await asyncio.gather(looks, _api(kubeconfig_document, inventory, wanted))
     return report_of(inventory.cluster, dict(zip(names, answers, strict=True)), api, scope="full" if full else "quick")
 
 
-async def _ask(
-    name: str, inventory: Inventory, fleet: Fleet, expectation: Expectation, *, full: bool, on_event: OnEvent | None
+async def ask_cluster(
+    inventory: Inventory, fleet: Fleet, expectation: Expectation, *, full: bool, on_event: OnEvent | None = None
 ) -> Answer:
-    """Ask one host. The first server looks at the cluster too, in the same call: that scope includes the host's own."""
-    arguments: tuple[str, ...] = ("--scope", "host")
-    deadline = _HOST_SECONDS
-    if name == inventory.first_server.name:
-        arguments = ("--scope", "cluster", *(("--full",) if full else ()))
-        deadline += expectation.deadline
-        deadline += expectation.trial_deadline + _TRIAL_MARGIN_SECONDS if full else 0.0
+    """Ask the first server for itself and the cluster, in one call: that scope includes the host's own."""
+    deadline = _HOST_SECONDS + expectation.deadline
+    deadline += expectation.trial_deadline + _TRIAL_MARGIN_SECONDS if full else 0.0
+    arguments = ("--scope", "cluster", *(("--full",) if full else ()))
+    name = inventory.first_server.name
+    return await _ask(name, fleet, expectation, arguments, deadline=deadline, on_event=on_event)
 
+
+async def _ask(
+    name: str,
+    fleet: Fleet,
+    expectation: Expectation,
+    arguments: tuple[str, ...],
+    *,
+    deadline: float,
+    on_event: OnEvent | None,
+) -> Answer:
     def heard(event: Event) -> None:
         if on_event is not None:
             on_event(name, event.message)

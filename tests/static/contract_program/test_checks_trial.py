@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from productive_k3s.checks import of_trial, trial_objects
-from productive_k3s.checks.trial_objects import ASK, Trial, choose_image, leftovers
+from productive_k3s.checks.trial_objects import SCRIPT, Trial, choose_image, leftovers
 
 TRIAL = Trial("productive-k3s-validate-1", "s1", ("s1", "a1"), "img", 120.0)
 HELPER_POD = """
@@ -67,13 +67,12 @@ def test_our_own_namespace_would_be_found_again() -> None:
     assert leftovers((made,), "s2", 1000.0 + TRIAL.seconds + 121.0) == (TRIAL.namespace,)
 
 
-@pytest.mark.parametrize("pod", [trial_objects.answer(TRIAL, 1), trial_objects.ask(TRIAL, 1, ("10.43.0.5", "fd::6"))])
-def test_pods_keep_to_the_restricted_standard_and_to_their_node(pod: dict[str, dict[str, object]]) -> None:
-    spec = pod["spec"]
+def test_a_pod_keeps_to_the_restricted_standard_and_to_its_node() -> None:
+    spec = trial_objects.pod(TRIAL, 1, ("10.43.0.5", "fd::6"))["spec"]
     assert spec["nodeName"] == "a1"
-    assert spec["securityContext"]["runAsNonRoot"] is True  # type: ignore[index]
-    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}  # type: ignore[index]
-    (container,) = spec["containers"]  # type: ignore[misc,attr-defined]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = spec["containers"]
     assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
     assert spec["tolerations"] == [{"operator": "Exists"}]
@@ -83,18 +82,22 @@ def test_pods_keep_to_the_restricted_standard_and_to_their_node(pod: dict[str, d
 STUBS = {
     # A clock that goes one second with every look, so that no test waits.
     "date": 'n=$(($(cat "$BOX/clock") + 1)); echo $n > "$BOX/clock"; echo $n\n',
-    # Between two rounds it takes no time; what bounds a question takes its time.
-    "sleep": '[ "$1" = 0.2 ] || exec /bin/sleep "$1"\n',
+    # Between two rounds it takes no time, and ends the pod when nobody wants to hear more; a bound takes its time.
+    "sleep": '[ "$1" = 0.2 ] || exec /bin/sleep "$1"\n'
+    'echo x >> "$BOX/rounds"; [ "$(wc -l < "$BOX/rounds")" -lt "$ROUNDS" ] || kill -TERM $PPID\n',
+    "httpd": "exit 0\n",
     "nslookup": 'echo "Address: 10.43.0.10:53"; cat "$BOX/dns-$1" 2>/dev/null\n',
     # wget -q -O - http://HOST:8080/ : the host's file is its answer; a list of answers is used up line by line.
-    "wget": '[ ! -e "$BOX/hangs" ] || { echo Terminated; exit 143; }\n'
+    "wget": 'echo "$5" >> "$BOX/asked"; [ ! -e "$BOX/hangs" ] || { echo Terminated; exit 143; }\n'
     'h="${4#http://}"; f="$BOX/web-${h%:8080/}"; [ -s "$f" ] || { echo "refused"; exit 1; }\n'
     'printf %s "$(head -n 1 "$f")"; [ "$(wc -l < "$f")" -lt 2 ] || sed -i 1d "$f"\n',
 }
 
 
-def asked(tmp_path: Path, *, trial: Trial = TRIAL, dns: dict[str, str], web: dict[str, str]) -> str:
-    """Run the asking script in a real shell, in a world of stubs; return its report."""
+def asked(
+    tmp_path: Path, *, trial: Trial = TRIAL, dns: dict[str, str], web: dict[str, str], rounds: int = 12
+) -> str | None:
+    """Run a pod's script in a real shell, in a world of stubs, for some rounds at the most; return its last report."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "clock").write_text("1000\n")
     for name, text in STUBS.items():
@@ -105,21 +108,24 @@ def asked(tmp_path: Path, *, trial: Trial = TRIAL, dns: dict[str, str], web: dic
         (tmp_path / f"dns-{name}").write_text(f"Address: {text}\n")
     for name, text in web.items():
         (tmp_path / f"web-{name}").write_text(f"{text}\n")
-    pod = trial_objects.ask(trial, 0, ("10.43.0.5", "fd00::6"))
-    (container,) = pod["spec"]["containers"]
-    environment = {item["name"]: item["value"] for item in container["env"]}
-    subprocess.run(
+    addresses = [f"10.43.0.{5 + index}" if index != 1 else "fd00::6" for index in range(len(trial.nodes))]
+    (container,) = trial_objects.pod(trial, 0, addresses)["spec"]["containers"]
+    environment = {item["name"]: item.get("value", "s1") for item in container["env"]}
+    here = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "BOX": str(tmp_path), "PLACE": str(tmp_path)}
+    done = subprocess.run(
         container["command"],
-        env={
-            **environment,
-            "PATH": f"{tmp_path}/bin:{os.environ['PATH']}",
-            "BOX": str(tmp_path),
-            "REPORT": f"{tmp_path}/report",
-        },
+        env={**environment, **here, "ROUNDS": str(rounds)},
         check=True,
         timeout=60,
+        capture_output=True,
+        text=True,
     )
-    return (tmp_path / "report").read_text()
+    assert (tmp_path / "www" / "index.html").read_text() == "s1"
+    return trial_objects.reported(done.stdout)
+
+
+def lines(report: str | None) -> list[str]:
+    return sorted((report or "").splitlines())
 
 
 NAMES = tuple(f"answer-{index}.{TRIAL.namespace}.svc.cluster.local." for index in (0, 1))
@@ -134,9 +140,9 @@ def test_asking_again_until_a_late_one_answers(tmp_path: Path) -> None:
     assert asked(tmp_path, dns=DNS, web={NAMES[0]: "s1", NAMES[1]: "starting\nstarting\na1"}) == "ok"
 
 
-def test_asking_ends_and_names_the_causes(tmp_path: Path) -> None:
+def test_what_does_not_answer_is_named_with_its_causes(tmp_path: Path) -> None:
     report = asked(tmp_path, dns={NAMES[0]: "10.43.0.5"}, web={NAMES[0]: "a1"})
-    assert report == "0 answer a1\n1 dns\n1 answer refused\n"
+    assert lines(report) == ["0 answer a1", "1 answer refused", "1 dns"]
 
 
 def test_a_name_that_does_not_resolve_is_asked_by_its_address(tmp_path: Path) -> None:
@@ -151,7 +157,7 @@ def test_what_is_said_cannot_spoil_the_report(tmp_path: Path) -> None:
 
 def test_a_node_that_hangs_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "hangs").touch()
-    assert asked(tmp_path, dns=DNS, web={}) == "0 answer \n1 answer \n"
+    assert lines(asked(tmp_path, dns=DNS, web={})) == ["0 answer ", "1 answer "]
 
 
 def test_a_name_that_leads_elsewhere_does_not_count(tmp_path: Path) -> None:
@@ -164,79 +170,110 @@ def test_without_a_dns_the_addresses_are_asked(tmp_path: Path) -> None:
     assert asked(tmp_path, trial=trial, dns={}, web={"10.43.0.5": "s1", "[fd00::6]": "a1"}) == "ok"
 
 
+def test_at_first_one_failure_stands_for_all(tmp_path: Path) -> None:
+    assert asked(tmp_path, dns=DNS, web={}, rounds=1) == "0 answer refused\n"
+
+
+def test_a_round_ends_in_time_and_the_next_begins_where_it_ended(tmp_path: Path) -> None:
+    nodes = tuple(f"n{index}" for index in range(40))
+    trial = replace(TRIAL, nodes=nodes, dns=False)
+    web = {(f"10.43.0.{5 + index}" if index != 1 else "[fd00::6]"): f"n{index}" for index in range(40) if index != 7}
+    report = asked(tmp_path, trial=trial, dns={}, web=web, rounds=20)
+    assert report == "7 answer refused\n"
+
+
 def test_the_script_is_no_more_than_a_pod_may_carry() -> None:
-    assert len(ASK) < 4000
+    assert len(SCRIPT) < 4000
 
 
-def ended(message: str | None, code: int = 0) -> dict[str, object]:
+def ended(message: str | None, code: int) -> dict[str, object]:
     state = {"terminated": {"exitCode": code, "message": message}}
-    return {"status": {"phase": "Succeeded", "containerStatuses": [{"name": "trial", "state": state}]}}
+    return {"status": {"phase": "Failed", "containerStatuses": [{"name": "trial", "state": state}]}}
+
+
+def log(*reports: str) -> str:
+    """What a pod wrote in some rounds, with the shell's own words between."""
+    return "".join(f"Terminated\nbegin of report\n{report}\nend of report\n" for report in reports)
 
 
 RUNS = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
 PENDING = {"status": {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}]}}
-WELL = {"answer-0": RUNS, "answer-1": RUNS, "ask-0": ended("ok"), "ask-1": ended("ok")}
+PODS = {"trial-0": RUNS, "trial-1": RUNS}
+LOGS = {"trial-0": log("ok"), "trial-1": log("ok")}
 
 
 def bad(
-    pods: dict[str, dict[str, object]], trial: Trial = TRIAL, warnings: dict[str, str] | None = None
+    logs: dict[str, str],
+    pods: dict[str, dict[str, object]] | None = None,
+    warnings: dict[str, str] | None = None,
 ) -> dict[str, str]:
-    checks = of_trial.judge_trial(trial, pods, warnings or {}, 120.0)
+    there = {**PODS, **(pods or {})}
+    found = of_trial.reports(TRIAL, there, {**LOGS, **logs})
+    checks = of_trial.judge_trial(TRIAL, there, found, warnings or {}, 120.0)
     return {f"{check.id} {check.subject}": check.evidence or check.severity for check in checks if not check.passed}
 
 
 @pytest.mark.parametrize(
-    ("differs", "wrong"),
+    ("logs", "wrong"),
     [
         ({}, {}),
-        ({"answer-1": PENDING}, {"pod.runs a1": "Pending, not ready"}),
-        ({"ask-0": ended("1 dns\n")}, {"pod.dns s1": "the Services before a1"}),
-        ({"ask-0": ended("1 answer\n")}, {"pod.reaches s1": "a1: no answer"}),
-        ({"ask-0": ended("1 answer s1")}, {"pod.reaches s1": "a1: 's1' instead of its name"}),
+        ({"trial-0": log("1 answer\n", "ok")}, {}),
+        ({"trial-0": log("1 dns\n")}, {"pod.dns s1": "the Services before a1"}),
+        ({"trial-0": log("1 answer\n")}, {"pod.reaches s1": "a1: no answer"}),
+        ({"trial-0": log("1 answer s1")}, {"pod.reaches s1": "a1: 's1' instead of its name"}),
         (
-            {"ask-1": ended("0 dns\n1 late")},
+            {"trial-1": log("0 dns\n1 late")},
             {"pod.dns a1": "the Services before s1", "pod.reaches a1": "a1: not asked before the time was up"},
         ),
+        ({"trial-1": log("0 dns\n1 dns")}, {"pod.dns a1": "the Services before s1, a1"}),
         (
-            {"ask-1": ended("0 dns\n1 dns")},
-            {"pod.dns a1": "the Services before s1, a1"},
-        ),
-        (
-            {"ask-1": ended("0 dns\n0 answer\n")},
+            {"trial-1": log("0 dns\n0 answer\n")},
             {"pod.dns a1": "the Services before s1", "pod.reaches a1": "s1: no answer"},
         ),
-        ({"ask-0": ended("sh: not found", 127)}, {"pod.reaches s1": "s1: sh: not found; a1: sh: not found"}),
-        (
-            {"ask-0": ended(None, 137)},
-            {"pod.reaches s1": "s1: ended with 137 without a word; a1: ended with 137 without a word"},
-        ),
-        ({"ask-1": PENDING}, {"pod.reaches a1": "Pending, not ready"}),
+        ({"trial-1": ""}, {"pod.reaches a1": "the pod runs, and its log cannot be had or is empty"}),
+        # A round that is not whole yet says nothing.
+        ({"trial-1": log("0 dns\n") + "begin of report\nok"}, {"pod.dns a1": "the Services before s1"}),
     ],
 )
-def test_findings_are_judged_node_by_node(differs: dict[str, dict[str, object]], wrong: dict[str, str]) -> None:
-    assert bad({**WELL, **differs}) == wrong
+def test_findings_are_judged_node_by_node(logs: dict[str, str], wrong: dict[str, str]) -> None:
+    assert bad(logs) == wrong
+
+
+@pytest.mark.parametrize(
+    ("message", "cause"), [("sh: not found", "sh: not found"), (None, "ended with 137 without a word")]
+)
+def test_a_pod_that_ended_says_how_for_all(message: str | None, cause: str) -> None:
+    found = bad({}, {"trial-0": ended(message, 137)})
+    assert found["pod.reaches s1"] == f"s1: {cause}; a1: {cause}"
+    assert "pod.runs s1" in found
+
+
+def test_a_pod_that_does_not_start() -> None:
+    found = bad({"trial-1": ""}, {"trial-1": PENDING})
+    assert found == {"pod.runs a1": "Pending, not ready", "pod.reaches a1": "Pending, not ready"}
 
 
 def test_pods_that_are_not_there() -> None:
-    assert bad({}) == {
-        "pod.runs s1": "the pod is not there",
-        "pod.reaches s1": "the pod is not there",
-        "pod.runs a1": "the pod is not there",
-        "pod.reaches a1": "the pod is not there",
-    }
+    checks = of_trial.judge_trial(TRIAL, {}, {}, {}, 120.0)
+    assert [(check.id, check.subject, check.evidence) for check in checks] == [
+        ("pod.runs", "s1", "the pod is not there"),
+        ("pod.reaches", "s1", "the pod is not there"),
+        ("pod.runs", "a1", "the pod is not there"),
+        ("pod.reaches", "a1", "the pod is not there"),
+    ]
 
 
 def test_a_warning_tells_more_than_the_pod_that_waits() -> None:
-    found = bad({**WELL, "answer-1": PENDING}, warnings={"answer-1": "FailedMount: no disk", "ask-1": "not asked for"})
+    found = bad({}, {"trial-1": PENDING}, warnings={"trial-1": "FailedMount: no disk"})
     assert found == {"pod.runs a1": "FailedMount: no disk (Pending, not ready)"}
 
 
 def test_a_cluster_without_dns_is_told_so_and_not_blamed() -> None:
-    checks = of_trial.judge_trial(replace(TRIAL, dns=False), WELL, {}, 1.0)
+    checks = of_trial.judge_trial(replace(TRIAL, dns=False), PODS, {"s1": "ok", "a1": "ok"}, {}, 1.0)
     assert {check.severity for check in checks if not check.passed} == {"info"}
 
 
-def test_only_those_that_still_ask_are_waited_for() -> None:
-    assert of_trial.pending(TRIAL, WELL) == ()
-    assert of_trial.pending(TRIAL, {**WELL, "ask-1": PENDING}) == ("a1",)
-    assert of_trial.pending(TRIAL, {}) == ("s1", "a1")
+def test_those_are_waited_for_that_have_not_reached_all() -> None:
+    assert of_trial.asking(TRIAL, {"s1": "ok", "a1": "ok\n"}) == ()
+    assert of_trial.asking(TRIAL, {"s1": "ok", "a1": "1 dns"}) == ("a1",)
+    assert of_trial.asking(TRIAL, {}) == ("s1", "a1")

@@ -1,0 +1,22 @@
+"""PURE: is all that a plan does, apart from the first server's own steps, to join new agents?"""
+
+from __future__ import annotations
+
+from productive_k3s_infra.plan.model import Plan
+from productive_k3s_infra.plan.requests import Situation
+
+
+def only_new_agents_join(situation: Situation, plan: Plan) -> bool:
+    """Return whether the cluster can be validated while the plan's agents still join.
+
+    A node that is Ready already and changes in this run would be looked at too early. An agent without K3s, of which
+    the cluster has no Node either, cannot be Ready before its step has come that far.
+    """
+    first = situation.inventory.first_server.name
+    others = [step for step in plan.steps if step.stage == "cluster" and step.host != first]
+    server = situation.facts.get(first)
+    cluster = server.cluster if server is not None else None
+    known = {node.name for node in cluster.nodes} if cluster is not None else set()
+    agents = {host.name for host in situation.inventory.agents}
+    fresh = {name for name, facts in situation.facts.items() if facts.k3s.role is None and name not in known}
+    return bool(others) and all(step.host in agents & fresh for step in others)
