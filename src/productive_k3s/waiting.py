@@ -14,6 +14,8 @@ from productive_k3s.service import UnitState
 _POLL_SECONDS = 0.25
 _HEARTBEAT_SECONDS = 1.8
 _READY_IN_A_ROW = 3
+# Between looks that found it Ready; the validation afterwards looks again, and longer.
+_SURE_SECONDS = 0.1
 # A line of the log can be about a moment that passes; a cause that stands so long with the unit down does not pass.
 _FINAL_AFTER_SECONDS = 6.0
 _JOURNAL_EVERY_SECONDS = 2.0
@@ -55,7 +57,7 @@ async def wait_until_ready(host: Host, request: Request, node: str, since: float
         if now >= limit:
             raise ContractError(await _timed_out(host, request, since, observation, now - watch.started))
         host.require_going_on()
-        await host.system.sleep(_POLL_SECONDS)
+        await host.system.sleep(_SURE_SECONDS if watch.ready_in_a_row else _POLL_SECONDS)
 
 
 async def _look(host: Host, request: Request, node: str, since: float, state: UnitState) -> str:

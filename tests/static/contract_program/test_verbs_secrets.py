@@ -60,10 +60,10 @@ def test_a_secret_anywhere_else_is_refused() -> None:
         said(WireOutput, Result("done", notes=(Secret("x"),)))  # type: ignore[arg-type]
 
 
-def test_data_of_other_verbs_is_as_before() -> None:
+def test_data_of_other_verbs_is_shown_as_it_is() -> None:
     result = Result("done", data={"path": "/x", "bytes": 3, "open": {"tcp/1": ""}})
     assert json.loads(said(WireOutput, result))["data"] == {"path": "/x", "bytes": 3, "open": {"tcp/1": ""}}
-    assert said(TextOutput, result) == "path: /x\nbytes: 3\ndone\n"
+    assert said(TextOutput, result) == "path: /x\nbytes: 3\nopen tcp/1: \ndone\n"
 
 
 def test_facts_for_a_person_are_json() -> None:
