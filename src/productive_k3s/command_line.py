@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import replace
 from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from productive_k3s import __version__
@@ -74,6 +75,7 @@ def _install_flags(flags: argparse.ArgumentParser, name: str) -> None:
         flags.add_argument("--tls-san", metavar="NAME", action="append", default=[], help="a name of the API address")
         flags.add_argument("--datastore", choices=("etcd", "sqlite"), default="etcd")
         flags.add_argument("--new-cluster", action="store_true", help="found a cluster though one is recorded")
+        flags.add_argument("--tokens", action="store_true", help="in the end say what `token` says; they are secrets")
     if name != "single-node":
         flags.add_argument("--server", metavar="URL", help="https://ADDRESS:6443 of a server")
         flags.add_argument("--token-file", metavar="FILE", help="holds the token in its secure form (K10...)")
@@ -128,7 +130,10 @@ async def _install(host: Host, flags: argparse.Namespace) -> Result:
     request = await request_by_hand(host, flags) if document is None else decode(Request, document)
     if request.role != ("agent" if flags.verb == "agent" else "server"):
         raise _bad_input("mode", f"the request is for a {request.mode}", f"verb {flags.verb}", "use the same for both")
-    return await install.run(host, request, plan=flags.plan)
+    result = await install.run(host, request, plan=flags.plan)
+    if not getattr(flags, "tokens", False) or result.outcome not in ("done", "unchanged"):
+        return result
+    return replace(result, data=(await _token(host, flags)).data)
 
 
 async def request_by_hand(host: Host, flags: argparse.Namespace) -> Request:

@@ -27,7 +27,7 @@ StepEvents = Callable[[Step, Event], None]
 
 
 class TokenSource:
-    """The agent token of the cluster, asked from a live server once, when the first agent needs it.
+    """The agent token of the cluster: what the first server said when it was made, else asked from it once.
 
     The token stays in memory only. Agents that start at the same time share one question.
     """
@@ -35,13 +35,26 @@ class TokenSource:
     def __init__(self, fleet: Fleet, server: str) -> None:
         self._fleet = fleet
         self._server = server
+        self._known: Secret | None = None
         self._asked: asyncio.Task[Secret] | None = None
 
     async def agent_token(self) -> Secret:
         """Return the agent token in its secure form; raises what the server's host says when it cannot."""
+        if self._known is not None:
+            return self._known
         if self._asked is None:
             self._asked = asyncio.ensure_future(self._ask())
         return await asyncio.shield(self._asked)
+
+    def hear(self, host: str, result: Result) -> Result:
+        """Take the token out of a server's result: nobody who keeps results shall keep it."""
+        if host == self._server and result.data and "agent" in result.data:
+            self._known = Secret(str(result.data["agent"]))
+        return replace(result, data=None)
+
+    def arguments(self, step: Step) -> tuple[str, ...]:
+        """Return what makes the first server say its tokens in the end."""
+        return ("--tokens",) if step.action == "apply-server" and step.host == self._server else ()
 
     async def _ask(self) -> Secret:
         session = await self._fleet.session(self._server)
@@ -88,12 +101,14 @@ class Handlers:
         if request.join is not None and any(item.name == AGENT_TOKEN for item in step.placeholders):
             request = replace(request, join=replace(request.join, token=await self._tokens.agent_token()))
         session = await self._fleet.session(step.host)
-        return await session.call(
+        result = await session.call(
             request.mode,
             encode(request, unmask=True),
+            arguments=self._tokens.arguments(step),
             on_event=lambda event: self._on_event(step, event),
             deadline_seconds=_call_seconds(request),
         )
+        return self._tokens.hear(step.host, result)
 
     async def label_node(self, step: Step) -> Result:
         """Set and remove labels of a Node through the API, on a server host."""

@@ -9,12 +9,13 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from cryptography import x509
-
 from productive_k3s.events import CheckResult
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 _WARN_DAYS = 30
 Cause = Literal["", "kubeconfig", "network", "tls", "name", "issuer", "expired", "not-yet-valid"]
@@ -88,6 +89,8 @@ def look_at_api(kubeconfig: Mapping[str, Any], now: float, timeout_seconds: floa
         return Seen(address, error=str(error), cause="tls")
     except OSError as error:
         return Seen(address, error=str(error) or type(error).__name__, cause="network")
+    from cryptography import x509
+
     certificate = x509.load_der_x509_certificate(der)
     return Seen(address, "", _names(certificate), (certificate.not_valid_after_utc.timestamp() - now) / 86400)
 
@@ -116,7 +119,9 @@ def _named(kubeconfig: Mapping[str, Any], section: str, name: str) -> Mapping[st
     raise KeyError(section)
 
 
-def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+def _names(certificate: Certificate) -> tuple[str, ...]:
+    from cryptography import x509
+
     # Whoever has no such names does not get here: the name was verified against them.
     extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     dns = extension.get_values_for_type(x509.DNSName)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import pytest
 
 from productive_k3s import paths
+from productive_k3s.codec import encode
 from productive_k3s.command_line import parser
 from productive_k3s.events import Result
 from productive_k3s.host import drive
 from productive_k3s.output import FactsOutput, KubeconfigOutput, TextOutput, WireOutput
 from productive_k3s.secret import Secret
-from productive_k3s.verbs import facts, kubeconfig, token
-from static.contract_program.hosts import TOKEN
+from productive_k3s.verbs import facts, install, kubeconfig, token
+from static.contract_program.hosts import TOKEN, server
 from static.contract_program.simulated import Machine
 
 
@@ -38,6 +40,28 @@ def test_tokens_of_a_server() -> None:
     assert TOKEN not in repr(result)
     assert json.loads(said(WireOutput, result))["data"] == {"agent": TOKEN, "server": "K10x::server:y"}
     assert f"agent: {TOKEN}\n" in said(TextOutput, result)
+
+
+@pytest.mark.parametrize(
+    ("words", "outcome", "is_said"),
+    [
+        (["--tokens"], "done", True),
+        (["--tokens"], "unchanged", True),
+        (["--tokens"], "failed", False),
+        ([], "done", False),
+    ],
+)
+def test_a_server_that_was_made_says_its_tokens_if_asked(
+    words: list[str], outcome: Any, is_said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def made(*_: object, **__: object) -> Result:
+        return Result(outcome)
+
+    monkeypatch.setattr(install, "run", made)
+    monkeypatch.setattr("productive_k3s.command_line.read_document", lambda _: encode(server()))
+    flags = parser().parse_args(["server", "--request", "-", *words])
+    result = drive(flags.function(machine().host(), flags))
+    assert result.data == ({"agent": Secret(TOKEN), "server": Secret("K10x::server:y")} if is_said else None)
 
 
 def test_the_kubeconfig_of_a_server() -> None:
