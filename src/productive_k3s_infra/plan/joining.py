@@ -15,7 +15,11 @@ def only_new_agents_join(situation: Situation, plan: Plan) -> bool:
     first = situation.inventory.first_server.name
     others = [step for step in plan.steps if step.stage == "cluster" and step.host != first]
     server = situation.facts.get(first)
-    cluster = server.cluster if server is not None else None
+    if server is None:
+        return False
+    cluster = server.cluster
+    if server.k3s.datastore is not None and (cluster is None or not cluster.reachable):
+        return False
     known = {node.name for node in cluster.nodes} if cluster is not None else set()
     agents = {host.name for host in situation.inventory.agents}
     fresh = {name for name, facts in situation.facts.items() if facts.k3s.role is None and name not in known}
