@@ -27,7 +27,7 @@ class Expectation:
     version: str = ""
     nodes: Tuple[ExpectedNode, ...] = ()
     ready_in_a_row: int = 3
-    interval: float = 0.4
+    interval: float = 0.25
     deadline: float = 60.0
     trial_deadline: float = 120.0
     image: str = ""

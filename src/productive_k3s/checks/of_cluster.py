@@ -19,7 +19,7 @@ from productive_k3s.kube import Kube
 
 _SAY_SECONDS = 2.0
 _SHORTEST_INTERVAL_SECONDS = 0.05
-_JOINING_FACTOR = 2.0
+_JOINING_FACTOR = 3.0
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,10 @@ fetch() {{ bounded wget -q -O - "http://$1:{PORT}/"; }}
 resolves() {{ bounded nslookup "$1" | grep -qwF -- "$2"; }}
 started=$(date +%s)
 while [ -n "$TARGETS" ]; do
-  failed='' later='' report='' patience=0.4 round=$(date +%s)
+  failed='' later='' report='' patience=0.3 round=$(date +%s)
   [ $((round - started)) -lt 15 ] || patience=2
   for target in $TARGETS; do
-    if [ -n "$failed" ] && [ "$patience" = 0.4 ]; then later="$later $target"; continue; fi
+    if [ -n "$failed" ] && [ "$patience" = 0.3 ]; then later="$later $target"; continue; fi
     index="${{target%%=*}}" rest="${{target#*=}}"
     node="${{rest%%=*}}" address="${{rest#*=}}" name="answer-$index.$DOMAIN."
     if [ $(($(date +%s) - round)) -ge 20 ]; then later="$later $target" report="$report$index late\n"; continue; fi
