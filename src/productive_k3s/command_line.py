@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from dataclasses import replace
 from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -38,9 +39,12 @@ def parser() -> argparse.ArgumentParser:
         ("agent", "an agent that joins a server"),
     ):
         _install_flags(_verb(verbs, name, text, _install), name)
-    stage = _verb(verbs, "stage", "keep an artefact from standard input for a later run", _stage)
-    stage.add_argument("--sha256", required=True, metavar="HEX")
-    stage.add_argument("--to", required=True, metavar="NAME", help="the asset's file name")
+    stage = _verb(verbs, "stage", "keep artefacts from standard input for a later run", _stage)
+    stage.add_argument("--sha256", metavar="HEX", help="one file, which is all of standard input")
+    stage.add_argument("--to", metavar="NAME", help="with --sha256: the asset's file name")
+    stage.add_argument(
+        "--file", metavar="SHA256:SIZE:NAME", action="append", default=[], help="again: the files, one after the other"
+    )
     remove = _verb(verbs, "remove", "take K3s off this host", _remove)
     remove.add_argument("--yes", action="store_true", help="agree to lose a lone server's datastore")
     remove.add_argument("--force", action="store_true", help="even if other nodes belong to the cluster")
@@ -206,7 +210,21 @@ def _config_value(key: str, written: str, text: str) -> Any:
 async def _stage(host: Host, flags: argparse.Namespace) -> Result:
     from productive_k3s.verbs import stage
 
-    return await stage.run(host, flags.sha256, flags.to)
+    by_hand = (flags.sha256, flags.to)
+    if any(by_hand) != all(by_hand) or any(by_hand) == bool(flags.file):
+        remedy = "say --sha256 HEX --to NAME, or --file SHA256:SIZE:NAME for each"
+        raise _bad_input("flag", "stage keeps one file or several", "", remedy)
+    if not flags.file:
+        return await stage.run(host, (stage.Incoming(*by_hand),))
+    return await stage.run(host, [stage.Incoming(*_incoming(text)) for text in flags.file])
+
+
+def _incoming(text: str) -> Tuple[str, str, int]:
+    sha256, _, rest = text.partition(":")
+    size, _, name = rest.partition(":")
+    if not re.fullmatch("[0-9]+", size):
+        raise _bad_input("flag", "--file wants SHA256:SIZE:NAME", text, "write the size in bytes")
+    return sha256, name, int(size)
 
 
 async def _remove(host: Host, flags: argparse.Namespace) -> Result:

@@ -30,6 +30,11 @@ def checksum_failure(where: str, found: str, expected: str) -> Failure:
     )
 
 
+def what_came(path: str, come: int, size: Optional[int]) -> str:
+    """Return how much of a file came, in words."""
+    return f"{path}: {come} bytes came" if size in (None, come) else f"{path}: {come} bytes came of {size}"
+
+
 class LocalFiles:
     """Files of this host."""
 
@@ -136,21 +141,23 @@ class LocalFiles:
             os.mkdir(path)
             os.chmod(path, mode)
 
-    async def receive(self, path: str, sha256: str, mode: int) -> int:
+    async def receive(self, path: str, sha256: str, mode: int, size: Optional[int] = None) -> int:
         """See System. Standard input is read from its descriptor: nothing else of this program buffers it."""
-        size = 0
+        come = 0
         digest = hashlib.sha256()
         with replacing(path, mode) as file:
-            while True:
-                chunk = os.read(0, _CHUNK_BYTES)
-                if not chunk:
-                    break
-                size += len(chunk)
+            for chunk in _standard_input(size):
+                come += len(chunk)
                 digest.update(chunk)
                 file.write(chunk)
             if digest.hexdigest() != sha256:
-                raise ContractError(checksum_failure(f"{size} bytes came", digest.hexdigest(), sha256))
-        return size
+                raise ContractError(checksum_failure(what_came(path, come, size), digest.hexdigest(), sha256))
+        return come
+
+    async def skip(self, size: int) -> None:
+        """See System."""
+        for _ in _standard_input(size):
+            pass
 
     async def lock(self, path: str, wait: float) -> Optional[str]:
         """See System. The lock ends with the process, however that ends; the file says who holds it."""
@@ -230,6 +237,16 @@ def _chunks(file: io.FileIO, limit: int) -> Iterator[bytes]:
         if not chunk:
             return
         limit -= len(chunk)
+        yield chunk
+
+
+def _standard_input(size: Optional[int]) -> Iterator[bytes]:
+    while size is None or size > 0:
+        chunk = os.read(0, _CHUNK_BYTES if size is None else min(size, _CHUNK_BYTES))
+        if not chunk:
+            return
+        if size is not None:
+            size -= len(chunk)
         yield chunk
 
 

@@ -108,8 +108,14 @@ class System(Protocol):
     ) -> Completed:
         """Run a program. A Secret in `argv` is a TypeError; a missing program is returncode 127; on timeout 124."""
 
-    async def receive(self, path: str, sha256: str, mode: int) -> int:
-        """Write standard input to `path` until it ends, verify, rename into place; return the bytes written."""
+    async def receive(self, path: str, sha256: str, mode: int, size: Optional[int] = None) -> int:
+        """Write the next `size` bytes of standard input (None: all) to `path`, verify, rename; return how many came.
+
+        No byte more is read. An end before `size` is a wrong checksum.
+        """
+
+    async def skip(self, size: int) -> None:
+        """Read the next `size` bytes of standard input, as far as they come, and drop them."""
 
     async def download(self, url: str, path: str, sha256: str, mode: int, timeout: float) -> None:
         """Fetch over HTTP(S), verify, rename into place; what is wrong is a ContractError with its cause."""

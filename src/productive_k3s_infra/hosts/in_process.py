@@ -19,7 +19,7 @@ from productive_k3s.events import Event, Result
 from productive_k3s.failure import ContractError
 from productive_k3s.host import Host
 from productive_k3s.kube import KubeFactory
-from productive_k3s.local_files import checksum_failure
+from productive_k3s.local_files import checksum_failure, what_came
 from productive_k3s.output import WireOutput
 from productive_k3s.run import run
 from productive_k3s.system import System
@@ -113,23 +113,35 @@ class _WithPayload:
     def __init__(self, system: System, payload: AsyncIterator[bytes]) -> None:
         self._system = system
         self._payload = payload
+        self._held = bytearray()
         # It is the caller's, not the host's: no result may tell of it.
         self.error: Exception | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._system, name)
 
-    async def receive(self, path: str, sha256: str, mode: int) -> int:
-        content = b""
-        try:
-            content = b"".join([chunk async for chunk in self._payload])
-        except Exception as error:  # noqa: BLE001 - handed back as it is
-            self.error = error
+    async def receive(self, path: str, sha256: str, mode: int, size: int | None = None) -> int:
+        content = await self._take(size)
         found = hashlib.sha256(content).hexdigest()
         if found != sha256:
-            raise ContractError(checksum_failure(f"{len(content)} bytes came", found, sha256))
+            raise ContractError(checksum_failure(what_came(path, len(content), size), found, sha256))
         await self._system.write(path, content, mode)
         return len(content)
+
+    async def skip(self, size: int) -> None:
+        await self._take(size)
+
+    async def _take(self, size: int | None) -> bytes:
+        try:
+            while size is None or len(self._held) < size:
+                self._held += await anext(self._payload)
+        except StopAsyncIteration:
+            pass
+        except Exception as error:  # noqa: BLE001 - handed back as it is
+            self.error = error
+        taken = bytes(self._held[:size])
+        del self._held[: len(taken)]
+        return taken
 
 
 @coroutine

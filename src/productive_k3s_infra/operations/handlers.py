@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from productive_k3s.codec import encode
@@ -64,6 +64,15 @@ class TokenSource:
         return Secret(str(result.data["agent"]))
 
 
+@dataclass(frozen=True)
+class _File:
+    """An artefact as it lies on this computer."""
+
+    artifact: Artifact
+    path: Path
+    size: int
+
+
 class Handlers:
     """The handlers of the cluster stage. `local_files` maps a digest to the file on this computer that is pushed."""
 
@@ -85,15 +94,13 @@ class Handlers:
         }
 
     async def stage_artifacts(self, step: Step) -> Result:
-        """Push what the host lacks; each file once, verified there before it gets its name."""
+        """Push what the host lacks in one run; each file once, verified there before it gets its name."""
         request = _request(step)
         session = await self._fleet.session(step.host)
-        result = Result("unchanged")
-        for artifact in (*([request.binary] if request.binary else []), *request.images):
-            result = await self._stage(session, step, artifact)
-            if result.outcome not in {"done", "unchanged"}:
-                return result
-        return result
+        files = [
+            self._file(step, artifact) for artifact in (*([request.binary] if request.binary else []), *request.images)
+        ]
+        return await self._stage(session, step, files) if files else Result("unchanged")
 
     async def apply(self, step: Step) -> Result:
         """Send the request, with the token filled in where the plan has a placeholder for it."""
@@ -117,7 +124,7 @@ class Handlers:
         session = await self._fleet.session(step.host)
         return await session.call("node", arguments=("label", step.node, *words), deadline_seconds=_SHORT_CALL_SECONDS)
 
-    async def _stage(self, session: HostSession, step: Step, artifact: Artifact) -> Result:
+    def _file(self, step: Step, artifact: Artifact) -> _File:
         path = self._local_files.get(artifact.sha256)
         if path is None:
             raise StepFailed(
@@ -126,15 +133,24 @@ class Handlers:
                 remedy="run pk3s apply again: it is fetched anew",
                 code="artifact.missing",
             )
-        size = path.stat().st_size
-        self._on_event(step, Event("note", f"push {artifact.name}, {size / 1e6:.0f} MB", 0.0))
+        return _File(artifact, path, path.stat().st_size)
+
+    async def _stage(self, session: HostSession, step: Step, files: Sequence[_File]) -> Result:
+        words = [("--file", f"{file.artifact.sha256}:{file.size}:{file.artifact.name}") for file in files]
         return await session.call(
             "stage",
-            arguments=("--sha256", artifact.sha256, "--to", artifact.name),
+            arguments=tuple(word for pair in words for word in pair),
             on_event=lambda event: self._on_event(step, event),
             deadline_seconds=_STAGE_SECONDS,
-            payload=_chunks(path),
+            payload=self._contents(step, files),
         )
+
+    async def _contents(self, step: Step, files: Sequence[_File]) -> AsyncIterator[bytes]:
+        for file in files:
+            self._on_event(step, Event("note", f"push {file.artifact.name}, {file.size / 1e6:.0f} MB", 0.0))
+            with file.path.open("rb") as source:
+                while chunk := await asyncio.to_thread(source.read, _CHUNK_BYTES):
+                    yield chunk
 
 
 def longest_seconds(steps: Sequence[Step]) -> float:
@@ -151,9 +167,3 @@ def _request(step: Step) -> Request:
     if step.request is None:
         raise TypeError(f"step {step.id} has no request")
     return step.request
-
-
-async def _chunks(path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
-            yield chunk

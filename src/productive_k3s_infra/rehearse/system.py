@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from productive_k3s.failure import ContractError
-from productive_k3s.local_files import checksum_failure
+from productive_k3s.local_files import checksum_failure, what_came
 from productive_k3s.secret import Secret
 from productive_k3s.system import Completed
 from productive_k3s_infra.rehearse.clock import Clock, SteppingClock
@@ -95,14 +95,23 @@ class SimulatedSystem(MemoryNetwork):
             return Completed(124, "", f"no end within {timeout:.0f} s; ")
         return done.completed
 
-    async def receive(self, path: str, sha256: str, mode: int) -> int:
+    async def receive(self, path: str, sha256: str, mode: int, size: int | None = None) -> int:
         """See System."""
-        data = self.standard_input
+        data = self._take(size)
         found = hashlib.sha256(data).hexdigest()
         if found != sha256:
-            raise ContractError(checksum_failure(f"{len(data)} bytes came", found, sha256))
+            raise ContractError(checksum_failure(what_came(path, len(data), size), found, sha256))
         await self.write(path, data, mode)
         return len(data)
+
+    async def skip(self, size: int) -> None:
+        """See System."""
+        self._take(size)
+
+    def _take(self, size: int | None) -> bytes:
+        taken = self.standard_input[:size]
+        self.standard_input = self.standard_input[len(taken) :]
+        return taken
 
     async def lock(self, path: str, wait: float) -> str | None:
         """See System. A lock is held until its process ends."""

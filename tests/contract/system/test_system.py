@@ -213,6 +213,29 @@ class TestArtefacts:
             assert await code(bed.system.receive(path, _DIGEST, 0o755)) == "artifact.checksum"
         assert await bed.system.list_directory(f"{bed.root}/staged") == ()
 
+    async def test_received_one_after_the_other(self, bed: Bed) -> None:
+        """No byte of the next file is read with one; a size of zero reads nothing, none reads what is left."""
+        with bed.feed(b"skipped" + _DATA + _DATA + b"rest"):
+            await bed.system.skip(0)
+            await bed.system.skip(7)
+            assert await bed.system.receive(f"{bed.root}/one", _DIGEST, 0o644, len(_DATA)) == len(_DATA)
+            nothing = hashlib.sha256().hexdigest()
+            assert await bed.system.receive(f"{bed.root}/nothing", nothing, 0o644, 0) == 0
+            assert await bed.system.receive(f"{bed.root}/two", _DIGEST, 0o644, len(_DATA)) == len(_DATA)
+            assert await bed.system.receive(f"{bed.root}/rest", hashlib.sha256(b"rest").hexdigest(), 0o644) == 4
+            await bed.system.skip(1)
+        assert await bed.system.read(f"{bed.root}/one") == _DATA
+        assert await bed.system.read(f"{bed.root}/two") == _DATA
+        assert await bed.system.read(f"{bed.root}/nothing") == b""
+
+    async def test_an_end_before_the_size_is_another_checksum(self, bed: Bed) -> None:
+        path = f"{bed.root}/staged/k3s"
+        with bed.feed(_DATA[:-3]), pytest.raises(ContractError) as caught:
+            await bed.system.receive(path, _DIGEST, 0o755, len(_DATA))
+        assert caught.value.failure.code == "artifact.checksum"
+        assert f"{path}: {len(_DATA) - 3} bytes came of {len(_DATA)}" in caught.value.failure.evidence
+        assert await bed.system.list_directory(f"{bed.root}/staged") == ()
+
     async def test_downloaded(self, bed: Bed) -> None:
         url = bed.serve("/k3s", 200, _DATA)
         await bed.system.download(url, f"{bed.root}/k3s", _DIGEST, 0o755, 30)

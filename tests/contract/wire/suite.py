@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
@@ -25,6 +25,11 @@ async def in_pieces(content: bytes, size: int = 1 << 18) -> AsyncIterator[bytes]
 
 def stage(name: str = "k3s", digest: str = DIGEST) -> tuple[str, ...]:
     return ("--sha256", digest, "--to", name)
+
+
+def stage_all(files: Mapping[str, bytes]) -> tuple[str, ...]:
+    words = [f"{hashlib.sha256(content).hexdigest()}:{len(content)}:{name}" for name, content in files.items()]
+    return tuple(word for one in words for word in ("--file", one))
 
 
 class WireSuite:
@@ -63,9 +68,32 @@ class WireSuite:
 
     async def test_a_payload_is_staged_once(self, bed: Bed) -> None:
         first = await bed.session.call("stage", arguments=stage(), payload=in_pieces(CONTENT))
-        assert (first.outcome, (first.data or {}).get("bytes")) == ("done", len(CONTENT)), first.failures
+        assert (first.outcome, [*(first.data or {}).values()]) == ("done", [len(CONTENT)]), first.failures
         again = await bed.session.call("stage", arguments=stage(), payload=in_pieces(CONTENT))
         assert again.outcome == "unchanged"
+
+    async def test_several_files_come_in_one_payload(self, bed: Bed) -> None:
+        """Their ends are no ends of the pieces; what is here already comes again and is passed over."""
+        parts = {"one": CONTENT[:700_001], "two": CONTENT[700_001:700_004], "three": CONTENT[700_004:]}
+        first = await bed.session.call(
+            "stage", arguments=stage_all({"two": parts["two"]}), payload=in_pieces(parts["two"])
+        )
+        assert first.outcome == "done"
+        result = await bed.session.call("stage", arguments=stage_all(parts), payload=in_pieces(CONTENT))
+        assert result.outcome == "done", result.failures
+        written = {path.rpartition("/")[2]: size for path, size in (result.data or {}).items()}
+        assert written == {"one": len(parts["one"]), "two": 0, "three": len(parts["three"])}
+        again = await bed.session.call("stage", arguments=stage_all(parts), payload=in_pieces(CONTENT))
+        assert again.outcome == "unchanged"
+
+    async def test_a_payload_that_ends_early_leaves_the_files_before_it(self, bed: Bed) -> None:
+        parts = {"one": CONTENT[:500_000], "two": CONTENT[500_000:]}
+        short = await bed.session.call("stage", arguments=stage_all(parts), payload=in_pieces(CONTENT[:-1]))
+        assert [failure.code for failure in short.failures] == ["artifact.checksum"]
+        only = stage_all({"one": parts["one"]})
+        assert (await bed.session.call("stage", arguments=only, payload=in_pieces(b""))).outcome == "unchanged"
+        whole = await bed.session.call("stage", arguments=stage_all(parts), payload=in_pieces(CONTENT))
+        assert whole.outcome == "done"
 
     async def test_a_payload_with_another_checksum_is_not_kept(self, bed: Bed) -> None:
         short = await bed.session.call("stage", arguments=stage("cut"), payload=in_pieces(CONTENT[:-1]))
