@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Awaitable, Callable, Dict, Mapping, Optional
 
 from productive_k3s import __version__, paths, render, service
-from productive_k3s.changes import Change, label_differences
+from productive_k3s.change import Change
+from productive_k3s.changes import label_differences
 from productive_k3s.codec import encode
 from productive_k3s.compare import own_unit
 from productive_k3s.facts.k3s import k3s_facts

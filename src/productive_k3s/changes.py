@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from dataclasses import dataclass
-from typing import Dict, List, Literal, Mapping, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from productive_k3s import paths
+from productive_k3s.change import Change
 from productive_k3s.compare import (
     Comparison,
     compare,
@@ -23,70 +23,12 @@ from productive_k3s.facts.model import Facts, FileFact, NodeFact, UnitFact
 from productive_k3s.failure import Failure
 from productive_k3s.render import RenderedFile, files, node_name, schema_of
 from productive_k3s.request import Request
+from productive_k3s.secret import secret_digest
 from productive_k3s.unit_file import environment
 from productive_k3s.vetoes import vetoes
 
-Impact = Literal["read", "change", "disrupt"]
-Action = Literal[
-    "install-binary",
-    "install-images",
-    "write-file",
-    "write-secret",
-    "make-links",
-    "remove-file",
-    "enable-unit",
-    "start-unit",
-    "restart-unit",
-    "wait-ready",
-    "label-node",
-    "stop-unit",
-    "kill-containers",
-    "unmount",
-    "remove-network",
-    "remove-rules",
-    "remove-files",
-]
-_DOING: Mapping[Action, str] = {
-    "install-binary": "install",
-    "install-images": "install",
-    "write-file": "write",
-    "write-secret": "write",
-    "make-links": "link",
-    "remove-file": "remove",
-    "enable-unit": "enable",
-    "start-unit": "start",
-    "restart-unit": "restart",
-    "wait-ready": "wait for",
-    "label-node": "label node",
-    "stop-unit": "stop",
-    "kill-containers": "end",
-    "unmount": "unmount",
-    "remove-network": "remove",
-    "remove-rules": "clean",
-    "remove-files": "remove",
-}
 # A read-only look at the end of a long list costs nothing, but the program's answer must fit a screen.
 _DIFF_LINES = 400
-
-
-@dataclass(frozen=True)
-class Change:
-    """One effect on the host. `id` is stable between planning and running (`write:/etc/rancher/k3s/config.yaml`).
-
-    `diff` is a unified line diff of what may be shown; it never holds a secret.
-    """
-
-    id: str
-    action: Action
-    target: str
-    reason: str
-    impact: Impact
-    diff: Tuple[str, ...] = ()
-
-
-def in_words(change: Change) -> str:
-    """Return what is being done and why, for people who watch."""
-    return f"{_DOING[change.action]} {change.target} ({change.reason})"
 
 
 @dataclass(frozen=True)
@@ -242,11 +184,6 @@ def _secrets(request: Request, facts: Facts, files_changed: Tuple[Change, ...]) 
     if given is not None and not joined and there[paths.AGENT_TOKEN].sha256 != secret_digest(given.unmask()):
         return (_secret(paths.AGENT_TOKEN, "another token was given, and this agent has not joined"),)
     return ()
-
-
-def secret_digest(token: str) -> str:
-    """Return the digest of a token file as this program writes it."""
-    return hashlib.sha256(f"{token.strip()}\n".encode()).hexdigest()
 
 
 def _secret(path: str, reason: str) -> Change:

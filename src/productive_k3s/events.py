@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, Mapping, Optional, Tuple
 
-from productive_k3s.changes import Change
+from productive_k3s.change import Change
 from productive_k3s.facts.model import Facts
 from productive_k3s.failure import Failure
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, List, Protocol, TextIO
 
 from productive_k3s import __version__
-from productive_k3s.changes import Change
+from productive_k3s.change import Change
 from productive_k3s.codec import encode
 from productive_k3s.events import CheckResult, Event, EventKind, Hello, Result
 from productive_k3s.failure import Failure

@@ -7,7 +7,7 @@ import json
 from typing import Awaitable, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from productive_k3s import paths, service
-from productive_k3s.changes import Action, Change, Impact
+from productive_k3s.change import Action, Change, Impact
 from productive_k3s.facts.model import Facts
 from productive_k3s.failure import ContractError, Failure
 from productive_k3s.host import Host

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 
 class Secret:
     """Carries a secret without being a string, so that it cannot slip into an argument vector, a log or a plan.
@@ -29,3 +31,8 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash((Secret, self._text))
+
+
+def secret_digest(token: str) -> str:
+    """Return the digest of a token file as this program writes it."""
+    return hashlib.sha256(f"{token.strip()}\n".encode()).hexdigest()

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Dict, List, Literal, Optional, Sequence, Tuple
 
 from productive_k3s import paths
-from productive_k3s.changes import secret_digest
 from productive_k3s.facts import start
 from productive_k3s.facts.configuration import Configuration, read_configuration
 from productive_k3s.facts.files import Known, TextFile, exists, first_lines, large_file, read_text
 from productive_k3s.facts.model import Digests, FileFact, K3sFacts, TokenFact
 from productive_k3s.facts.units import K3S_UNITS, Unit, UnitTable, read_units
 from productive_k3s.render import schema_of
+from productive_k3s.secret import secret_digest
 from productive_k3s.system import System
 from productive_k3s.unit_file import environment
 

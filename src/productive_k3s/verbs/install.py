@@ -6,22 +6,22 @@ import hashlib
 import secrets
 from typing import List, Optional, Tuple
 
-from productive_k3s import paths
 from productive_k3s.apply import GatherFacts, NewToken, Task, apply_change
-from productive_k3s.changes import Assessment, Change, assess, in_words
+from productive_k3s.change import Change, in_words
+from productive_k3s.changes import Assessment, assess
 from productive_k3s.compare import is_member
 from productive_k3s.events import Outcome, Result
 from productive_k3s.facts.gather import gather as gather_facts
 from productive_k3s.facts.model import Facts
 from productive_k3s.failure import ContractError, Failure
 from productive_k3s.host import Host
+from productive_k3s.host_lock import take_lock
 from productive_k3s.render import node_name
 from productive_k3s.request import Request
 from productive_k3s.request_rules import mistakes, unknown_version_note
 from productive_k3s.secret import Secret
 from productive_k3s.vetoes import token_ca_hash
 
-_LOCK_WAIT_SECONDS = 20.0
 _SERVER_SECONDS = 10.0
 
 
@@ -59,20 +59,6 @@ async def run(
     if unreachable is not None:
         return Result("refused", failures=(unreachable,), changes=assessment.changes, notes=notes, facts=facts)
     return await _apply(Task(host, request, facts, new_token, gather), assessment, notes)
-
-
-async def take_lock(host: Host) -> Optional[Failure]:
-    """Take the host's lock for this run; the failure names who holds it."""
-    holder = await host.system.lock(paths.LOCK, _LOCK_WAIT_SECONDS)
-    if holder is None:
-        return None
-    return Failure(
-        code="host.locked",
-        what="another run works on this host",
-        evidence=holder,
-        remedy="wait until it has ended, then run it again",
-        exit_code=7,
-    )
 
 
 def _not_agreed(request: Request, assessment: Assessment) -> Tuple[Failure, ...]:

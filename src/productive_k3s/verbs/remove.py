@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import List, Optional
 
 from productive_k3s.apply import GatherFacts
-from productive_k3s.changes import Change, in_words
+from productive_k3s.change import Change, in_words
 from productive_k3s.events import Result
 from productive_k3s.facts.gather import gather as gather_facts
 from productive_k3s.facts.model import Facts
 from productive_k3s.failure import ContractError, Failure
 from productive_k3s.host import Host
+from productive_k3s.host_lock import take_lock
 from productive_k3s.removal import plan_removal, remove
-from productive_k3s.verbs.install import take_lock
 
 
 async def run(

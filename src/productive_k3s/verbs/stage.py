@@ -10,7 +10,7 @@ from productive_k3s import paths
 from productive_k3s.events import Outcome, Result
 from productive_k3s.failure import ContractError, Failure
 from productive_k3s.host import Host
-from productive_k3s.verbs.install import take_lock
+from productive_k3s.host_lock import take_lock
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Tuple
 
 from productive_k3s import paths
-from productive_k3s.apply import GatherFacts
 from productive_k3s.checks import of_cluster, of_host
 from productive_k3s.checks.expectation import Expectation
 from productive_k3s.checks.judgement import failed
@@ -18,6 +17,9 @@ from productive_k3s.facts.model import Facts
 from productive_k3s.failure import ContractError, Failure
 from productive_k3s.host import Host
 from productive_k3s.kube import Kube
+
+if TYPE_CHECKING:
+    from productive_k3s.apply import GatherFacts
 
 
 async def run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from productive_k3s.changes import Change, Impact
+from productive_k3s.change import Change, Impact
 from productive_k3s.failure import Failure
 from productive_k3s.request import Artifact, Request
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from productive_k3s.changes import Change, Impact, assess, label_differences
+from productive_k3s.change import Change, Impact
+from productive_k3s.changes import assess, label_differences
 from productive_k3s.facts.model import Facts
 from productive_k3s.request import Request
 from productive_k3s.vetoes import needs_token

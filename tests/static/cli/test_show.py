@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from productive_k3s.changes import Change
+from productive_k3s.change import Change
 from productive_k3s.events import CheckResult, Result
 from productive_k3s.failure import Failure
 from productive_k3s_infra.cli.show import (

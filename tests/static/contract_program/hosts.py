@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import replace
 
 from productive_k3s import config_file, paths, render, unit_file
-from productive_k3s.changes import Change
+from productive_k3s.change import Change
 from productive_k3s.facts.model import (
     ClusterFacts,
     Digests,

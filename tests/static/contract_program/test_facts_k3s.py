@@ -15,11 +15,12 @@ from cryptography.x509.oid import NameOID
 
 from productive_k3s import paths
 from productive_k3s.apply import running_record
-from productive_k3s.changes import assess, secret_digest
+from productive_k3s.changes import assess
 from productive_k3s.codec import encode
 from productive_k3s.facts import k3s, start
 from productive_k3s.facts.model import ClusterFacts
 from productive_k3s.failure import ContractError
+from productive_k3s.secret import secret_digest
 from static.contract_program.hosts import CA, TOKEN, server
 from static.contract_program.simulated import NOW, STARTED_SECONDS, LiveMachine, Machine
 
