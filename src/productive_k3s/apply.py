@@ -21,7 +21,7 @@ from productive_k3s.host import Host
 from productive_k3s.refusal import system_failure
 from productive_k3s.request import Artifact, Request
 from productive_k3s.secret import Secret
-from productive_k3s.system import Stat
+from productive_k3s.system import Stat, System
 from productive_k3s.waiting import wait_until_ready
 
 _COPY_SECONDS = 300.0
@@ -173,11 +173,10 @@ async def _write_file(task: Task, change: Change) -> None:
 def _is_loaded(task: Task) -> bool:
     """Whether systemd held the unit before this run, and so has to be told of another text.
 
-    One that it did not hold needs no reload here, whatever comes next, in this run or after a kill: `enable` reloads;
-    an enabled unit without its file is one that systemd does not call enabled, so `enable` comes; and what starts the
-    unit asks systemd first whether it has what lies on disk. That question alone is not enough for a unit that is held:
-    systemd compares the times of the files that it read, so it misses a file of higher precedence, or one written
-    after the clock was set back.
+    One that it did not hold needs no reload here, whatever comes next, in this run or after a kill: what starts the
+    unit asks systemd first whether it has what lies on disk, and a unit that it does not hold is read then. That
+    question alone is not enough for a unit that is held: systemd compares the times of the files that it read, so it
+    misses a file of higher precedence, or one written after the clock was set back.
     """
     unit = own_unit(task.request, task.facts)
     return unit is not None and unit.load_state != "not-found"
@@ -245,7 +244,7 @@ async def _run_unit(task: Task, verb: str, unit: str, change: str) -> None:
     if before.active == "failed":
         # systemd refuses to start a unit that failed too often in a short time.
         await service.systemctl(host.system, "reset-failed", unit)
-    await service.systemctl(host.system, verb, "--no-block", unit)
+    await _begin(host.system, verb, unit, is_known=before.is_known)
     said = began = await host.system.monotonic()
     while (state := await service.state(host.system, unit)).invocation_id in ("", before.invocation_id):
         now = await host.system.monotonic()
@@ -258,6 +257,17 @@ async def _run_unit(task: Task, verb: str, unit: str, change: str) -> None:
             host.require_going_on()
         await host.system.sleep(0.1)
     await record_start(task, unit)
+
+
+async def _begin(system: System, verb: str, unit: str, *, is_known: bool) -> None:
+    """Ask systemd to start; a unit that it did not know it reads then (before version 247 only after a reload)."""
+    try:
+        await service.systemctl(system, verb, "--no-block", unit)
+    except ContractError:
+        if is_known:
+            raise
+        await service.systemctl(system, "daemon-reload")
+        await service.systemctl(system, verb, "--no-block", unit)
 
 
 def _never_started(unit: str, state: str) -> Failure:

@@ -195,8 +195,6 @@ def _service(
 ) -> Tuple[Change, ...]:
     name = request.unit
     changes = []
-    if unit is None or not unit.enabled:
-        changes.append(Change(f"enable:{name}", "enable-unit", name, "it shall start at boot", "change"))
     stopped = unit is None or unit.active_state in ("inactive", "failed", "deactivating")
     why = "" if _is_joining(request, unit) else _why_restart(facts, before, unit)
     if stopped:
@@ -204,6 +202,9 @@ def _service(
         changes.append(Change(f"start:{name}", "start-unit", name, reason, "change"))
     elif why:
         changes.append(Change(f"restart:{name}", "restart-unit", name, why, "disrupt"))
+    if unit is None or not unit.enabled:
+        # After the start: it makes systemd read all units anew, which takes time that K3s can use.
+        changes.append(Change(f"enable:{name}", "enable-unit", name, "it shall start at boot", "change"))
     if stopped or why or not _is_up(request, facts, unit):
         reason = "until the node is Ready" if stopped or why else "it was started, and the node is not Ready yet"
         changes.append(Change(f"wait:{name}", "wait-ready", name, reason, "read"))

@@ -19,7 +19,8 @@ _PROPERTIES = (
 class UnitState:
     """What systemd says of a unit at one moment.
 
-    `needs_reload`: systemd has not loaded what lies on disk (its unit file or a drop-in), or cannot tell.
+    `is_known` False: systemd holds no such unit, and so looks for its file when it is asked to start it.
+    `needs_reload`: it holds something else than what lies on disk (its unit file or a drop-in), or cannot tell.
     """
 
     active: str
@@ -28,6 +29,7 @@ class UnitState:
     invocation_id: str
     main_pid: int
     exit_status: int
+    is_known: bool
     needs_reload: bool
 
     def __str__(self) -> str:
@@ -54,6 +56,7 @@ async def state(system: System, unit: str) -> UnitState:
     """Ask systemd how the unit is."""
     text = await systemctl(system, "show", unit, "-p", _PROPERTIES)
     values: Dict[str, str] = dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)
+    is_known = values.get("LoadState") != "not-found"
     return UnitState(
         active=values.get("ActiveState", "unknown"),
         sub=values.get("SubState", ""),
@@ -61,7 +64,8 @@ async def state(system: System, unit: str) -> UnitState:
         invocation_id=values.get("InvocationID", ""),
         main_pid=_number(values.get("MainPID", "")),
         exit_status=_number(values.get("ExecMainStatus", "")),
-        needs_reload=(values.get("LoadState"), values.get("NeedDaemonReload")) != ("loaded", "no"),
+        is_known=is_known,
+        needs_reload=is_known and (values.get("LoadState"), values.get("NeedDaemonReload")) != ("loaded", "no"),
     )
 
 

@@ -34,14 +34,32 @@ async def run(
     """Judge the host, with scope `cluster` its cluster too, with `full` by pods on its nodes. All checks run."""
     wanted = Expectation() if document is None else decode(Expectation, document, "expectation")
     facts = await gather(host)
-    cluster: Tuple[CheckResult, ...] = ()
-    if scope == "cluster" or full:
-        _require_server(facts)
-        cluster = await _cluster(host, facts, wanted, full=full, new_name=new_name)
-        # That took its time: a service that ended meanwhile is a finding.
+    if scope != "cluster" and not full:
+        return _result(facts, await _own(host, facts, wanted))
+    _require_server(facts)
+    kube = host.kube(paths.ADMIN_KUBECONFIG)
+    course = Course(Field(host, kube, facts, wanted), new_name) if full else None
+    gone: Tuple[CheckResult, ...] = ()
+    if course is not None:
+        await course.begin()
+    try:
+        checks, seen = await _watch(host, kube, facts, wanted, course)
+        # That took its time: a service that ended meanwhile is a finding. Pods have not yet reached each other now.
         facts = await gather(host)
+        checks = (*await _own(host, facts, wanted), *checks)
+        if course is not None:
+            checks = (*checks, *await _tried(course, seen))
+    finally:
+        gone = await course.remove() if course is not None else ()
+    return _result(facts, (*checks, *gone))
+
+
+async def _own(host: Host, facts: Facts, wanted: Expectation) -> Tuple[CheckResult, ...]:
     certificates = await of_host.read_certificates(host.system, facts)
-    checks = (*of_host.judge_host(facts, certificates, wanted.version), *cluster)
+    return of_host.judge_host(facts, certificates, wanted.version)
+
+
+def _result(facts: Facts, checks: Tuple[CheckResult, ...]) -> Result:
     broken = any(not check.passed and check.severity == "error" for check in checks)
     return Result("failed" if broken else "done", checks=checks, facts=facts)
 
@@ -59,26 +77,6 @@ def _require_server(facts: Facts) -> None:
         )
 
 
-async def _cluster(
-    host: Host, facts: Facts, wanted: Expectation, *, full: bool, new_name: Callable[[], str]
-) -> Tuple[CheckResult, ...]:
-    kube = host.kube(paths.ADMIN_KUBECONFIG)
-    if not full:
-        checks, _ = await _watch(host, kube, facts, wanted)
-        return checks
-    course = Course(Field(host, kube, facts, wanted), new_name)
-    await course.begin()
-    gone: Tuple[CheckResult, ...] = ()
-    try:
-        checks, seen = await _watch(host, kube, facts, wanted, course)
-        found = await course.end()
-        untried = [item.name for item in seen.expected if not course.tried(item.name)]
-        checks = (*checks, *(_not_tried(node) for node in untried), *found)
-    finally:
-        gone = await course.remove()
-    return (*checks, *gone)
-
-
 async def _watch(
     host: Host, kube: Kube, facts: Facts, wanted: Expectation, course: Optional[Course] = None
 ) -> Tuple[Tuple[CheckResult, ...], Seen]:
@@ -90,6 +88,12 @@ async def _watch(
     seen, seconds = await of_cluster.watch_cluster(host, kube, facts, wanted, looked)
     closer = await of_cluster.look_closer(kube, seen, wanted)
     return of_cluster.judge_cluster(facts, wanted, seen, seconds, closer), seen
+
+
+async def _tried(course: Course, seen: Seen) -> Tuple[CheckResult, ...]:
+    found = await course.end()
+    untried = [item.name for item in seen.expected if not course.tried(item.name)]
+    return (*(_not_tried(node) for node in untried), *found)
 
 
 def _not_tried(node: str) -> CheckResult:

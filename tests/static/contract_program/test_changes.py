@@ -60,8 +60,8 @@ def test_first_server_from_nothing() -> None:
         "write:/etc/rancher/k3s/config.yaml",
         "write:/etc/systemd/system/k3s.service.env",
         "write:/etc/systemd/system/k3s.service",
-        "enable:k3s",
         "start:k3s",
+        "enable:k3s",
         "wait:k3s",
     ]
 
