@@ -19,7 +19,7 @@ from productive_k3s.failure import ContractError, Failure
 from productive_k3s.host import Host
 from productive_k3s.kube import Kube
 
-_POLL_SECONDS = 0.25
+_POLL_SECONDS = 0.2
 _SAY_SECONDS = 2.0
 _ACCOUNT_SECONDS = 20.0
 # More than a report has: two lines for each of a thousand nodes.

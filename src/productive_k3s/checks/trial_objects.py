@@ -62,7 +62,7 @@ while [ -n "$TARGETS" ]; do
   done
   printf "{BEGIN}\n${{report:-ok}}\n{END}\n"
   TARGETS="$later$failed"
-  [ -z "$TARGETS" ] || sleep 0.2 || sleep 1
+  [ -z "$TARGETS" ] || sleep 0.1 || sleep 1
 done
 wait
 """

@@ -83,7 +83,7 @@ STUBS = {
     # A clock that goes one second with every look, so that no test waits.
     "date": 'n=$(($(cat "$BOX/clock") + 1)); echo $n > "$BOX/clock"; echo $n\n',
     # Between two rounds it takes no time, and ends the pod when nobody wants to hear more; a bound takes its time.
-    "sleep": '[ "$1" = 0.2 ] || exec /bin/sleep "$1"\n'
+    "sleep": '[ "$1" = 0.1 ] || exec /bin/sleep "$1"\n'
     'echo x >> "$BOX/rounds"; [ "$(wc -l < "$BOX/rounds")" -lt "$ROUNDS" ] || kill -TERM $PPID\n',
     "httpd": "exit 0\n",
     "nslookup": 'echo "Address: 10.43.0.10:53"; cat "$BOX/dns-$1" 2>/dev/null\n',
