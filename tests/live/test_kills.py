@@ -247,10 +247,17 @@ def differences(state: dict[str, Any], expected: dict[str, Any]) -> list[str]:
     return found
 
 
-def test_interrupted_ends_in_order(new_site: Callable[..., Site]) -> None:
-    """Ctrl-C at a change of the server: the host finishes that change, pk3s ends with 130; the next apply ends well.
+def is_ending(site: Site, namespace: str) -> bool:
+    """Return whether a namespace is being deleted, or gone meanwhile."""
+    words = f"kubectl get namespace {namespace} --ignore-not-found --output 'jsonpath={{.metadata.deletionTimestamp}}/'"
+    return site.on("server-1", words) != "/"
 
-    Then a server that went as a whole is refused as a second cluster, and destroy asks and leaves nothing.
+
+def test_interrupted_ends_in_order(new_site: Callable[..., Site]) -> None:
+    """Ctrl-C at a change of the server: the host finishes that change, pk3s ends with 130; the next apply goes on.
+
+    Ctrl-C while an agent joins: the validation that has begun meanwhile takes its pods away. Then a server that went as
+    a whole is refused as a second cluster, and destroy asks and leaves nothing.
     """
     site = new_site(agents=1)
     running = site.begin("apply", "--yes")
@@ -261,6 +268,16 @@ def test_interrupted_ends_in_order(new_site: Callable[..., Site]) -> None:
     assert "run.interrupted" in done.err
     assert "journal: " in done.err
     before = identity(site)
+
+    running = site.begin("apply", "--yes")
+    running.until(r"a pod on each of 2 nodes")
+    running.process.send_signal(2)
+    assert running.end().code == 130
+    pods = "kubectl get pods --all-namespaces --output name"
+    lab_bed.until(lambda: "trial-" not in site.on("server-1", pods), 60, "the pods of the validation are gone")
+    namespaces = site.on("server-1", "kubectl get namespaces --output 'jsonpath={.items[*].metadata.name}'").split()
+    assert all(is_ending(site, name) for name in namespaces if name.startswith("productive-k3s-"))
+
     site.expect(0, "apply", "--yes")
     before.must_be_kept_in(identity(site))
 
