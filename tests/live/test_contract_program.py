@@ -91,7 +91,7 @@ def test_before_the_run_the_plan_says_all_and_writes_nothing(node: Node) -> None
 def test_one_command_makes_a_node_that_works(node: Node) -> None:
     assert node.install.exit_code == 0, node.install.result.get("failures")
     assert node.install.of("change-started") == node.install.of("change-done") == node.install.changes
-    assert node.install.changes[-2:] == ["start:k3s", "wait:k3s"]
+    assert node.install.changes[-3:] == ["start:k3s", "enable:k3s", "wait:k3s"]
     assert node.bed.ssh(node.machine, "kubectl get node solo --no-headers").split()[1] == "Ready"
     links = node.bed.ssh(node.machine, "cd /usr/local/bin; readlink kubectl crictl ctr")
     assert links.split() == ["k3s", "k3s", "k3s"]

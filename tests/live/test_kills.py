@@ -270,7 +270,8 @@ def test_interrupted_ends_in_order(new_site: Callable[..., Site]) -> None:
     before = identity(site)
 
     running = site.begin("apply", "--yes")
-    running.until(r"a pod on each of 2 nodes")
+    # The first look at the nodes; the pods are made by then.
+    running.until(r" server-1 +(server|agent)-1 is ")
     running.process.send_signal(2)
     assert running.end().code == 130
     pods = "kubectl get pods --all-namespaces --output name"
