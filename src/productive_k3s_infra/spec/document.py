@@ -44,6 +44,11 @@ def number(value: Any) -> Any:
     return value
 
 
+def truth(value: Any) -> Any:
+    """Return the truth value that a variable's value spells; what the file itself says stays as it is."""
+    return value == "true" if isinstance(value, Substituted) and value in {"true", "false"} else value
+
+
 def _left_out(empty: Callable[[], Any]) -> BeforeValidator:
     # `agent:` with everything under it commented out is an empty mapping; `user:` without a name is a mistake.
     return BeforeValidator(lambda value: empty() if value is EMPTY else value)
@@ -85,11 +90,85 @@ class Metadata(_Written):
     name: Annotated[str, _checked(text_checks.cluster_name)] = Field(description="Name of the cluster.")
 
 
-class Provider(_Written):
-    """Where the machines come from."""
+class Machine(_Written):
+    """The size of a machine that is made."""
 
-    kind: Literal["local", "onprem"] = Field(
-        description="local: machines on this computer, made and destroyed by pk3s. onprem: hosts that exist."
+    cpus: Annotated[int, Field(ge=1, le=256), BeforeValidator(number)] | None = Field(
+        default=None, description="multipass: number of CPUs. Default: 2."
+    )
+    memory: Annotated[str, _checked(text_checks.size)] | None = Field(
+        default=None, description="multipass: memory, as 4G or 512M. Default: 4G."
+    )
+    disk: Annotated[str, _checked(text_checks.size)] | None = Field(
+        default=None, description="Root disk, as 40G. Default: 20G (multipass), 80G (aws)."
+    )
+    type: Annotated[str, _checked(text_checks.instance_type)] | None = Field(
+        default=None, description="aws: instance type. Default: t3a.xlarge."
+    )
+
+
+Cidrs = list[Annotated[str, _checked(text_checks.cidr)]]
+
+
+class AllowedCidrs(_Written):
+    """From where the machines may be reached. Nothing is detected, and nothing is open that is not written here."""
+
+    ssh: Annotated[Cidrs, Field(min_length=1)] = Field(description="Networks from which SSH is allowed.")
+    api: Annotated[Cidrs, Field(min_length=1)] = Field(description="Networks from which the API is allowed.")
+    http: Annotated[Cidrs, _left_out(list)] = Field(
+        default=[], description="Networks from which ports 80 and 443 are allowed. Default: none."
+    )
+
+
+class State(_Written):
+    """Where OpenTofu keeps its state."""
+
+    backend: Annotated[str, _checked(text_checks.word)] = Field(description="Name of an OpenTofu backend, as s3.")
+    config: Annotated[dict[str, str], _left_out(dict)] = Field(
+        default={}, description="The backend's settings; secrets belong in the environment."
+    )
+
+
+class Provider(_Written):
+    """Where the machines come from; the other keys are for the kinds that their descriptions name."""
+
+    kind: Literal["local", "multipass", "onprem", "aws"] = Field(
+        description="local, multipass: machines on this computer. aws: machines there. onprem: hosts that exist."
+    )
+    machine: Annotated[Machine, _left_out(dict)] = Field(
+        default=Machine(), description="multipass, aws: size of the machines, unless a node says it."
+    )
+    image: Annotated[str, _checked(text_checks.image)] | None = Field(
+        default=None, description="multipass: image to launch. Default: 24.04."
+    )
+    region: Annotated[str, _checked(text_checks.region)] | None = Field(default=None, description="aws: the region.")
+    profile: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="aws: profile of the AWS configuration. Default: the usual chain."
+    )
+    architecture: Literal["amd64", "arm64"] = Field(
+        default="amd64", description="aws: architecture of the image; it has to be that of the instance types."
+    )
+    allowed_cidrs: AllowedCidrs | None = Field(default=None, description="aws: from where machines may be reached.")
+    vpc_id: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="aws: an existing VPC, with subnetId. Default: the region's default VPC."
+    )
+    subnet_id: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="aws: a subnet of that VPC."
+    )
+    elastic_ip: Annotated[bool, BeforeValidator(truth)] = Field(
+        default=False, description="aws: a public address that outlives a stop of the machine."
+    )
+    key_pair: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="aws: an existing key pair. Default: one is made from your public key."
+    )
+    image_id: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="aws: image of new machines. Default: the newest Ubuntu 24.04 when they are made."
+    )
+    tags: Annotated[dict[str, str], _left_out(dict)] = Field(
+        default={}, description="aws: further tags of everything that is made."
+    )
+    state: State | None = Field(
+        default=None, description="aws: where OpenTofu keeps its state. Default: the cluster directory."
     )
 
 
@@ -114,6 +193,14 @@ class Ssh(_Written):
     )
     jump: Annotated[Jump, BeforeValidator(_jump)] | None = Field(
         default=None, description="Host to go through: user@host:port, or a mapping."
+    )
+
+
+class ClusterSsh(Ssh):
+    """How hosts are reached, unless a node says it."""
+
+    via: Literal["public", "private"] | None = Field(
+        default=None, description="aws: which address SSH and the kubeconfig use. Default: public."
     )
 
 
@@ -145,6 +232,12 @@ class K3s(_Written):
     datastore: Literal["etcd", "sqlite"] = Field(
         default="etcd", description="etcd can grow to three servers; sqlite cannot."
     )
+    registration_address: Address | None = Field(
+        default=None, description="Where nodes join. Default: the first server's address."
+    )
+    api_address: Address | None = Field(
+        default=None, description="What the kubeconfig names. Default: the first server's public address, else its own."
+    )
     tls_san: Annotated[list[Address], _left_out(list)] = Field(
         default=[], description="Further names and addresses in the API's certificate."
     )
@@ -158,10 +251,17 @@ class Node(_Written):
     name: str = Field(description="Name of the node; with count, name-1, name-2 and so on.")
     role: Literal["server", "agent"] = Field(description="What K3s is there.")
     address: Address | None = Field(
-        default=None, description="onprem: where the other nodes reach it; an address or a name."
+        default=None,
+        description="Where the other nodes reach it. onprem: address or name. aws: a free one of the subnet.",
+    )
+    public_address: Address | None = Field(
+        default=None, description="onprem: where people reach it from outside; it is put into the certificate."
     )
     count: Annotated[int, Field(ge=1, le=MOST_MACHINES), BeforeValidator(number)] | None = Field(
-        default=None, description="local: how many machines of this kind."
+        default=None, description="local, multipass, aws: how many machines of this kind."
+    )
+    machine: Annotated[Machine, _left_out(dict)] = Field(
+        default=Machine(), description="multipass, aws: size of its machine. Default: that of the provider."
     )
     host_key: HostKeys = Field(default=[], description="onprem: its public SSH host key, one or several.")
     labels: Annotated[dict[str, str], _left_out(dict)] = Field(
@@ -175,8 +275,8 @@ class Spec(_Written):
     """The wish."""
 
     provider: Provider = Field(description="Where the machines come from.")
-    ssh: Annotated[Ssh, _left_out(dict)] = Field(
-        default=Ssh(), description="How hosts are reached, unless a node says it."
+    ssh: Annotated[ClusterSsh, _left_out(dict)] = Field(
+        default=ClusterSsh(), description="How hosts are reached, unless a node says it."
     )
     k3s: K3s = Field(alias="k3s", description="What K3s shall be.")
     nodes: list[Node] = Field(description="The nodes; the first server is the registration address.")

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from pydantic import BaseModel, TypeAdapter
+
 from productive_k3s_infra.errors import ClusterFileInvalid
 from productive_k3s_infra.spec import document, model
 from productive_k3s_infra.spec.file_rules import Folder, check_files, is_directory_source
 from productive_k3s_infra.spec.flag_rules import check_flags, newer_note, typed
 from productive_k3s_infra.spec.mistake import Found, Mistake, found
 from productive_k3s_infra.spec.network_rules import check_networks
-from productive_k3s_infra.spec.rules import check_nodes, expand, remarks
+from productive_k3s_infra.spec.provider_rules import check_provider, remarks
+from productive_k3s_infra.spec.rules import check_nodes, expand
 from productive_k3s_infra.spec.shape import validate
 from productive_k3s_infra.spec.tree import Tree, mistake_at, read_tree
+
+_PROVIDER: TypeAdapter[model.Provider] = TypeAdapter(model.Provider)
 
 
 def load_cluster_file(path: Path, environment: Mapping[str, str]) -> model.ClusterSpec:
@@ -29,7 +34,14 @@ def load_cluster_file(path: Path, environment: Mapping[str, str]) -> model.Clust
         raise _invalid(file, unreadable)
     folder = Folder.of(path, environment)
     written, shape = validate(tree)
-    held = (*shape, *check_nodes(tree), *check_flags(tree), *check_networks(tree), *check_files(tree, folder))
+    held = (
+        *shape,
+        *check_provider(tree),
+        *check_nodes(tree),
+        *check_flags(tree),
+        *check_networks(tree),
+        *check_files(tree, folder),
+    )
     mistakes = (*unreadable, *(mistake_at(tree, item, file) for item in held))
     if mistakes or written is None:
         raise _invalid(file, mistakes)
@@ -71,15 +83,22 @@ def _warnings(tree: Tree) -> Iterator[Found]:
 
 def _spec(written: document.ClusterDocument, folder: Folder, warnings: tuple[str, ...]) -> model.ClusterSpec:
     spec = written.spec
-    local = spec.provider.kind == "local"
     return model.ClusterSpec(
         name=written.metadata.name,
-        provider=model.LocalProvider(kind="local") if local else model.OnpremProvider(kind="onprem"),
+        provider=_provider(spec.provider),
         ssh=_ssh(spec.ssh, folder),
         k3s=_k3s(spec.k3s, folder),
         nodes=tuple(node for item in spec.nodes for node in _nodes(item, folder)),
         warnings=warnings,
     )
+
+
+def _provider(written: document.Provider) -> model.Provider:
+    # Which key belongs to which kind is a rule of `provider_rules`; what was not written keeps the model's default.
+    said = {name: value for name in written.model_fields_set if (value := getattr(written, name)) is not None}
+    plain = {name: value.model_dump() if isinstance(value, BaseModel) else value for name, value in said.items()}
+    provider: model.Provider = _PROVIDER.validate_python(plain)
+    return provider
 
 
 def _k3s(written: document.K3s, folder: Folder) -> model.K3s:
@@ -90,6 +109,8 @@ def _k3s(written: document.K3s, folder: Folder) -> model.K3s:
         version=written.version,
         artifacts=model.Artifacts(source=source, delivery=written.artifacts.delivery),
         datastore=written.datastore,
+        registration_address=written.registration_address,
+        api_address=written.api_address,
         tls_san=tuple(written.tls_san),
         server=typed(written.server),
         agent=typed(written.agent),
@@ -102,6 +123,8 @@ def _nodes(written: document.Node, folder: Folder) -> Iterator[model.Node]:
             name=name,
             role=written.role,
             address=written.address,
+            public_address=written.public_address,
+            machine=model.Machine(**written.machine.model_dump()),
             host_key=tuple(written.host_key),
             labels=dict(written.labels),
             taints=tuple(written.taints),
@@ -125,6 +148,7 @@ def _ssh(written: document.Ssh, folder: Folder) -> model.Ssh:
             host_key=tuple(jump.host_key),
         ),
         address=written.address if isinstance(written, document.NodeSsh) else None,
+        via=written.via if isinstance(written, document.ClusterSsh) else None,
     )
 
 

@@ -30,7 +30,65 @@ class OnpremProvider(_Model):
     kind: Literal["onprem"]
 
 
-Provider = Annotated[LocalProvider | OnpremProvider, Field(discriminator="kind")]
+class Machine(_Model):
+    """The size of a machine that is made. A node's own words come before the provider's; None: not said.
+
+    `memory` and `disk` are as written (`4G`, `512M`: 1024 based); `type` is an instance type.
+    """
+
+    cpus: int | None = None
+    memory: str | None = None
+    disk: str | None = None
+    type: str | None = None
+
+    def over(self, other: Machine) -> Machine:
+        """Return this one, with what it does not say taken from the other."""
+        said = self.model_dump(exclude_none=True)
+        return other.model_copy(update=said)
+
+
+class MultipassProvider(_Model):
+    """Virtual machines of Multipass on this computer."""
+
+    kind: Literal["multipass"]
+    image: str = "24.04"
+    machine: Machine = Machine()
+
+
+class AllowedCidrs(_Model):
+    """From where machines may be reached: networks such as 203.0.113.0/24."""
+
+    ssh: tuple[str, ...]
+    api: tuple[str, ...]
+    http: tuple[str, ...] = ()
+
+
+class State(_Model):
+    """A backend of OpenTofu and its settings."""
+
+    backend: str
+    config: dict[str, str] = Field(default_factory=dict)
+
+
+class AwsProvider(_Model):
+    """Instances of Amazon EC2, made through OpenTofu."""
+
+    kind: Literal["aws"]
+    region: str
+    allowed_cidrs: AllowedCidrs
+    profile: str | None = None
+    machine: Machine = Machine()
+    architecture: Literal["amd64", "arm64"] = "amd64"
+    vpc_id: str | None = None
+    subnet_id: str | None = None
+    elastic_ip: bool = False
+    key_pair: str | None = None
+    image_id: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+    state: State | None = None
+
+
+Provider = Annotated[LocalProvider | MultipassProvider | OnpremProvider | AwsProvider, Field(discriminator="kind")]
 
 
 class Jump(_Model):
@@ -46,7 +104,8 @@ class Jump(_Model):
 class Ssh(_Model):
     """How to reach hosts. What a node leaves out is taken from `spec.ssh`, and then from these defaults.
 
-    `address` is where SSH reaches a node if that is not where the other nodes reach it. `key` is the path of a private
+    `address` is where SSH reaches a node if that is not where the other nodes reach it; `via` says which of a machine's
+    addresses is meant where the provider knows two. `key` is the path of a private
     key; without one the SSH agent's and the usual keys are tried.
     """
 
@@ -55,6 +114,7 @@ class Ssh(_Model):
     key: str | None = None
     jump: Jump | None = None
     address: str | None = None
+    via: Literal["public", "private"] | None = None
 
 
 class Artifacts(_Model):
@@ -70,22 +130,32 @@ class Artifacts(_Model):
 
 
 class K3s(_Model):
-    """What K3s shall be: version, datastore, names of the API, flags per role."""
+    """What K3s shall be: version, datastore, names of the API, flags per role.
+
+    Nodes join at `registration_address`, a kubeconfig names `api_address`; None: see the inventory.
+    """
 
     version: str
     artifacts: Artifacts = Artifacts()
     datastore: Literal["etcd", "sqlite"] = "etcd"
+    registration_address: str | None = None
+    api_address: str | None = None
     tls_san: tuple[str, ...] = ()
     server: dict[str, Any] = Field(default_factory=dict)
     agent: dict[str, Any] = Field(default_factory=dict)
 
 
 class Node(_Model):
-    """One node. `address` is where the other nodes reach it (onprem: required; local: chosen by the provider)."""
+    """One node. `address` is where the other nodes reach it; onprem needs it, other providers know it.
+
+    `public_address` is where people reach it from outside; `machine` is what its machine shall be.
+    """
 
     name: str
     role: Role
     address: str | None = None
+    public_address: str | None = None
+    machine: Machine = Machine()
     host_key: tuple[str, ...] = ()
     labels: dict[str, str] = Field(default_factory=dict)
     taints: tuple[str, ...] = ()

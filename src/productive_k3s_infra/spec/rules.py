@@ -18,9 +18,8 @@ def check_nodes(tree: Tree) -> Iterator[Found]:
     """Yield what is wrong with the nodes: names, addresses, counts, roles, labels, taints."""
     yield from _names(tree)
     yield from _addresses(tree)
-    yield from _provider(tree)
     yield from _servers(tree)
-    for path, node in _nodes(tree):
+    for path, node in nodes(tree):
         yield from _labels(tree, path)
         taints = node.get("taints")
         for index in range(len(taints)) if isinstance(taints, list) else ():
@@ -35,9 +34,10 @@ def expand(name: str, count: int | None) -> tuple[str, ...]:
     return (name,) if count is None else tuple(f"{name}-{index}" for index in range(1, count + 1))
 
 
-def _nodes(tree: Tree) -> Iterator[tuple[Path, dict[str, Any]]]:
-    nodes = tree.get(*NODES)
-    for index in range(len(nodes)) if isinstance(nodes, list) else ():
+def nodes(tree: Tree) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the entries of the list of nodes that are mappings, with their paths."""
+    written = tree.get(*NODES)
+    for index in range(len(written)) if isinstance(written, list) else ():
         node = tree.get(*NODES, index)
         if isinstance(node, dict):
             yield (*NODES, index), node
@@ -50,7 +50,7 @@ def _count(tree: Tree, path: Path) -> int | None:
 
 def _names(tree: Tree) -> Iterator[Found]:
     seen: dict[str, int] = {}
-    for path, _ in _nodes(tree):
+    for path, _ in nodes(tree):
         name = tree.text(*path, "name")
         if name is None:
             continue
@@ -69,7 +69,7 @@ def _names(tree: Tree) -> Iterator[Found]:
 
 def _addresses(tree: Tree) -> Iterator[Found]:
     taken: dict[tuple[object, ...], int] = {}
-    for path, _ in _nodes(tree):
+    for path, _ in nodes(tree):
         for place, key in _where(tree, path):
             if key in taken:
                 what = f"the address {quoted(tree.text(*place))} is that of another node"
@@ -100,27 +100,6 @@ def _same(address: str) -> str:
         return address.lower().removesuffix(".")
 
 
-def _provider(tree: Tree) -> Iterator[Found]:
-    kind = tree.text("spec", "provider", "kind")
-    for path, node in _nodes(tree):
-        if "count" in node and "address" in node:
-            what = "several machines cannot have one address"
-            remedy = "write a node for each" if kind == "onprem" else "leave the address out"
-            yield found((*path, "count"), "file.count-with-address", what, remedy=remedy, at_key=True)
-        elif kind == "onprem" and "count" in node:
-            what = "count is for providers that make machines"
-            yield found(
-                (*path, "count"), "file.count", what, remedy="write a node with its address for each", at_key=True
-            )
-        elif kind == "local" and "address" in node:
-            what = "a local machine gets its address from pk3s"
-            yield found((*path, "address"), "file.address", what, remedy="leave the address out", at_key=True)
-        if kind == "onprem" and "address" not in node:
-            what = f"missing key 'address' of the node {quoted(node.get('name', ''))}"
-            expected = "the address at which the other nodes reach it"
-            yield found(path, "file.missing-key", what, expected=expected)
-
-
 def _servers(tree: Tree) -> Iterator[Found]:
     nodes = tree.get(*NODES)
     if not isinstance(nodes, list):
@@ -144,14 +123,3 @@ def _labels(tree: Tree, path: Path) -> Iterator[Found]:
             objection = text_checks.label(key, value)
             if objection is not None:
                 yield Found((*path, "labels", key), objection, at_key=True)
-
-
-def remarks(tree: Tree) -> Iterator[Found]:
-    """Yield what is written and has no effect."""
-    if tree.text("spec", "provider", "kind") != "local":
-        return
-    remedy = "pk3s makes local machines with a key of its own"
-    written = [("spec", "ssh")] if tree.mapping("spec", "ssh") else []
-    places = [*written, *((*path, key) for path, node in _nodes(tree) for key in ("ssh", "hostKey") if key in node)]
-    for path in places:
-        yield found(path, "file.no-effect", f"{path[-1]} has no effect on local machines", remedy=remedy, at_key=True)

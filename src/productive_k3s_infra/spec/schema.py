@@ -25,8 +25,8 @@ def cluster_file_schema() -> dict[str, Any]:
     """
     schema = ClusterDocument.model_json_schema(by_alias=True)
     definitions = schema["$defs"]
-    jump = definitions["Ssh"]["properties"]["jump"]
-    for name in ("Ssh", "NodeSsh"):
+    jump = definitions["ClusterSsh"]["properties"]["jump"]
+    for name in ("ClusterSsh", "NodeSsh"):
         definitions[name]["properties"]["jump"] = {
             "anyOf": [{"type": "string"}, {"$ref": "#/$defs/Jump"}],
             "description": jump["description"],
@@ -69,7 +69,7 @@ def _as_written(schema: Any) -> Any:
     # A default that is a mapping says no more than its keys' own defaults do.
     kept = {key: value for key, value in schema.items() if not (key == "default" and isinstance(value, dict))}
     result = {key: _as_written(value) for key, value in kept.items() if key != "title"}
-    if schema.get("type") in {"integer", "boolean"} or "enum" in schema or "const" in schema:
+    if schema.get("type") in ("integer", "boolean") or "enum" in schema or "const" in schema:
         outside = {key: result.pop(key) for key in ("description", "default") if key in result}
         return {"anyOf": [result, _VARIABLE], **outside}
     return result

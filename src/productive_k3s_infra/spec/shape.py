@@ -23,7 +23,6 @@ _TYPES = {
     "list_type": "a list",
     "bool_type": "true or false",
 }
-_LATER = ("multipass", "aws")
 
 
 def validate(tree: Tree) -> tuple[ClusterDocument | None, tuple[Found, ...]]:
@@ -68,7 +67,7 @@ def _objection(path: Path, detail: ErrorDetails) -> Objection:
     if kind in {"greater_than_equal", "less_than_equal"}:
         edge = f"at least {context.get('ge')}" if "ge" in context else f"at most {context.get('le')}"
         return Objection("file.out-of-range", f"{named(path)} is {quoted(value)}", edge)
-    if kind == "string_too_short":
+    if kind in {"string_too_short", "too_short"}:
         return Objection("file.empty-value", f"{named(path)} is empty")
     return Objection("file.invalid", f"{named(path)}: {detail['msg']}")
 
@@ -84,9 +83,6 @@ def wrong_type(path: Path, value: Any, expected: str) -> Objection:
 
 
 def _not_one_of(path: Path, value: Any, expected: str) -> Objection:
-    if path == ("spec", "provider", "kind") and value in _LATER:
-        what = f"the provider {value} is not supported yet"
-        return Objection("file.provider-not-supported", what, "local or onprem")
     allowed = [item.strip("'") for item in expected.replace(" or ", ", ").split(", ")]
     remedy = nearest(value, allowed) if isinstance(value, str) and len(allowed) > 1 else ""
     shown = quoted(value) if isinstance(value, str) else _kind_of(value)

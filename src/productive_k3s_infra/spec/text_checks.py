@@ -6,6 +6,7 @@ import base64
 import binascii
 import ipaddress
 import re
+from contextlib import suppress
 
 from productive_k3s import request_rules
 from productive_k3s.request import Request
@@ -20,6 +21,11 @@ _LOGIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]*\$?")
 _KEY_TYPE = re.compile(
     r"ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com"
 )
+_SIZE = re.compile(r"[1-9][0-9]{0,6}[MG]")
+_INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
+_WORD = re.compile(r"[a-z][a-z0-9_]*")
 _JUMP = re.compile(r"(?:(?P<user>[^@]*)@)?(?P<address>\[[^\]]*\]|[^:@\[\]]*)(?::(?P<port>.*))?")
 
 
@@ -127,3 +133,53 @@ def _asked(request: Request, shown: str) -> Objection | None:
     for failure in request_rules.mistakes(request):
         return Objection(failure.code, f"{failure.what}: {shown}", remedy=failure.remedy)
     return None
+
+
+def size(text: str) -> Objection | None:
+    """Return what is wrong with a size of memory or disk."""
+    if _SIZE.fullmatch(text):
+        return None
+    return Objection("file.size", f"{quoted(text)} is no size", "a number with M or G, as 4G")
+
+
+def instance_type(text: str) -> Objection | None:
+    """Return what is wrong with the name of an instance type; whether it exists is for AWS to say."""
+    if _INSTANCE_TYPE.fullmatch(text):
+        return None
+    return Objection("file.instance-type", f"{quoted(text)} is no instance type", "one like t3a.xlarge")
+
+
+def cidr(text: str) -> Objection | None:
+    """Return what is wrong with a network."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        remedy = ""
+        with suppress(ValueError):
+            remedy = f"did you mean {ipaddress.ip_network(text, strict=False)}?"
+        return Objection("file.network", f"{quoted(text)} is no network", "one like 203.0.113.0/24", remedy)
+    if "/" not in text:
+        whole = ipaddress.ip_network(text)
+        return Objection("file.network", f"{quoted(text)} is one address", "a network", f"write {whole}")
+    return None
+
+
+def region(text: str) -> Objection | None:
+    """Return what is wrong with the name of a region."""
+    if _REGION.fullmatch(text):
+        return None
+    return Objection("file.region", f"{quoted(text)} is no region", "one like eu-central-1")
+
+
+def image(text: str) -> Objection | None:
+    """Return what is wrong with the name of an image to launch: a release, an alias, a remote's image or a URL."""
+    if _IMAGE.fullmatch(text):
+        return None
+    return Objection("file.image", f"{quoted(text)} is no image", "one like 24.04")
+
+
+def word(text: str) -> Objection | None:
+    """Return what is wrong with a word that OpenTofu takes as a name."""
+    if _WORD.fullmatch(text):
+        return None
+    return Objection("file.word", f"{quoted(text)} is no name", "lower-case letters, digits and _")

@@ -27,7 +27,7 @@ def test_the_reference_names_every_key() -> None:
 
 def test_numbers_and_choices_may_be_variables() -> None:
     definitions = cluster_file_schema()["$defs"]
-    port = definitions["Ssh"]["properties"]["port"]
+    port = definitions["ClusterSsh"]["properties"]["port"]
     assert port["anyOf"] == [{"type": "integer", "minimum": 1, "maximum": 65535}, {"$ref": "#/$defs/Variable"}]
     assert {"$ref": "#/$defs/Variable"} in definitions["Node"]["properties"]["role"]["anyOf"]
 
