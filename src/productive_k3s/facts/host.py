@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 import shlex
@@ -27,6 +28,8 @@ _ARCHITECTURES = {
 }
 _FILE_SYSTEMS = ("/var/lib/rancher", paths.BINARY_DIRECTORY, "/etc")
 _KUBELETS = ("kubelet", "kubelite")
+_CLOUD_INIT = "/run/cloud-init"
+_ERROR_LENGTH = 200
 
 
 async def host_facts(system: System, table: UnitTable) -> HostFacts:
@@ -35,6 +38,7 @@ async def host_facts(system: System, table: UnitTable) -> HostFacts:
     memory = parse_meminfo(await text_of(system, "/proc/meminfo"))
     version, controllers = await _cgroups(system)
     default_interface, routes = await network.routes(system)
+    cloud_init, cloud_init_error = await _cloud_init(system)
     return HostFacts(
         time=now,
         hostname=(await text_of(system, "/proc/sys/kernel/hostname")).strip(),
@@ -56,6 +60,8 @@ async def host_facts(system: System, table: UnitTable) -> HostFacts:
         other_kubernetes=await _other_kubernetes(system, table),
         has_xtables=await _has_xtables(system),
         selinux=await _selinux(system),
+        cloud_init=cloud_init,
+        cloud_init_error=cloud_init_error,
     )
 
 
@@ -219,3 +225,27 @@ async def _has_xtables(system: System) -> bool:
 async def _selinux(system: System) -> str:
     enforce = (await text_of(system, "/sys/fs/selinux/enforce")).strip()
     return {"1": "enforcing", "0": "permissive"}.get(enforce, "")
+
+
+async def _cloud_init(system: System) -> Tuple[str, str]:
+    """Return how far cloud-init came at this boot, and its first error.
+
+    `/run` is empty at boot. Its generator then writes `enabled` or `disabled` there, and the last stage `result.json`
+    when it has ended (docs.cloud-init.io: "How to check the status", boot stages).
+    """
+    result = await system.read(f"{_CLOUD_INIT}/result.json")
+    if result is not None:
+        return parse_cloud_init_result(result.decode(errors="replace"))
+    for name in ("enabled", "status.json"):
+        if await system.stat(f"{_CLOUD_INIT}/{name}") is not None:
+            return "running", ""
+    return "", ""
+
+
+def parse_cloud_init_result(text: str) -> Tuple[str, str]:
+    """PURE: read result.json: `{"v1": {"datasource": ..., "errors": [...]}}`; half-written, it has not ended."""
+    try:
+        errors = json.loads(text)["v1"]["errors"]
+    except (ValueError, KeyError, TypeError):
+        return "running", ""
+    return ("error", " ".join(str(errors[0]).split())[:_ERROR_LENGTH]) if errors else ("done", "")

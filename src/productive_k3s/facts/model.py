@@ -52,7 +52,11 @@ class FileSystem:
 
 @dataclass(frozen=True)
 class HostFacts:
-    """The machine without K3s. `time` is Unix seconds on the host's own clock; sizes are bytes."""
+    """The machine without K3s. `time` is Unix seconds on the host's own clock; sizes are bytes.
+
+    `cloud_init` is how far cloud-init came at this boot: '' where it has nothing to do, else `running`, `done` or
+    `error` (it ended, and not everything went well; `cloud_init_error` is the first of its errors).
+    """
 
     time: float
     hostname: str
@@ -74,6 +78,8 @@ class HostFacts:
     other_kubernetes: Tuple[str, ...]
     has_xtables: bool = True
     selinux: str = ""
+    cloud_init: str = ""
+    cloud_init_error: str = ""
 
 
 @dataclass(frozen=True)

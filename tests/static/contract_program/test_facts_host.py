@@ -241,3 +241,23 @@ def test_link_local_addresses_are_left_out() -> None:
     found = network.parse_addresses(ADDRESSES)
     assert [item.mac for item in found] == ["", "52:54:00:00:00:01"]
     assert not any("fe80" in address for item in found for address in item.addresses)
+
+
+@pytest.mark.parametrize(
+    ("files", "seen"),
+    [
+        ({}, ("", "")),
+        ({"disabled": ""}, ("", "")),
+        ({"enabled": ""}, ("running", "")),
+        ({"enabled": "", "status.json": '{"v1": {"stage": "modules-config"}}'}, ("running", "")),
+        ({"enabled": "", "result.json": '{"v1": {"datasource": "DataSourceNoCloud", "errors": []}}'}, ("done", "")),
+        ({"enabled": "", "result.json": '{"v1": {"datasource": null, "errors": ["(\'ssh\',\\n KeyError())", "x"]}}'},
+         ("error", "('ssh', KeyError())")),
+        ({"enabled": "", "result.json": '{"v1": {"datas'}, ("running", "")),
+    ],
+)  # fmt: skip
+def test_cloud_init_as_its_files_show_it(files: dict[str, str], seen: tuple[str, str]) -> None:
+    machine = Machine()
+    machine.system.put({f"/run/cloud-init/{name}": text for name, text in files.items()})
+    found = machine.facts().host
+    assert (found.cloud_init, found.cloud_init_error) == seen
