@@ -6,7 +6,8 @@ import difflib
 from dataclasses import dataclass
 from typing import Dict, List, Optional, Tuple
 
-from productive_k3s import paths
+from productive_k3s import hosts_file, paths
+from productive_k3s.adoption import as_found
 from productive_k3s.change import Change
 from productive_k3s.compare import (
     Comparison,
@@ -16,6 +17,7 @@ from productive_k3s.compare import (
     is_member,
     own_unit,
     unit_differs,
+    unit_is_wrong,
     writes_config,
 )
 from productive_k3s.config_file import document_digest
@@ -49,7 +51,8 @@ def assess(request: Request, facts: Facts, *, planning: bool = False) -> Assessm
     comparison = compare(request, facts)
     # Tokens come first: a config.yaml that names a token file must never lie there without it.
     files_changed = _files(request, facts, comparison)
-    changes = (*_artifacts(request, facts), *_secrets(request, facts, files_changed), *files_changed)
+    names = hosts_file.changes(request, facts)
+    changes = (*_artifacts(request, facts), *names, *_secrets(request, facts, files_changed), *files_changed)
     unit = own_unit(request, facts)
     service = _service(request, facts, changes, unit)
     return Assessment(
@@ -145,7 +148,8 @@ def _why_environment(there: FileFact, request: Request, facts: Facts, comparison
 def _why_unit(request: Request, facts: Facts, comparison: Comparison) -> str:
     if comparison.moves and comparison.on_unit:
         return f"flags on the unit move to config.yaml or go: {', '.join(comparison.on_unit)}"
-    return "its directives differ from the install script's" if unit_differs(request, facts) else ""
+    differs = unit_differs(request, facts) if comparison.takes_over else unit_is_wrong(request, facts)
+    return "its directives differ from the install script's" if differs else ""
 
 
 def _same_registries(file: RenderedFile, facts: Facts) -> bool:
@@ -162,10 +166,11 @@ def _second_line(file: FileFact) -> str:
 
 def _write(file: RenderedFile, there: Optional[FileFact], reason: str) -> Change:
     before = (there.text or "") if there is not None else ""
+    after = file.shown(file.text)
     diff: Tuple[str, ...] = ()
-    if file.shown and not file.path.endswith(".sh"):
+    if after is not None and not file.path.endswith(".sh"):
         names = {"fromfile": file.path, "tofile": file.path}
-        lines = difflib.unified_diff(before.splitlines(), file.text.splitlines(), lineterm="", n=2, **names)
+        lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2, **names)
         diff = tuple(lines)[:_DIFF_LINES]
     return Change(f"write:{file.path}", "write-file", file.path, reason, "change", diff)
 
@@ -286,21 +291,12 @@ def _labels(request: Request, facts: Facts) -> Tuple[Change, ...]:
     return (Change(f"label:{name}", "label-node", name, f"labels differ: {said}", "change"),)
 
 
-def _said(comparison: Comparison) -> str:
-    places = (("on the unit", comparison.on_unit), ("in its environment file", comparison.in_environment))
-    said = "; ".join(f"{place}: {', '.join(keys)}" for place, keys in places if keys)
-    return f" ({said})" if said else ""
-
-
 def _notes(request: Request, facts: Facts, comparison: Comparison, changes: Tuple[Change, ...]) -> Tuple[str, ...]:
     notes = []
     if not changes:
         notes.append(f"{request.version} runs as asked")
     notes.extend(f"{path} also sets {key}" for key, path in sorted(comparison.extra.items()))
-    if is_member(facts) and not is_managed(facts) and not changes:
-        notes.append(
-            f"somebody else set up K3s here; it equals the request, so nothing is rewritten{_said(comparison)}"
-        )
+    notes.extend(as_found(request, facts, comparison))
     if facts.k3s.datastore == "sqlite" and request.role == "server" and request.datastore == "etcd":
         notes.append("the datastore is SQLite and stays so: it is chosen at the first start")
     node = own_node(request, facts)

@@ -6,7 +6,17 @@ import re
 from typing import Callable, Iterator, Mapping, Optional, Tuple
 
 from productive_k3s import paths
-from productive_k3s.compare import FIXED, TOKENS, compare, is_managed, is_member, own_file, wished, writes_config
+from productive_k3s.compare import (
+    FIXED,
+    TOKENS,
+    compare,
+    is_managed,
+    is_member,
+    meaningful,
+    own_file,
+    wished,
+    writes_config,
+)
 from productive_k3s.facts import masking
 from productive_k3s.facts.model import Facts
 from productive_k3s.failure import Failure
@@ -116,6 +126,13 @@ def _secrets(request: Request, facts: Facts) -> Iterator[Failure]:
                 f"these move to config.yaml: {', '.join(sorted({*found.on_unit, *found.in_environment}))}",
                 f"move {key} into {paths.CONFIG}.d/secret.yaml, mode 0600",
             )
+    for key in found.kept if found.file else ():
+        yield _refuse(
+            "config.secret-elsewhere",
+            f"{key} is a secret in somebody else's {paths.CONFIG}, and would be lost",
+            f"it is rewritten for {', '.join(found.file)}",
+            f"move {key} into {paths.CONFIG}.d/secret.yaml, mode 0600",
+        )
 
 
 def _units(request: Request, facts: Facts) -> Iterator[Failure]:
@@ -184,14 +201,14 @@ def _identity(request: Request, facts: Facts) -> Iterator[Failure]:
             ", ".join(f"{item.name} {' '.join(item.addresses)}" for item in facts.host.interfaces),
             "correct the declared address, or give the host that address",
         )
-    own = own_file(facts)
+    own, effective = own_file(facts), meaningful(facts.k3s.config)
     for key in FIXED:
         wish = wished(request, facts).get(key)
-        if is_member(facts) and wish != own.get(key, facts.k3s.config.get(key)):
+        if is_member(facts) and wish != own.get(key, effective.get(key)):
             yield _refuse(
                 "k3s.fixed-at-first-start",
                 f"{key} cannot be changed on a cluster that exists",
-                f"is {own.get(key, 'the default')}, asked {wish or 'the default'}",
+                f"is {own.get(key, effective.get(key, 'the default'))}, asked {wish or 'the default'}",
                 f"put {key} back",
             )
 

@@ -12,7 +12,7 @@ import pytest
 from install_script import unit_text
 from productive_k3s import paths
 from productive_k3s.changes import Assessment, assess
-from productive_k3s.facts.model import Facts, Running, TokenFact
+from productive_k3s.facts.model import Facts, FileFact, Running, TokenFact
 from productive_k3s.request import Join, Request
 from static.contract_program.hosts import (
     CA,
@@ -69,6 +69,12 @@ def left_by_script(role: str, *flags: str, variables: str = "", unit: str = "", 
     made = server(binary=None)
     ready = after(made, facts, next(item for item in assess(made, fresh()).changes if item.id == "wait:k3s"))
     return replace(facts, cluster=ready.cluster)
+
+
+def configured(facts: Facts, text: str, *drop_ins: FileFact) -> Facts:
+    """The same member with files that it was started with."""
+    facts = merged(with_config(facts, text, *drop_ins))
+    return on_k3s(facts, running=Running("unchanged", facts.k3s.on_disk))
 
 
 def wish(role: str, **wishes: object) -> Request:
@@ -142,18 +148,86 @@ def test_a_proxy_that_goes_takes_nothing_else_with_it() -> None:
     assert f"server: {URL}\n" in config_of(run(wish("agent"), facts))
 
 
-def test_another_unit_text_takes_no_flag_with_it() -> None:
-    """Older releases of the script wrote one directive more: the unit is rewritten, and its flags stay true."""
+def test_another_unit_text_is_left_alone_and_takes_no_flag_with_it() -> None:
+    """Older releases of the script wrote one directive more: no restart for it, and with one its flags stay true."""
     flags = ("--server", URL, "--token", "***", "--debug")
     text = unit_text("agent", *flags).replace("ExecStart=", OLD_PRE + "ExecStart=")
-    done = run(wish("agent", config={"debug": True}), left_by_script("agent", *flags, unit=text))
+    facts = left_by_script("agent", *flags, unit=text)
+    found = assessed(wish("agent", config={"debug": True}), facts)
+    assert found.changes == ()
+    assert "the unit becomes the install script's (now it differs in ExecStartPre)" in "; ".join(found.notes)
+    asked = wish("agent", config={"debug": True, "selinux": True})
+    done = run(asked, facts)
     assert done.k3s.units[0].arguments == ("agent",)
     assert f"server: {URL}\n" in config_of(done)
     assert "debug: true\n" in config_of(done)
+    assert names(asked, done) == []
     # A config.yaml of somebody else that says the rest is no reason to leave the server out.
-    beside = merged(with_config(left_by_script("agent", *flags, unit=text), "debug: true\nnode-ip: 10.0.0.11\n"))
-    done = run(wish("agent", config={"debug": True}), beside)
+    beside = merged(with_config(facts, "debug: true\nnode-ip: 10.0.0.11\n"))
+    done = run(asked, beside)
     assert f"server: {URL}\n" in config_of(done)
+
+
+def test_a_unit_that_runs_another_program_is_written() -> None:
+    text = unit_text("agent").replace("/usr/local/bin/k3s", "/opt/bin/k3s")
+    facts = left_by_script("agent", variables=VARIABLES, unit=text)
+    assert "k3s-agent.service" in names(wish("agent"), facts)
+
+
+def test_another_unit_is_rewritten_with_a_change_that_restarts_anyway() -> None:
+    """Otherwise the next run, on a node that is ours then, would restart it once more."""
+    text = unit_text("server").replace("ExecStart=", OLD_PRE + "ExecStart=")
+    facts = configured(left_by_script("server", unit=text), "cluster-init: true\n")
+    assert names(wish("server"), facts) == []
+    asked = wish("server", config={"debug": True})
+    assert {"config.yaml", "k3s.service", "restart:k3s"} <= set(names(asked, facts))
+    assert names(asked, run(asked, facts)) == []
+
+
+def test_cosmetic_moves_are_said_and_not_made() -> None:
+    drop_in = file(f"{paths.CONFIG}.d/10-names.yaml", "tls-san: [a.example]\ndisable+: [servicelb]\n")
+    facts = left_by_script("server", "--debug")
+    facts = configured(facts, "cluster-init: true\ndisable: [traefik]\n", drop_in)
+    asked = wish("server", tls_san=("a.example",), config={"debug": True, "disable": ["servicelb", "traefik"]})
+    found = assessed(asked, facts)
+    assert found.changes == ()
+    cosmetic = [note for note in found.notes if note.startswith("cosmetic: ")]
+    assert len(cosmetic) == 2
+    assert f"debug move to {paths.CONFIG}" in cosmetic[0]
+    assert "10-names.yaml says disable, tls-san as asked" in cosmetic[1]
+    # Once our own file is written the drop-in only repeats it, and that is no difference either.
+    changed = replace(asked, config={**asked.config, "debug": False})
+    done = run(changed, facts)
+    assert names(changed, done) == []
+    assert not any(note.startswith("cosmetic") for note in assessed(changed, done).notes)
+
+
+def test_the_default_data_directory_says_nothing() -> None:
+    facts = left_by_script("agent", f"--data-dir={paths.DATA}", variables=VARIABLES)
+    assert names(wish("agent"), facts) == []
+    elsewhere = left_by_script("agent", "--data-dir=/data/k3s", variables=VARIABLES)
+    assert "k3s.fixed-at-first-start" in {veto.code for veto in assess(wish("agent"), elsewhere).vetoes}
+
+
+def test_a_secret_in_somebody_else_s_config_is_kept_or_a_veto() -> None:
+    text = "cluster-init: true\netcd-s3-secret-key: '***'\n"
+    facts = configured(left_by_script("server"), text)
+    assert names(wish("server"), facts) == []
+    (veto,) = assess(wish("server", config={"debug": True}), facts).vetoes
+    assert veto.code == "config.secret-elsewhere"
+    assert veto.what.startswith("etcd-s3-secret-key is a secret in somebody else's")
+    # On the unit it is lost only if the unit is rewritten.
+    on_unit = left_by_script("server", "--cluster-init", "--etcd-s3-secret-key=***")
+    assert names(wish("server"), on_unit) == []
+    (veto,) = assess(wish("server", config={"debug": True}), on_unit).vetoes
+    assert veto.code == "config.secret-elsewhere"
+
+
+def test_a_proxy_s_password_is_no_difference_to_somebody_else_s_node() -> None:
+    facts = left_by_script("agent", variables=VARIABLES + "HTTPS_PROXY=http://***@p:1\n")
+    asked = {"HTTPS_PROXY": "http://user:word@p:1"}
+    assert names(wish("agent", environment=asked), facts) == []
+    assert names(wish("agent", environment={"HTTPS_PROXY": "http://user:word@p:2"}), facts) != []
 
 
 def test_a_token_is_wanted_only_where_one_is_written() -> None:
