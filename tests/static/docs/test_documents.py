@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
-import typer
 
 from productive_k3s import paths
 from productive_k3s.command_line import parser
-from productive_k3s_infra.cli.app import app
 from productive_k3s_infra.hosts.refusals import sudoers_line
 from productive_k3s_infra.providers.local.__main__ import main as machines
+from static.docs.command_lines import VERBS, command_lines, why_not
 
 ROOT = Path(__file__).parents[3]
-FOLDERS = ("docs", "use-cases", "lab", "tests", "src")
+FOLDERS = ("docs", "use-cases", "ansible", "opentofu", "lab", "tests", "src")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.md"))])
-COMMAND = re.compile(r"(^[a-z]*[$#] |`|^|[\s(/])(pk3s|productive-k3s(?:\.pyz)?) ((?:[^`#\n|)]|\|(?! ))*)")
-# What stands for a value in a synopsis: [--plan], server|agent, ....
-SYNOPSIS = re.compile(r"[\[\]|…]|\.\.\.")
 MODULE = re.compile(r"python -m (productive_k3s[\w.]*) ?([^`#\n|>)]*)")
 OF_A_PLACE = re.compile(r"(?<![\w.])/(?:work|home|tmp|Users|build|workspace|mnt)/[\w.-]+")
 # What a document says of its own making belongs into version control.
@@ -40,8 +34,8 @@ def test_there_is_something_to_read() -> None:
     assert {"README.md", "docs/contract.md", "docs/failure-codes.md", "use-cases/local/README.md"} <= set(
         map(name, DOCUMENTS)
     )
-    assert len(command_lines("README.md")) >= 4
-    assert len(command_lines("docs/contract.md")) >= 4
+    assert len(command_lines(ROOT / "README.md")) >= 4
+    assert len(command_lines(ROOT / "docs/contract.md")) >= 4
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
@@ -66,47 +60,9 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def command_lines(document: str) -> list[tuple[str, list[str]]]:
-    """Return the command lines of a document that can be parsed: program and words."""
-    found = []
-    for line in (ROOT / document).read_text(encoding="utf-8").splitlines():
-        for before, program, rest in COMMAND.findall(line.replace("\\|", "|")):
-            words = shlex.split(rest.split("$ ")[0], comments=True) if rest.count("'") % 2 == 0 else []
-            surely = before.strip() != "" and before not in "(/"
-            if words and not SYNOPSIS.search(rest) and (surely or is_command(program, words[0])):
-                found.append((program.removesuffix(".pyz"), cut(words)))
-    return found
-
-
-def is_command(program: str, first: str) -> bool:
-    """Whether a command line begins here, without prompt or quotes, and not a sentence about the program."""
-    return first.startswith("-") or first in VERBS[program.removesuffix(".pyz")]
-
-
-def cut(words: list[str]) -> list[str]:
-    """End the words where a shell would: a file to write, another command."""
-    stops = [index for index, word in enumerate(words) if re.match(r"[<>;&,]|\d>", word)]
-    words = words[: stops[0]] if stops else words
-    return [word.rstrip(".,;:") if index == len(words) - 1 else word for index, word in enumerate(words)]
-
-
-def _host_verbs() -> set[str]:
-    actions = [item for item in parser()._actions if isinstance(item, argparse._SubParsersAction)]
-    return set(actions[0].choices)
-
-
-def _pk3s() -> click.Group:
-    command = typer.main.get_command(app)
-    assert hasattr(command, "commands")
-    return command  # type: ignore[return-value]
-
-
-VERBS = {"pk3s": set(_pk3s().commands), "productive-k3s": _host_verbs()}
-
-
 def all_command_lines() -> Iterator[tuple[str, str, list[str]]]:
     for document in map(name, DOCUMENTS):
-        for program, words in command_lines(document):
+        for program, words in command_lines(ROOT / document):
             yield document, program, words
 
 
@@ -116,48 +72,6 @@ def all_command_lines() -> Iterator[tuple[str, str, list[str]]]:
 )
 def test_command_lines_parse(document: str, program: str, words: list[str]) -> None:
     assert why_not(program, words) == "", document
-
-
-def why_not(program: str, words: list[str]) -> str:
-    """Return why a command line is none, '' if it is one. A verb alone is a mention: its values are not asked for."""
-    if program == "pk3s":
-        return why_not_pk3s(words)
-    verb, *rest = words
-    if verb not in VERBS[program] and not verb.startswith("-"):
-        return f"there is no verb {verb}"
-    if not rest:
-        return ""
-    try:
-        quiet(parser()).parse_args(words)
-    except (ValueError, SystemExit) as error:
-        return str(error)
-    return ""
-
-
-def quiet(found: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Return the parser such that it raises instead of printing."""
-
-    def fail(message: str) -> None:
-        raise ValueError(message)
-
-    found.error = fail  # type: ignore[method-assign,assignment]
-    for action in found._actions:
-        for child in action.choices.values() if isinstance(action, argparse._SubParsersAction) else ():
-            quiet(child)
-    return found
-
-
-def why_not_pk3s(words: list[str]) -> str:
-    group = _pk3s()
-    # `pk3s -f FILE` in a sentence means any verb.
-    verb, rest = (words[0], words[1:]) if not words[0].startswith("-") else ("plan", words)
-    if verb not in group.commands:
-        return f"there is no verb {verb}"
-    try:
-        group.commands[verb].make_context(verb, list(rest), resilient_parsing=False)
-    except Exception as error:  # noqa: BLE001 - whichever click of typer's raises it: a text for the assertion
-        return f"{type(error).__name__}: {error}"
-    return ""
 
 
 def test_what_does_not_parse_is_seen() -> None:
@@ -194,9 +108,10 @@ def test_modules_that_are_run_exist() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_targets_of_make_exist(document: Path) -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    named = re.findall(r"[`#$] ?make ([a-z-]+)", document.read_text(encoding="utf-8"))
-    assert set(named) <= targets
+    makefiles = [file for file in (ROOT / "Makefile", document.parent / "Makefile") if file.exists()]
+    heads = [head for file in makefiles for head in re.findall(r"^([a-z -]+):", file.read_text("utf-8"), re.MULTILINE)]
+    named = re.findall(r"(?:`|[#$] )make ([a-z-]+)", document.read_text(encoding="utf-8"))
+    assert set(named) <= {target for head in heads for target in head.split()}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)

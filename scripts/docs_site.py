@@ -1,0 +1,94 @@
+"""Hooks of the documentation site: documents that lie beside what they are about are pages of it too.
+
+A link is written once, such that it works in the repository. For the site it is rewritten: one to a page becomes one to
+that page, one to a file that is no page becomes its text.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from markdown import Extension, Markdown
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+# Documents outside docs/ that are pages, by the path that they have in the repository.
+ELSEWHERE = (
+    "use-cases/*/README.md",
+    "ansible/README.md",
+    "ansible/roles/*/README.md",
+    "opentofu/README.md",
+    "opentofu/modules/*/README.md",
+    "lab/README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+)
+# What the repository's first page is on the site.
+_INDEX = {"README.md": "index.md", "docs": "index.md"}
+_FENCE = re.compile(r"(^ *```.*?^ *```[^\S\n]*$)", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s]+)\)")
+
+
+class TwoSpaces(Extension):
+    """What belongs to an item of a list is indented by two spaces, as on the pages of a repository."""
+
+    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802 - the library's name
+        md.tab_length = 2
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    config.markdown_extensions.append(TwoSpaces())  # type: ignore[arg-type]
+    return config
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    for pattern in ELSEWHERE:
+        for path in sorted(REPOSITORY.glob(pattern)):
+            source = path.relative_to(REPOSITORY).as_posix()
+            files.append(File.generated(config, source, abs_src_path=str(path)))
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, files: Files, **_: Any) -> str:
+    """Rewrite the links outside code blocks."""
+    here = page.file.src_uri
+
+    def rewritten(match: re.Match[str]) -> str:
+        text, target = match.groups()
+        new = site_link(here, target, {file.src_uri for file in files})
+        return text if new is None else f"[{text}]({new})"
+
+    parts = _FENCE.split(markdown)
+    return "".join(part if index % 2 else _LINK.sub(rewritten, part) for index, part in enumerate(parts))
+
+
+def site_link(here: str, target: str, pages: set[str]) -> str | None:
+    """Return a link of the repository as one of the site, None where it leads to a file that is no page.
+
+    `here` is the page's name on the site. A link to what is not in the repository is left: the strict build names it.
+    """
+    path, mark, anchor = target.partition("#")
+    if "://" in target or not path:
+        return target
+    place = posixpath.dirname(here if here in outside(pages) else f"docs/{here}")
+    found = posixpath.normpath(posixpath.join(place, path))
+    for page in (site_name(found), site_name(f"{found}/README.md")):
+        if page in pages:
+            return posixpath.relpath(page, posixpath.dirname(here) or ".") + mark + anchor
+    return None if (REPOSITORY / found).exists() else target
+
+
+def site_name(path: str) -> str:
+    """Return the name on the site of a document of the repository."""
+    return _INDEX.get(path, path.removeprefix("docs/"))
+
+
+def outside(pages: set[str]) -> set[str]:
+    """Return the pages that do not lie in docs/."""
+    return {page for page in pages if not (REPOSITORY / "docs" / page).exists()}
