@@ -239,7 +239,7 @@ def test_a_changed_server_flag_restarts_the_server_once(
     assert list(steps(site.expect(0, "apply", "--yes", "-o", "json"))) == ["server-1/apply-server"]
 
 
-def test_an_added_agent_joins_and_nothing_else_happens(site: Site, fingerprint: Fingerprint) -> None:
+def test_an_added_agent_joins_and_leaves_again_before_its_machine_goes(site: Site, fingerprint: Fingerprint) -> None:
     try:
         with site.edited(("count: 2", "count: 3")):
             applied = site.expect(0, "apply", "--yes", "-o", "json")
@@ -247,11 +247,20 @@ def test_an_added_agent_joins_and_nothing_else_happens(site: Site, fingerprint: 
             after = site.fingerprint()
             assert {name: after.units[name] for name in NAMES} == dict(fingerprint.units)
             assert set(after.nodes) - set(fingerprint.nodes) == {"agent-3"}
-        # Taken out of the file again it is an undeclared machine and node: both are named and left alone.
-        left = site.expect(0, "plan", "--exit-code").out
-        assert "machines that are not in the file: agent-3" in left
-        assert "in the cluster, and not in the file: agent-3" in left
+        # Taken out of the file again: its node is drained and leaves, then its machine goes.
+        left = site.expect(3, "plan", "--exit-code").out
+        assert "! agent-3/remove-node" in left
+        assert "! agent-3/destroy-machine" in left
         assert "agent-3" in site.expect(0, "status").out
+        assert "nobody agreed to the plan" in site.expect(4, "apply").err
+        assert "agent-3" in site.fingerprint().nodes
+        gone = steps(site.expect(0, "apply", "--yes", "-o", "json"))
+        assert list(gone) == ["agent-3/remove-node", "agent-3/destroy-machine"]
+        assert "agent-3" not in {machine.name for machine in machines.survey(site.set)}
+        after = site.fingerprint()
+        assert after.nodes == fingerprint.nodes
+        assert {name: after.units[name] for name in NAMES} == dict(fingerprint.units)
+        assert "Nothing to change." in site.expect(0, "plan", "--exit-code").out
     finally:
         machines.destroy(site.set, ["agent-3"])
         site.kubectl("delete", "node", "agent-3", "--ignore-not-found")

@@ -48,6 +48,10 @@ Yes = Annotated[bool, typer.Option("--yes", help="Agree to everything; nobody is
 NewCluster = Annotated[
     bool, typer.Option("--new-cluster", help="Found a cluster though cluster.lock records another one.")
 ]
+Replace = Annotated[
+    list[str] | None,
+    typer.Option("--replace", metavar="NODE", help="Make this node's machine anew; again for more."),
+]
 DEFAULT_FILE = Path("cluster.yaml")
 
 
@@ -84,6 +88,7 @@ def plan(
     *,
     output: Output = Format.text,
     new_cluster: NewCluster = False,
+    replace: Replace = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 3 if there are changes.")] = False,
 ) -> None:
     """Show what apply would do on which host, why, with what impact; change nothing."""
@@ -91,7 +96,9 @@ def plan(
 
     def run() -> int:
         terminal = Terminal(assume_yes=False, quiet=output is Format.json)
-        planned = _wait(make_plan(_session(file, terminal), new_cluster=new_cluster), terminal)
+        planned = _wait(
+            make_plan(_session(file, terminal), new_cluster=new_cluster, replacing=tuple(replace or ())), terminal
+        )
         if output is Format.json:
             _document({"plan": encode(planned.plan), "preflight": planned.preflight.document()})
         else:
@@ -108,6 +115,7 @@ def apply(
     output: Output = Format.text,
     yes: Yes = False,
     new_cluster: NewCluster = False,
+    replace: Replace = None,
     probe: Annotated[bool, typer.Option(help="Try the ports between the hosts before K3s is there.")] = True,
 ) -> None:
     """Make the cluster what the file says: machines, cluster; then validate. A second time changes nothing."""
@@ -115,7 +123,8 @@ def apply(
 
     def run() -> int:
         terminal = Terminal(assume_yes=yes, quiet=output is Format.json)
-        applied = _wait(operation(_session(file, terminal), probe=probe, new_cluster=new_cluster), terminal)
+        work = operation(_session(file, terminal), probe=probe, new_cluster=new_cluster, replacing=tuple(replace or ()))
+        applied = _wait(work, terminal)
         if output is Format.json:
             _document(show.applied_document(applied))
         else:
@@ -173,6 +182,30 @@ def kubeconfig(file: File = DEFAULT_FILE) -> None:
         terminal = Terminal(assume_yes=False, quiet=True)
         _print((str(_wait(get_kubeconfig(_session(file, terminal)), terminal)),))
         return 0
+
+    _end(run)
+
+
+@app.command()
+def inventory(
+    file: File = DEFAULT_FILE,
+    *,
+    output: Output = Format.text,
+    output_dir: Annotated[
+        Path | None, typer.Option("--output-dir", help="Where to write; default .pk3s/<cluster>/ansible.")
+    ] = None,
+) -> None:
+    """Write an inventory for the Ansible role: hosts, host keys, and each host's whole request, without secrets."""
+    from productive_k3s_infra.operations.inventory import write_inventory
+
+    def run() -> int:
+        terminal = Terminal(assume_yes=False, quiet=output is Format.json)
+        written = _wait(write_inventory(_session(file, terminal), output_dir), terminal)
+        if output is Format.json:
+            _document(show.written_document(written))
+        else:
+            _print(show.written_lines(written))
+        return written.exit_code
 
     _end(run)
 

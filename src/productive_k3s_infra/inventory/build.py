@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory
+from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory, Location
 from productive_k3s_infra.spec.model import ClusterSpec, Node
 
 DEFAULT_USER = "root"
@@ -13,27 +13,34 @@ DEFAULT_PORT = 22
 _PLACEHOLDERS = "192.0.2."
 
 
-def build_inventory(spec: ClusterSpec, found: Mapping[str, Endpoint]) -> Inventory:
+def build_inventory(spec: ClusterSpec, found: Mapping[str, Location]) -> Inventory:
     """Return the hosts in file order. A node that was not found is assumed: its machine does not exist yet."""
     return Inventory(spec.name, tuple(_host(node, found.get(node.name), row) for row, node in enumerate(spec.nodes, 1)))
 
 
-def _host(node: Node, endpoint: Endpoint | None, row: int) -> Host:
-    address = node.address or (endpoint.address if endpoint is not None else placeholder_address(row))
+def _host(node: Node, there: Location | None, row: int) -> Host:
+    address = there.address if there is not None else node.address or placeholder_address(row)
     return Host(
         name=node.name,
         role=node.role,
         address=address,
-        endpoint=endpoint or Endpoint(address),
+        endpoint=there.endpoint if there is not None else Endpoint(address),
+        public_address=there.public_address if there is not None else node.public_address or "",
         labels=dict(node.labels),
         taints=node.taints,
-        assumed=endpoint is None,
+        assumed=there is None,
     )
 
 
 def placeholder_address(row: int) -> str:
     """Return the address that stands for that of the `row`-th node (from 1) until its machine exists."""
     return f"{_PLACEHOLDERS}{row % 254 + 1}"
+
+
+def declared_location(spec: ClusterSpec, node: Node) -> Location:
+    """Return where a host is that exists and stands in the file."""
+    endpoint = declared_endpoint(spec, node)
+    return Location(node.address or endpoint.address, endpoint, node.public_address or "")
 
 
 def declared_endpoint(spec: ClusterSpec, node: Node) -> Endpoint:

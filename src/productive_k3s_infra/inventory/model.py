@@ -29,13 +29,30 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class Location:
+    """Where a host is: for the other nodes, for SSH, and for people outside.
+
+    `address` is where the other nodes reach it (the node-ip), `public_address` where people do if that is another one
+    that no interface of the host has, as behind a cloud's translation of addresses.
+    """
+
+    address: str
+    endpoint: Endpoint
+    public_address: str = ""
+
+
+@dataclass(frozen=True)
 class Host:
-    """One host. `name` is the step's and the node's name; `address` is where the other nodes reach it."""
+    """One host. `name` is the step's and the node's name; for the addresses see `Location`.
+
+    `assumed` marks a host whose machine does not exist yet: its address is a placeholder.
+    """
 
     name: str
     role: Role
     address: str
     endpoint: Endpoint
+    public_address: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     taints: tuple[str, ...] = ()
     assumed: bool = False

@@ -8,24 +8,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from productive_k3s.facts.model import Facts
-from productive_k3s_infra.errors import NotAgreed
 from productive_k3s_infra.execute.executor import execute
 from productive_k3s_infra.execute.model import StepResult, failed
 from productive_k3s_infra.hosts.probing import probe_ports
 from productive_k3s_infra.hosts.session import Fleet
-from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.operations.early import EarlyValidation
 from productive_k3s_infra.operations.handlers import Handlers, TokenSource, longest_seconds
 from productive_k3s_infra.operations.kubeconfig import fetch_kubeconfig
-from productive_k3s_infra.operations.looking import View, look, plan_of
+from productive_k3s_infra.operations.looking import View, plan_of
+from productive_k3s_infra.operations.machines import MachineStage, Made, require_agreed
 from productive_k3s_infra.operations.plan import preflight
 from productive_k3s_infra.operations.recorded import recorded
+from productive_k3s_infra.operations.removal import RemovalHandlers
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
 from productive_k3s_infra.operations.telling import Teller
 from productive_k3s_infra.operations.validate import validate_with
 from productive_k3s_infra.plan.joining import only_new_agents_join
 from productive_k3s_infra.plan.model import ClusterRecord, Plan, Step
-from productive_k3s_infra.providers.protocol import Survey
 from productive_k3s_infra.validate.gather import ask_cluster
 from productive_k3s_infra.validate.preflight import to_probe
 from productive_k3s_infra.validate.quick import Answer, expectation
@@ -58,76 +57,49 @@ class Applied:
         return 0 if self.report is None or self.report.passed else _INVALID
 
 
-async def apply(session: Session, *, probe: bool = True, new_cluster: bool = False) -> Applied:
-    """Make the cluster what the file says. Nothing is changed on a host before all of them were looked at."""
+async def apply(
+    session: Session, *, probe: bool = True, new_cluster: bool = False, replacing: tuple[str, ...] = ()
+) -> Applied:
+    """Make the cluster what the file says. Nothing is changed on a host before all of them were looked at.
+
+    The machines in `replacing` are made anew: their nodes are drained and leave, their disks are lost.
+    """
     began = time.monotonic()
     with recorded(session, "apply") as teller:
-        survey, agreed = await _machines(session, teller, new_cluster=new_cluster)
-        inventory = inventory_of(session, survey)
+        survey = await session.provider.survey()
+        stage = MachineStage(session, teller, new_cluster=new_cluster)
+        made = await stage.run(survey, replacing)
+        inventory = inventory_of(session, made.survey)
         async with fleet_of(session, inventory) as fleet:
-            view = await _look(session, inventory, fleet, teller, new_cluster=new_cluster)
-            applied = await _cluster(session, view, fleet, teller, survey, agreed=agreed, probe=probe)
+            view = await stage.look(made.survey, inventory, fleet)
+            applied = await _cluster(session, view, fleet, teller, made, probe=probe)
         applied = replace(applied, journal=teller.journal, seconds=time.monotonic() - began)
         teller.ended(applied.exit_code)
         return applied
 
 
-async def _look(session: Session, inventory: Inventory, fleet: Fleet, teller: Teller, *, new_cluster: bool) -> View:
-    began = time.monotonic()
-    view = await look(session, inventory, fleet, new_cluster=new_cluster)
-    teller.looked("hosts and the release's files", time.monotonic() - began)
-    return view
-
-
-async def _machines(session: Session, teller: Teller, *, new_cluster: bool) -> tuple[Survey, Plan | None]:
-    """Stage one. Returns the survey afterwards, and the plan that was agreed to, None if no machine had to be made."""
-    survey = await session.provider.survey()
-    inventory = inventory_of(session, survey)
-    async with fleet_of(session, inventory) as fleet:
-        if not any(host.assumed for host in inventory.hosts):
-            return survey, None
-        view = await _look(session, inventory, fleet, teller, new_cluster=new_cluster)
-    plan = plan_of(view, survey)
-    if plan.refusals:
-        return survey, None
-    _require_agreed(session, plan)
-    teller.planned(plan)
-    names = tuple(step.host for step in plan.steps if step.action == "create-machine")
-    began = time.monotonic()
-    session.interaction.started("machines", f"make {', '.join(names)}")
-    try:
-        made = await session.provider.create(names, teller.machine)
-    except BaseException:
-        session.interaction.finished("machines", "make machines", time.monotonic() - began, failed=True)
-        raise
-    session.interaction.finished("machines", f"{', '.join(names)} answer", time.monotonic() - began)
-    return made, plan
-
-
-async def _cluster(
-    session: Session, view: View, fleet: Fleet, teller: Teller, survey: Survey, *, agreed: Plan | None, probe: bool
-) -> Applied:
+async def _cluster(session: Session, view: View, fleet: Fleet, teller: Teller, made: Made, *, probe: bool) -> Applied:
     """Stage two: preflight, plan, agree, execute, validate."""
     began = time.monotonic()
     probes = await probe_ports(view.inventory, to_probe(view.inventory, view.observed), fleet) if probe else None
     teller.looked("ports between the hosts", time.monotonic() - began)
-    plan = plan_of(view, survey)
+    plan = plan_of(view, made.survey, made.refused)
     found = preflight(session, view, plan, probes)
     teller.planned(plan)
     teller.reported(found)
-    applied = Applied(plan, found, None)
-    if not found.passed:
+    applied = Applied(plan, found, None, made.results)
+    if not found.passed or failed(made.results):
         return applied
-    if plan.steps and (agreed is None or plan.disruptive):
-        _require_agreed(session, plan)
+    if plan.steps and not made.covers(plan):
+        require_agreed(session, plan)
     _record(session, view.situation.facts.get(view.inventory.first_server.name))
     early = _early(session, view, fleet, teller, plan)
     try:
         results = await _execute(session, view, fleet, teller, plan=plan, early=early)
-        applied = replace(applied, results=results)
+        applied = replace(applied, results=(*made.results, *results))
         if failed(results):
             return applied
-        report = await _validate(session, view, fleet, teller, early=early, changed=bool(results))
+        report = await _validate(session, view, fleet, teller, early=early, changed=bool(applied.results))
     finally:
         if early is not None:
             await early.drop()
@@ -161,24 +133,19 @@ async def _validate(
     return report
 
 
-def _require_agreed(session: Session, plan: Plan) -> None:
-    if not session.interaction.agree(plan):
-        raise NotAgreed(
-            "nobody agreed to the plan, so nothing was changed",
-            remedy="look at pk3s plan, then agree on a terminal, or say --yes where nobody is asked",
-        )
-
-
 async def _execute(
     session: Session, view: View, fleet: Fleet, teller: Teller, *, plan: Plan, early: EarlyValidation | None
 ) -> tuple[StepResult, ...]:
     first = view.inventory.first_server.name
     tokens = TokenSource(fleet, first)
     handlers = Handlers(fleet, tokens, view.resolved.local_files, teller.host_said)
+    leaving = RemovalHandlers(session.provider, fleet, teller)
     if early is not None:
         early.begin()
     try:
-        return await execute(plan.steps, handlers.by_action(), _Recorder(session, first, teller, early))
+        return await execute(
+            plan.steps, handlers.by_action() | leaving.by_action(), _Recorder(session, first, teller, early)
+        )
     except asyncio.CancelledError:
         session.interaction.note("stopping: each host finishes the change it is at")
         raise

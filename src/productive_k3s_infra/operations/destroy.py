@@ -57,7 +57,10 @@ def what_dies(inventory: Inventory, survey: Survey) -> tuple[str, ...]:
     """PURE: say in words what is lost."""
     if survey.owns_machines:
         existing = [machine for machine in survey.machines if machine.state != "missing"]
-        return tuple(f"machine {machine.name}, with its disk and the volumes on it" for machine in existing)
+        return (
+            *(f"machine {machine.name}, with its disk and the volumes on it" for machine in existing),
+            *survey.shared,
+        )
     server = inventory.first_server.name
     lost = {server: ", and with it the cluster's datastore"}
     return tuple(
@@ -69,10 +72,11 @@ def what_dies(inventory: Inventory, survey: Survey) -> tuple[str, ...]:
 async def _machines(session: Session, survey: Survey, _: Inventory, teller: Teller) -> Destroyed:
     names = tuple(machine.name for machine in survey.machines if machine.state != "missing")
     began = time.monotonic()
-    session.interaction.started("machines", f"destroy {', '.join(names)}")
-    await session.provider.destroy((), teller.machine)
-    session.interaction.finished("machines", f"{', '.join(names)} destroyed", time.monotonic() - began)
-    return Destroyed(names)
+    what = ", ".join((*names, *survey.shared))
+    session.interaction.started("machines", f"destroy {what}")
+    await session.provider.destroy_all(teller.machine)
+    session.interaction.finished("machines", f"{what} destroyed", time.monotonic() - began)
+    return Destroyed((*names, *survey.shared))
 
 
 async def _hosts(session: Session, _: Survey, inventory: Inventory, teller: Teller) -> Destroyed:

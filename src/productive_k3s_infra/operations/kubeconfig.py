@@ -42,7 +42,7 @@ async def fetch_kubeconfig(session: Session, inventory: Inventory, fleet: Fleet)
         raise failed(server.name, result)
     text = rewrite_kubeconfig(
         str(result.data["kubeconfig"]),
-        address=server.address,
+        address=session.spec.k3s.api_address or server.public_address or server.address,
         port=api_port(session.spec),
         context=session.spec.name,
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import platform
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from productive_k3s.facts.model import Facts
+from productive_k3s.failure import Failure
 from productive_k3s_infra.artifacts.cache import default_cache
 from productive_k3s_infra.artifacts.release import Resolved, resolve_release
 from productive_k3s_infra.errors import Pk3sError
@@ -15,13 +16,15 @@ from productive_k3s_infra.hosts.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.operations.session import Session
 from productive_k3s_infra.plan.assumed import assumed_facts
-from productive_k3s_infra.plan.model import Plan
-from productive_k3s_infra.plan.pipeline import join_plans, plan_cluster, plan_machines
+from productive_k3s_infra.plan.machines import plan_machines, refuse_replacing, without
+from productive_k3s_infra.plan.model import Plan, Refusal
+from productive_k3s_infra.plan.pipeline import join_plans, plan_cluster
+from productive_k3s_infra.plan.removal import plan_removal
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.providers.protocol import Survey
 from productive_k3s_infra.workspace.record import read_record
 
-_ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+_BRING_BACK = "bring the first server back; a node can leave only a cluster that answers"
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,16 @@ class View:
     notes: tuple[str, ...] = ()
 
 
-async def look(session: Session, inventory: Inventory, fleet: Fleet, *, new_cluster: bool = False) -> View:
+async def look(
+    session: Session, survey: Survey, inventory: Inventory, fleet: Fleet, *, new_cluster: bool = False
+) -> View:
     """Ask every host that exists for its facts, and find the release's files for their architectures."""
     record = read_record(session.workspace.lock_file)
     observed = await gather(inventory, fleet)
     facts = dict(observed.facts)
     arches = {found.host.os.arch for found in facts.values()}
     if any(host.assumed for host in inventory.hosts):
-        arches.add(_own_architecture())
+        arches.add(survey.assumption.architecture)
     resolved, notes = await _files(session, frozenset(arches), facts)
     situation = Situation(session.spec, inventory, facts, resolved.files, record, new_cluster)
     return View(inventory, observed, situation, resolved, notes)
@@ -68,31 +73,51 @@ async def _files(session: Session, arches: frozenset[str], facts: dict[str, Fact
     return resolved, ()
 
 
-def plan_of(view: View, survey: Survey) -> Plan:
-    """PURE: the plan of all stages; what machines to come will need is planned on assumed facts, and marked."""
-    machines = plan_machines(view.inventory.cluster, _missing(survey))
-    absent = {machine.name for machine in survey.machines if machine.state == "missing"}
-    assumed = {
-        host.name: assumed_facts(host, _own_architecture()) for host in view.inventory.hosts if host.name in absent
-    }
-    facts = {**view.situation.facts, **assumed}
-    cluster = plan_cluster(replace(view.situation, facts=facts))
-    plan = join_plans(machines, cluster) if machines.steps else cluster
-    extra = [machine.name for machine in survey.machines if machine.state == "extra"]
-    notes = (f"machines that are not in the file: {', '.join(extra)}; they are left alone",) if extra else ()
-    return replace(plan, notes=(*plan.notes, *view.notes, *notes))
+def plan_of(view: View, survey: Survey, replacing: Collection[str] = ()) -> Plan:
+    """PURE: the plan of all stages; what machines to come will need is planned on assumed facts, and marked.
+
+    The machines in `replacing` are planned anew, and first of all their nodes leave.
+    """
+    leaving = replacement(view, survey, replacing)
+    coming = without(survey, replacing)
+    machines = plan_machines(view.inventory.cluster, coming)
+    absent = {machine.name for machine in coming.machines if machine.state == "missing"}
+    hosts = tuple(replace(host, assumed=True) if host.name in replacing else host for host in view.inventory.hosts)
+    assumed = {host.name: assumed_facts(host, survey.assumption) for host in hosts if host.name in absent}
+    situation = replace(
+        view.situation,
+        inventory=replace(view.inventory, hosts=hosts),
+        facts={**view.situation.facts, **assumed},
+        leaving=survey.extra,
+    )
+    plan = join_plans(machines, plan_cluster(situation))
+    made = {step.host: step.id for step in leaving.steps if step.action == "destroy-machine"}
+    steps = tuple(
+        replace(step, needs=(made[step.host], *step.needs))
+        if step.action == "create-machine" and step.host in made
+        else step
+        for step in plan.steps
+    )
+    return replace(
+        plan,
+        steps=(*leaving.steps, *steps),
+        refusals=(*leaving.refusals, *plan.refusals),
+        notes=(*leaving.notes, *plan.notes, *view.notes),
+    )
 
 
-def _missing(survey: Survey) -> tuple[tuple[str, str], ...]:
-    if not survey.owns_machines:
-        return ()
-    why = {
-        "missing": "the machine does not exist",
-        "stopped": "the machine does not run; what is on its disk stays",
-        "broken": "the machine was begun and not finished",
-    }
-    return tuple((machine.name, why[machine.state]) for machine in survey.machines if machine.state in why)
-
-
-def _own_architecture() -> str:
-    return _ARCHITECTURES.get(platform.machine(), "amd64")
+def replacement(view: View, survey: Survey, replacing: Collection[str]) -> Plan:
+    """PURE: the steps that take machines away which shall be made anew; refused where that must not be."""
+    refusals = refuse_replacing(survey, view.inventory, replacing)
+    if refusals:
+        return Plan(view.inventory.cluster, (), refusals=refusals)
+    there = tuple(
+        machine.name for machine in survey.machines if machine.name in replacing and machine.state != "missing"
+    )
+    situation = replace(view.situation, leaving=there)
+    plan = plan_removal(situation, (), reason="the machine is made anew")
+    if plan.notes:
+        # Left alone is right for a machine that nobody named; here somebody did.
+        failure = Failure("machine.no-replace", "the cluster does not answer", "; ".join(plan.notes), _BRING_BACK, 4)
+        return replace(plan, steps=(), notes=(), refusals=(Refusal(there[0], failure),))
+    return plan

@@ -27,13 +27,13 @@ class Planned:
         return 0 if self.preflight.passed else _REFUSED
 
 
-async def make_plan(session: Session, *, new_cluster: bool = False) -> Planned:
-    """Look and plan; nothing is changed, on no host and not in the cluster directory."""
+async def make_plan(session: Session, *, new_cluster: bool = False, replacing: tuple[str, ...] = ()) -> Planned:
+    """Look and plan; nothing is changed on a host. In the cluster directory a provider may keep what it plans with."""
     survey = await session.provider.survey()
     inventory = inventory_of(session, survey)
     async with fleet_of(session, inventory) as fleet:
-        view = await look(session, inventory, fleet, new_cluster=new_cluster)
-    plan = plan_of(view, survey)
+        view = await look(session, survey, inventory, fleet, new_cluster=new_cluster)
+    plan = plan_of(view, survey, replacing)
     return Planned(plan, preflight(session, view, plan))
 
 

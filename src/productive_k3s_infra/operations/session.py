@@ -54,9 +54,9 @@ def _provider(spec: ClusterSpec, workspace: Workspace) -> Provider:
 def inventory_of(session: Session, survey: Survey) -> Inventory:
     """Return the inventory: machines that run are real, the others assumed."""
     found = {
-        machine.name: machine.endpoint
+        machine.name: machine.location
         for machine in survey.machines
-        if machine.state == "running" and machine.endpoint is not None
+        if machine.state == "running" and machine.location is not None
     }
     return build_inventory(session.spec, found)
 

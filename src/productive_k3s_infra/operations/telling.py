@@ -102,6 +102,8 @@ def _activity(step: Step) -> str:
         "apply-server": "server",
         "apply-agent": "agent",
         "label-node": "labels",
+        "remove-node": "drain it, and take it out of the cluster",
+        "destroy-machine": "destroy the machine",
     }
     return words.get(step.action, step.action)
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from productive_k3s.facts.model import Facts, HostFacts, Interface, OperatingSystem, no_k3s
 from productive_k3s_infra.inventory.model import Host
+from productive_k3s_infra.inventory.survey import Assumption
 
 _ENOUGH_BYTES = 64 << 30
 
 
-def assumed_facts(host: Host, arch: str) -> Facts:
+def assumed_facts(host: Host, assumption: Assumption) -> Facts:
     """Return what the machine is expected to be: an empty, sufficient host of the provider's own image."""
-    interface = Interface("host0", up=True, mac="", addresses=(f"{host.address}/24",))
+    interface = Interface(assumption.interface, up=True, mac="", addresses=(f"{host.address}/24",))
     return Facts(
         host=HostFacts(
             time=0.0,
             hostname=host.name,
             machine_id=f"assumed-{host.name}",
-            os=OperatingSystem("debian", "12", "assumed", "", arch),
+            os=OperatingSystem(assumption.system, assumption.release, "assumed", "", assumption.architecture),
             python="3.11",
             init="systemd",
             cpus=2,

@@ -11,6 +11,7 @@ from productive_k3s.request import Artifact, Request
 
 Stage = Literal["machines", "cluster", "stack"]
 StepAction = Literal[
+    "shared-resources",
     "create-machine",
     "destroy-machine",
     "stage-artifacts",
@@ -60,6 +61,7 @@ class Step:
 
     `host` is where the call is made; `node` is whom it concerns, where that is another one (labels of an agent's Node
     are set on a server host).
+    `resources` are what a provider changes in it, in words.
     `needs` are ids of steps that must have ended well. `request` is what the host is asked; secrets in it are
     placeholders by absence (`join.token` is None), named in `placeholders` and filled by the executor just before
     sending. `assumed` marks steps planned on facts of machines that do not exist yet.
@@ -78,6 +80,7 @@ class Step:
     labels: dict[str, str | None] | None = None
     assumed: bool = False
     node: str = ""
+    resources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

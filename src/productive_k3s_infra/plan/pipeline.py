@@ -12,6 +12,7 @@ from productive_k3s.request import Request
 from productive_k3s.vetoes import needs_token
 from productive_k3s_infra.inventory.model import Host
 from productive_k3s_infra.plan.model import Placeholder, Plan, Refusal, Step, Unchanged
+from productive_k3s_infra.plan.removal import plan_removal
 from productive_k3s_infra.plan.requests import Situation, request_for
 
 AGENT_TOKEN = "agent token"  # noqa: S105 - the name of a placeholder
@@ -31,31 +32,30 @@ class Planned:
 def plan_cluster(situation: Situation) -> Plan:
     """Return every step of the cluster stage, in an order that respects what each needs."""
     parts = [part for rule in CLUSTER for part in rule(situation)]
+    steps = tuple(_shown(situation, step) for part in parts for step in part.steps)
+    removal = plan_removal(situation, steps)
     return Plan(
         cluster=situation.spec.name,
-        steps=tuple(_shown(situation, step) for part in parts for step in part.steps),
+        steps=(*steps, *removal.steps),
         unchanged=tuple(item for part in parts for item in part.unchanged),
-        refusals=tuple(item for part in parts for item in part.refusals),
-        notes=(*situation.spec.warnings, *(note for part in parts for note in part.notes)),
+        refusals=(*(item for part in parts for item in part.refusals), *removal.refusals),
+        notes=(*situation.spec.warnings, *(note for part in parts for note in part.notes), *removal.notes),
     )
-
-
-def plan_machines(cluster: str, missing: tuple[tuple[str, str], ...]) -> Plan:
-    """Return the steps that make machines; `missing` has (name, why) in file order."""
-    steps = tuple(
-        Step(f"{name}/create-machine", "machines", name, "create-machine", why, "change") for name, why in missing
-    )
-    return Plan(cluster, steps)
 
 
 def join_plans(machines: Plan, cluster: Plan) -> Plan:
     """Put the stage of the machines before that of the cluster; a host's steps need its machine."""
-    made = {step.host: step.id for step in machines.steps}
+    made = {step.host: step.id for step in machines.steps if step.action == "create-machine"}
     later = tuple(
         replace(step, needs=(made[step.host], *step.needs), assumed=True) if step.host in made else step
         for step in cluster.steps
     )
-    return replace(cluster, steps=(*machines.steps, *later), notes=(*machines.notes, *cluster.notes))
+    return replace(
+        cluster,
+        steps=(*machines.steps, *later),
+        refusals=(*machines.refusals, *cluster.refusals),
+        notes=(*machines.notes, *cluster.notes),
+    )
 
 
 def _servers(situation: Situation) -> Iterator[Planned]:
@@ -207,7 +207,7 @@ def _undeclared_nodes(situation: Situation) -> Iterator[Planned]:
     server = situation.facts.get(situation.inventory.first_server.name)
     if server is None or server.cluster is None:
         return
-    declared = {host.name for host in situation.inventory.hosts}
+    declared = {*situation.leaving, *(host.name for host in situation.inventory.hosts)}
     found = [node.name for node in server.cluster.nodes if node.name not in declared]
     if found:
         yield Planned(notes=(f"in the cluster, and not in the file: {', '.join(found)}; they are left alone",))

@@ -21,7 +21,7 @@ class Situation:
     """Everything a plan depends on. `facts` holds the hosts that were reached, and assumed facts of machines to come.
 
     `files` has the release's files by architecture; `record` is what cluster.lock remembers, None before the first
-    apply.
+    apply. `leaving` are machines that exist and shall go: their nodes leave the cluster first.
     """
 
     spec: ClusterSpec
@@ -30,6 +30,7 @@ class Situation:
     files: Mapping[str, ReleaseFiles] = field(default_factory=dict)
     record: ClusterRecord | None = None
     new_cluster: bool = False
+    leaving: tuple[str, ...] = ()
 
 
 def api_port(spec: ClusterSpec) -> int:

@@ -34,6 +34,7 @@ def _step_lines(step: Step, *, diffs: bool) -> Iterator[str]:
     yield f"{_MARK[step.impact]} {step.id}: {step.reason}{assumed}"
     if step.needs:
         yield f"      after {', '.join(step.needs)}"
+    yield from (f"    + {resource}" for resource in step.resources)
     for placeholder in step.placeholders:
         yield f"      with {placeholder}"
     for change in step.changes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from productive_k3s_infra.errors import ProviderFailed
-from productive_k3s_infra.inventory.build import declared_endpoint
+from productive_k3s_infra.inventory.build import declared_location
 from productive_k3s_infra.providers.protocol import OnProgress, Survey, SurveyedMachine
 from productive_k3s_infra.spec.model import ClusterSpec
 
@@ -16,8 +16,9 @@ class OnpremProvider:
 
     async def survey(self) -> Survey:
         """See Provider."""
-        endpoints = ((node.name, declared_endpoint(self._spec, node)) for node in self._spec.nodes)
-        machines = (SurveyedMachine(name, "running", endpoint.address, endpoint) for name, endpoint in endpoints)
+        machines = (
+            SurveyedMachine(node.name, "running", declared_location(self._spec, node)) for node in self._spec.nodes
+        )
         return Survey(owns_machines=False, machines=tuple(machines))
 
     async def create(self, names: tuple[str, ...], on_progress: OnProgress) -> Survey:
@@ -28,3 +29,7 @@ class OnpremProvider:
     async def destroy(self, names: tuple[str, ...], on_progress: OnProgress) -> None:
         """Leave the hosts as they are: they are not ours."""
         del names, on_progress
+
+    async def destroy_all(self, on_progress: OnProgress) -> None:
+        """Leave the hosts as they are: they are not ours."""
+        del on_progress

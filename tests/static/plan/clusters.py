@@ -7,8 +7,7 @@ from dataclasses import replace
 from productive_k3s.facts.model import Facts, Interface
 from productive_k3s.request import Artifact, Join
 from productive_k3s.secret import Secret
-from productive_k3s_infra.inventory.build import build_inventory
-from productive_k3s_infra.inventory.model import Endpoint
+from productive_k3s_infra.inventory.build import build_inventory, declared_location
 from productive_k3s_infra.plan.model import Plan, ReleaseFiles, Step
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.spec.model import ClusterSpec, K3s, Node, OnpremProvider
@@ -31,7 +30,7 @@ def empty_host(name: str, address: str) -> Facts:
 
 def situation(wish: ClusterSpec, *, pushed: bool = False) -> Situation:
     """Hosts on which there never was a K3s."""
-    inventory = build_inventory(wish, {node.name: Endpoint(node.address or "") for node in wish.nodes})
+    inventory = build_inventory(wish, {node.name: declared_location(wish, node) for node in wish.nodes})
     facts = {host.name: empty_host(host.name, host.address) for host in inventory.hosts}
     binary, images = (replace(item, url=None) if pushed else item for item in (BINARY, IMAGES))
     files = ReleaseFiles(VERSION, "amd64", binary, (images,), pushed)
@@ -49,7 +48,8 @@ def executed(before: Situation, plan: Plan) -> Situation:
     assert not plan.refusals, plan.refusals
     facts = dict(before.facts)
     for step in plan.steps:
-        facts[step.host] = _after_step(facts[step.host], step)
+        if step.host in facts:
+            facts[step.host] = _after_step(facts[step.host], step)
     server = before.inventory.first_server.name
     cluster = facts[server].cluster
     if cluster is not None:
@@ -59,7 +59,9 @@ def executed(before: Situation, plan: Plan) -> Situation:
             for step in plan.steps
             if step.action == "apply-agent" and step.request is not None and step.host not in known
         ]
-        facts[server] = replace(facts[server], cluster=replace(cluster, nodes=(*cluster.nodes, *joined)))
+        left = {step.node for step in plan.steps if step.action == "remove-node"}
+        nodes = tuple(node for node in (*cluster.nodes, *joined) if node.name not in left)
+        facts[server] = replace(facts[server], cluster=replace(cluster, nodes=nodes))
     return replace(before, facts=facts)
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from productive_k3s_infra.inventory.build import build_inventory, declared_endpoint
+from productive_k3s_infra.inventory.build import build_inventory, declared_location
+from productive_k3s_infra.inventory.survey import Assumption, Survey, SurveyedMachine
 from productive_k3s_infra.plan.assumed import assumed_facts
+from productive_k3s_infra.plan.machines import plan_machines
 from productive_k3s_infra.plan.model import ReleaseFiles
-from productive_k3s_infra.plan.pipeline import join_plans, plan_cluster, plan_machines
+from productive_k3s_infra.plan.pipeline import join_plans, plan_cluster
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.text import plan_lines
 from productive_k3s_infra.spec.load import load_cluster_file
@@ -38,14 +40,14 @@ def test_the_plan_in_the_folder_is_the_plan_from_nothing(
 def plan_from_nothing(file: Path, key: Path) -> list[str]:
     spec = load_cluster_file(file, {**ENVIRONMENT, "ONPREM_SSH_KEY": str(key)})
     real = spec.provider.kind == "onprem"
-    inventory = build_inventory(spec, {node.name: declared_endpoint(spec, node) for node in spec.nodes if real})
+    inventory = build_inventory(spec, {node.name: declared_location(spec, node) for node in spec.nodes if real})
     facts = {
-        host.name: assumed_facts(host, "amd64") if host.assumed else empty_host(host.name, host.address)
+        host.name: assumed_facts(host, Assumption()) if host.assumed else empty_host(host.name, host.address)
         for host in inventory.hosts
     }
     files = {"amd64": ReleaseFiles(spec.k3s.version, "amd64", replace(BINARY))}
     plan = plan_cluster(Situation(spec, inventory, facts, files))
     if not real:
-        missing = tuple((host.name, "the machine does not exist") for host in inventory.hosts)
-        plan = join_plans(plan_machines(spec.name, missing), plan)
+        survey = Survey(True, tuple(SurveyedMachine(host.name, "missing") for host in inventory.hosts))
+        plan = join_plans(plan_machines(spec.name, survey), plan)
     return list(plan_lines(plan))

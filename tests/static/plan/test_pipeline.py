@@ -15,9 +15,11 @@ from productive_k3s.codec import encode
 from productive_k3s.facts.model import FileFact, K3sFacts
 from productive_k3s.secret import Secret
 from productive_k3s_infra.inventory.build import build_inventory
+from productive_k3s_infra.inventory.survey import Assumption, Survey, SurveyedMachine
 from productive_k3s_infra.plan.assumed import assumed_facts
+from productive_k3s_infra.plan.machines import plan_machines
 from productive_k3s_infra.plan.model import ClusterRecord, Plan
-from productive_k3s_infra.plan.pipeline import join_plans, plan_cluster, plan_machines
+from productive_k3s_infra.plan.pipeline import join_plans, plan_cluster
 from productive_k3s_infra.plan.requests import Situation, registration_url, request_for
 from productive_k3s_infra.plan.text import plan_lines
 from static.contract_program.hosts import CA, OTHER_CA, TOKEN, fresh, on_k3s
@@ -92,7 +94,8 @@ def test_agents_do_not_wait_for_a_push_to_a_server_that_was_refused() -> None:
 
 def test_machines_that_are_made_and_pushed_to_keep_both_orders() -> None:
     cluster = plan_cluster(situation(spec(1), pushed=True))
-    plan = join_plans(plan_machines("edge", (("server-1", "missing"), ("agent-1", "missing"))), cluster)
+    survey = Survey(True, tuple(SurveyedMachine(name, "missing") for name in ("server-1", "agent-1")))
+    plan = join_plans(plan_machines("edge", survey), cluster)
     needs = {step.id: step.needs for step in plan.steps}
     assert needs["agent-1/stage-artifacts"] == ("agent-1/create-machine", "server-1/stage-artifacts")
 
@@ -212,11 +215,10 @@ def test_machines_to_come_are_planned_on_assumed_facts_and_marked() -> None:
         update={"nodes": tuple(node.model_copy(update={"address": None}) for node in spec(1).nodes)}
     )
     inventory = build_inventory(wish, {})
-    facts = {host.name: assumed_facts(host, "amd64") for host in inventory.hosts}
+    facts = {host.name: assumed_facts(host, Assumption()) for host in inventory.hosts}
     cluster = plan_cluster(Situation(wish, inventory, facts, situation(spec(1)).files))
-    plan = join_plans(
-        plan_machines("edge", tuple((host.name, "it does not exist") for host in inventory.hosts)), cluster
-    )
+    survey = Survey(True, tuple(SurveyedMachine(host.name, "missing") for host in inventory.hosts))
+    plan = join_plans(plan_machines("edge", survey), cluster)
     assert ids(plan)[:2] == ["server-1/create-machine", "agent-1/create-machine"]
     assert all(step.assumed for step in plan.steps if step.stage == "cluster")
     needs = {step.id: step.needs for step in plan.steps}

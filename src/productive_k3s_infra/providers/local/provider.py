@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import platform
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from productive_k3s_infra.inventory.model import Endpoint
+from productive_k3s_infra.inventory.model import Endpoint, Location
 from productive_k3s_infra.providers.local import machines
 from productive_k3s_infra.providers.local.store import DEFAULT_ROOT
-from productive_k3s_infra.providers.protocol import OnProgress, Survey, SurveyedMachine
+from productive_k3s_infra.providers.protocol import Assumption, OnProgress, Survey, SurveyedMachine
 
 _NAME_LENGTH = 32
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
 def set_name(cluster: str, home: Path) -> str:
@@ -51,17 +54,16 @@ class LocalProvider:
             for name in self._nodes
         )
         extra = tuple(
-            SurveyedMachine(machine.name, "extra", machine.address)
-            for machine in found
-            if machine.name not in self._nodes
+            replace(self._surveyed(machine), state="extra") for machine in found if machine.name not in self._nodes
         )
-        return Survey(owns_machines=True, machines=(*declared, *extra))
+        assumption = Assumption(architecture=_ARCHITECTURES.get(platform.machine(), "amd64"))
+        return Survey(owns_machines=True, machines=(*declared, *extra), assumption=assumption)
 
     def _surveyed(self, machine: machines.Machine) -> SurveyedMachine:
         endpoint = Endpoint(
             machine.address, machine.ssh_user, machine.ssh_port, str(self._key), host_keys=(machine.host_key,)
         )
-        return SurveyedMachine(machine.name, machine.state, machine.address, endpoint)
+        return SurveyedMachine(machine.name, machine.state, Location(machine.address, endpoint))
 
     async def create(self, names: tuple[str, ...], on_progress: OnProgress) -> Survey:
         """See Provider."""
@@ -72,5 +74,10 @@ class LocalProvider:
         return await self.survey()
 
     async def destroy(self, names: tuple[str, ...], on_progress: OnProgress) -> None:
-        """See Provider. Without names the whole set goes."""
-        await asyncio.to_thread(machines.destroy, self._name, names or None, root=self._root, on_progress=on_progress)
+        """See Provider."""
+        if names:
+            await asyncio.to_thread(machines.destroy, self._name, names, root=self._root, on_progress=on_progress)
+
+    async def destroy_all(self, on_progress: OnProgress) -> None:
+        """See Provider."""
+        await asyncio.to_thread(machines.destroy, self._name, None, root=self._root, on_progress=on_progress)

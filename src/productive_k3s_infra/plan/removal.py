@@ -1,0 +1,77 @@
+"""PURE: nodes leave the cluster before their machines go; and a machine never goes before its node has left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from productive_k3s.facts.model import ClusterFacts
+from productive_k3s.failure import Failure
+from productive_k3s_infra.plan.model import Plan, Refusal, Step
+from productive_k3s_infra.plan.requests import Situation
+
+_NOT_IN_FILE = "the node is not in the file any more"
+_JOINS = ("apply-server", "apply-agent")
+
+
+def plan_removal(situation: Situation, joins: tuple[Step, ...], *, reason: str = _NOT_IN_FILE) -> Plan:
+    """Return the steps that take the machines in `situation.leaving` away, each after its node, all after `joins`.
+
+    New nodes join first, so that what is drained has somewhere to go.
+    """
+    needs = tuple(step.id for step in joins if step.action in _JOINS)
+    parts = [_removal(situation, name, needs, reason) for name in situation.leaving]
+    return Plan(
+        situation.spec.name,
+        tuple(step for part in parts for step in part if isinstance(step, Step)),
+        refusals=tuple(item for part in parts for item in part if isinstance(item, Refusal)),
+        notes=tuple(item for part in parts for item in part if isinstance(item, str)),
+    )
+
+
+def _removal(situation: Situation, name: str, needs: tuple[str, ...], reason: str) -> tuple[Step | Refusal | str, ...]:
+    first = situation.inventory.first_server.name
+    facts = situation.facts.get(first)
+    cluster = facts.cluster if facts is not None else None
+    if cluster is None or not cluster.reachable:
+        if situation.record is None and facts is not None and facts.k3s.datastore is None:
+            return (_destroy(name, needs, "its machine has no part in a cluster"),)
+        return (f"{name}: its machine is left alone, as the cluster does not say whether its node has left",)
+    return tuple(_of_member(cluster, first, name, needs, reason))
+
+
+def _of_member(
+    cluster: ClusterFacts, first: str, name: str, needs: tuple[str, ...], reason: str
+) -> Iterator[Step | Refusal]:
+    node = next((node for node in cluster.nodes if node.name == name), None)
+    if node is None:
+        yield _destroy(name, needs, "the machine is not in the file any more, and its node is not in the cluster")
+        return
+    if "control-plane" in node.roles or "master" in node.roles:
+        remedy = "put the server back into the file; pk3s destroy takes the whole cluster away"
+        what = "its node is the cluster's server, with the datastore"
+        yield Refusal(name, Failure("machine.only-server", what, f"roles: {', '.join(node.roles)}", remedy, 4))
+        return
+    leave = Step(
+        id=f"{name}/remove-node",
+        stage="cluster",
+        host=first,
+        node=name,
+        action="remove-node",
+        reason=f"{reason}: it is drained, and leaves the cluster",
+        impact="disrupt",
+        needs=needs,
+    )
+    yield leave
+    yield _destroy(name, (leave.id,), "its node has left; its disk and the volumes on it are lost")
+
+
+def _destroy(name: str, needs: tuple[str, ...], reason: str) -> Step:
+    return Step(
+        id=f"{name}/destroy-machine",
+        stage="cluster",
+        host=name,
+        action="destroy-machine",
+        reason=reason,
+        impact="disrupt",
+        needs=needs,
+    )
