@@ -1,0 +1,118 @@
+"""`pk3s inventory`: the same requests that `apply` would send, written down for the Ansible role."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from productive_k3s.codec import encode
+from productive_k3s_infra.artifacts.program import Program, build_program
+from productive_k3s_infra.errors import Refused
+from productive_k3s_infra.hosts import bootstrap, known_hosts
+from productive_k3s_infra.inventory.model import Endpoint, Inventory
+from productive_k3s_infra.operations.looking import View, look, plan_of
+from productive_k3s_infra.operations.plan import preflight
+from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
+from productive_k3s_infra.plan.requests import request_for
+from productive_k3s_infra.validate.quick import expectation
+from productive_k3s_infra.validate.report import Report
+from productive_k3s_infra.workspace.ansible_files import (
+    AnsibleHost,
+    AnsibleInventory,
+    PushedFile,
+    secret_names,
+    write_ansible,
+)
+from productive_k3s_infra.workspace.directory import open_workspace
+
+_REFUSED = 4
+_FOLDER = "ansible"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written where; `secrets` are the names of those that the role has to be given.
+
+    Nothing was written if the preflight did not pass.
+    """
+
+    folder: Path
+    preflight: Report
+    changed: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 4 where applying would be refused."""
+        return 0 if self.preflight.passed else _REFUSED
+
+
+async def write_inventory(session: Session, folder: Path | None = None) -> Written:
+    """Look at all hosts as `plan` does, and write what the role needs; no host is changed.
+
+    Raises Refused while machines of the cluster do not exist.
+    """
+    survey = await session.provider.survey()
+    inventory = inventory_of(session, survey)
+    missing = [host.name for host in inventory.hosts if host.assumed]
+    if missing:
+        raise Refused(
+            "machines of this cluster do not run",
+            where=", ".join(missing),
+            remedy="pk3s apply makes or starts them",
+            code="cluster.missing",
+        )
+    async with fleet_of(session, inventory) as fleet:
+        view = await look(session, survey, inventory, fleet)
+    target = _target(session, folder)
+    found = preflight(session, view, plan_of(view, survey))
+    if not found.passed:
+        return Written(target, found)
+    proof = known_hosts_text(inventory, known_hosts.read(session.workspace.known_hosts))
+    content = ansible_inventory(view, build_program(), proof)
+    if folder is None:
+        open_workspace(session.workspace.cluster_file, session.workspace.cluster)
+    return Written(target, found, write_ansible(target, content), secret_names(content))
+
+
+def _target(session: Session, folder: Path | None) -> Path:
+    return session.workspace.path / _FOLDER if folder is None else folder.expanduser().absolute()
+
+
+def ansible_inventory(view: View, program: Program, proof: str) -> AnsibleInventory:
+    """Return the inventory for Ansible of what was seen; reads the sizes of files that are pushed."""
+    inventory, situation = view.inventory, view.situation
+    hosts = []
+    for host in inventory.hosts:
+        request = request_for(situation, host)
+        artifacts = (*((request.binary,) if request.binary else ()), *request.images)
+        here = ((item, view.resolved.local_files.get(item.sha256)) for item in artifacts if item.url is None)
+        files = [PushedFile(item.name, item.sha256, path.stat().st_size, str(path)) for item, path in here if path]
+        hosts.append(AnsibleHost(host, request, tuple(files)))
+    return AnsibleInventory(
+        cluster=inventory.cluster,
+        first_server=inventory.first_server.name,
+        hosts=tuple(hosts),
+        expectation=encode(expectation(situation.spec, inventory)),
+        known_hosts=proof,
+        command=bootstrap.COMMAND,
+        loader=bootstrap.loader_line(),
+        program=program.data,
+        sha256=program.sha256,
+    )
+
+
+def known_hosts_text(inventory: Inventory, committed: str) -> str:
+    """PURE: return what proves the hosts and jump hosts to OpenSSH.
+
+    Where the cluster file or the provider names keys, they and no others count; for all else it is the team's file.
+    """
+    endpoints = [endpoint for host in inventory.hosts for endpoint in _with_jump(host.endpoint)]
+    lines = [known_hosts.entry(one.address, one.port, key) for one in endpoints for key in one.host_keys]
+    if all(endpoint.host_keys for endpoint in endpoints):
+        committed = ""
+    return "".join(f"{line}\n" for line in dict.fromkeys((*lines, *committed.splitlines())))
+
+
+def _with_jump(endpoint: Endpoint) -> tuple[Endpoint, ...]:
+    return (endpoint,) if endpoint.jump is None else (endpoint, *_with_jump(endpoint.jump))
