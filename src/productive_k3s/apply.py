@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import Awaitable, Callable, Dict, Mapping, Optional
 
-from productive_k3s import __version__, paths, render, service
+from productive_k3s import __version__, hosts_file, paths, render, service
 from productive_k3s.change import Change
 from productive_k3s.changes import label_differences
 from productive_k3s.codec import encode
@@ -18,6 +18,7 @@ from productive_k3s.facts.start import large_files
 from productive_k3s.facts.units import ask_systemd
 from productive_k3s.failure import ContractError, Failure
 from productive_k3s.host import Host
+from productive_k3s.hosts_block import write_block
 from productive_k3s.refusal import system_failure
 from productive_k3s.request import Artifact, Request
 from productive_k3s.secret import Secret
@@ -84,7 +85,8 @@ async def _place(task: Task, artifact: Artifact, target: str, mode: int) -> None
     elif artifact.url is not None and artifact.url.startswith("file://"):
         await _copy(task.host, artifact.url[len("file://") :], target, artifact.sha256, mode)
     elif artifact.url is not None:
-        await system.download(artifact.url, target, artifact.sha256, mode, task.request.deadlines.download)
+        limit, variables = task.request.deadlines.download, render.variables(task.request)
+        await system.download(artifact.url, target, artifact.sha256, mode, limit, environment=variables)
     else:
         raise ContractError(_no_artifact(artifact.name))
 
@@ -187,6 +189,10 @@ async def _remove_file(task: Task, change: Change) -> None:
     folder = change.target.rpartition("/")[0]
     if folder.startswith(f"{paths.STAGED}/"):
         await task.host.system.remove(folder)
+
+
+async def _write_hosts(task: Task, change: Change) -> None:
+    await write_block(task.host.system, change.target, hosts_file.lines(task.request.hosts_file))
 
 
 async def _write_secret(task: Task, change: Change) -> None:
@@ -327,6 +333,8 @@ _EFFECTS: Mapping[str, Callable[[Task, Change], Awaitable[None]]] = {
     "install-images": _install_images,
     "write-file": _write_file,
     "write-secret": _write_secret,
+    "write-hosts": _write_hosts,
+    "remove-hosts": _write_hosts,
     "make-links": _make_links,
     "remove-file": _remove_file,
     "enable-unit": _enable_unit,

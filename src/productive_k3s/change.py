@@ -24,6 +24,8 @@ Action = Literal[
     "remove-network",
     "remove-rules",
     "remove-files",
+    "write-hosts",
+    "remove-hosts",
 ]
 _DOING: Mapping[Action, str] = {
     "install-binary": "install",
@@ -43,6 +45,8 @@ _DOING: Mapping[Action, str] = {
     "remove-network": "remove",
     "remove-rules": "clean",
     "remove-files": "remove",
+    "write-hosts": "write the cluster's names into",
+    "remove-hosts": "take the cluster's names out of",
 }
 
 

@@ -230,10 +230,21 @@ def _ignored(request: Request, facts: Facts) -> Tuple[str, ...]:
 
 
 def _asked(key: str, request: Request, facts: Facts) -> bool:
-    """Whether a value is asked for that K3s would not find by itself: of node-ip the one beside the default route."""
+    """Whether a value is asked for that K3s would not find by itself."""
     if key == "node-ip":
-        return request.node_ip not in (None, render.node_address(replace(request, node_ip=None), facts))
+        return request.node_ip not in (None, found_address(facts))
     return key == "flannel-iface" and request.flannel_iface is not None
+
+
+def found_address(facts: Facts) -> Optional[str]:
+    """Return the address that K3s finds for the node if nobody tells it: of flannel-iface, else of the default route.
+
+    (k3s-io/k3s, cli/server and cli/agent: flannel-iface without node-ip gives the interface's address.)
+    """
+    told = facts.k3s.config.get("flannel-iface")
+    host = replace(facts.host, default_interface=told[0]) if told else facts.host
+    bare = replace(facts, host=host, k3s=replace(facts.k3s, config={}))
+    return render.node_address(Request("server", ""), bare)
 
 
 def meaningful(values: Mapping[str, List[str]]) -> Dict[str, List[str]]:

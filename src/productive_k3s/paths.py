@@ -47,6 +47,9 @@ SHARED_DIRECTORIES = (
     "/run/netns",
 )
 
+HOSTS = "/etc/hosts"
+CLOUD_INIT_TEMPLATES = "/etc/cloud/templates"
+
 PROGRAM_DIRECTORY = "/usr/local/lib/productive-k3s"
 STAGED = PROGRAM_DIRECTORY + "/artifacts"
 RUN_DIRECTORY = "/run/productive-k3s"

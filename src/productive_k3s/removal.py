@@ -6,11 +6,12 @@ import ipaddress
 import json
 from typing import Awaitable, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
-from productive_k3s import paths, service
+from productive_k3s import hosts_file, paths, service
 from productive_k3s.change import Action, Change, Impact
 from productive_k3s.facts.model import Facts
 from productive_k3s.failure import ContractError, Failure
 from productive_k3s.host import Host
+from productive_k3s.hosts_block import write_block
 from productive_k3s.system import System
 from productive_k3s.unit_file import environment
 
@@ -38,8 +39,9 @@ def plan_removal(facts: Facts) -> Tuple[Change, ...]:
     )
     # A kubectl of somebody else is no trace of K3s.
     links = [target for target in k3s.links.values() if target in ("k3s", paths.BINARY)]
+    names = hosts_file.removals(facts)
     if not any((*traces, links, k3s.has_node_password, k3s.staged)):
-        return ()
+        return names
     # systemctl refuses to stop a unit that is not there, which a removal that was cut leaves behind.
     there = [unit for unit in k3s.units if unit.load_state != "not-found" or unit.main_pid]
     units = tuple(unit.name.split(".")[0] for unit in there)
@@ -50,6 +52,7 @@ def plan_removal(facts: Facts) -> Tuple[Change, ...]:
         _change("network", "remove-network", "interfaces", "flannel and the bridge stay otherwise", "change"),
         _change("rules", "remove-rules", "firewall", "rules of kube-proxy and flannel stay otherwise", "change"),
         _change("files", "remove-files", "files", "configuration, data, programs and units of K3s", "disrupt"),
+        *names,
     )
 
 
@@ -244,6 +247,10 @@ async def _remove_files(host: Host, _: Change) -> None:
     await system.remove_tree(paths.PROGRAM_DIRECTORY)
 
 
+async def _remove_names(host: Host, change: Change) -> None:
+    await write_block(host.system, change.target, ())
+
+
 async def _remove_container_state(system: System) -> None:
     """Remove what runc and the shims noted of pods. Another containerd's (Docker's) lies beside it, and lives on."""
     await system.remove_tree(f"{paths.CONTAINERD_STATE}/runc/k8s.io")
@@ -269,4 +276,5 @@ _EFFECTS: Mapping[Action, Callable[[Host, Change], Awaitable[None]]] = {
     "remove-network": _remove_network,
     "remove-rules": _remove_rules,
     "remove-files": _remove_files,
+    "remove-hosts": _remove_names,
 }

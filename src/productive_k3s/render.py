@@ -6,9 +6,10 @@ import hashlib
 import ipaddress
 import pkgutil
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from productive_k3s import config_file, paths
+from productive_k3s.facts import masking
 from productive_k3s.facts.model import Facts, Interface
 from productive_k3s.request import SCHEMA, Request
 
@@ -16,14 +17,19 @@ HEADER = "Written by productive-k3s, schema "
 _HEADER_LINE = f"{HEADER}{SCHEMA}. Changes made here are shown and replaced by its next run."
 
 
+def as_is(text: str) -> Optional[str]:
+    """Show the whole text."""
+    return text
+
+
 @dataclass(frozen=True)
 class RenderedFile:
-    """A file as it shall be. `shown` False: its text may hold secrets, so no diff of it is made."""
+    """A file as it shall be. `shown` takes the secrets out of its text, as facts do it with what lies there."""
 
     path: str
     text: str
     mode: int
-    shown: bool = True
+    shown: Callable[[str], Optional[str]] = as_is
 
     @property
     def sha256(self) -> str:
@@ -120,12 +126,15 @@ def files(request: Request, facts: Facts) -> Tuple[RenderedFile, ...]:
         RenderedFile(paths.KILLALL, _script("k3s-killall.sh", request.unit), 0o755),
         RenderedFile(paths.uninstall_script(request.unit), _script("k3s-uninstall.sh", request.unit), 0o755),
     )
-    registries = (registries_file(request.registries),) if request.registries is not None else ()
+    asked = registries(request)
+    mirrors = (registries_file(asked),) if asked is not None else ()
     return (
         *scripts,
-        *registries,
+        *mirrors,
         RenderedFile(paths.CONFIG, config_file.render(config(request, facts), _HEADER_LINE), 0o600),
-        RenderedFile(paths.environment_file(request.unit), environment(request.environment), 0o600, shown=False),
+        RenderedFile(
+            paths.environment_file(request.unit), environment(variables(request)), 0o600, masking.environment_text
+        ),
         RenderedFile(paths.unit_file(request.unit), unit(request.role, request.unit), 0o644),
     )
 
@@ -135,7 +144,25 @@ def registries_file(registries: Mapping[str, Any]) -> RenderedFile:
     import yaml
 
     body = yaml.dump(dict(registries), Dumper=yaml.SafeDumper, sort_keys=True, default_flow_style=False, width=120)
-    return RenderedFile(paths.REGISTRIES, f"# {_HEADER_LINE}\n{body}", 0o600, shown=False)
+    return RenderedFile(paths.REGISTRIES, f"# {_HEADER_LINE}\n{body}", 0o600, masking.registries_text)
+
+
+def variables(request: Request) -> Dict[str, str]:
+    """Return the unit's environment, secrets as they are: for its 0600 file, and for downloads of this program."""
+    return {**request.environment, **{key: value.unmask() for key, value in request.secrets.environment.items()}}
+
+
+def registries(request: Request) -> Optional[Dict[str, Any]]:
+    """Return what registries.yaml shall say, secrets as they are; None without a wish for it."""
+    if request.registries is None:
+        return None
+    found = dict(request.registries)
+    if request.secrets.registries:
+        found["configs"] = {name: dict(value) for name, value in dict(found.get("configs") or {}).items()}
+    for name, added in request.secrets.registries.items():
+        config = found["configs"].setdefault(name, {})
+        config["auth"] = {**(config.get("auth") or {}), **{key: value.unmask() for key, value in added.items()}}
+    return found
 
 
 def environment(values: Mapping[str, str]) -> str:

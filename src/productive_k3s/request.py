@@ -40,6 +40,26 @@ class Join:
 
 
 @dataclass(frozen=True)
+class HostEntry:
+    """A line of /etc/hosts: an address and the names that lead to it, the first being the canonical one."""
+
+    address: str
+    names: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What of a request is never shown: no plan, journal or inventory holds it, it is filled in just before sending.
+
+    `environment` has variables whose values carry credentials (a proxy's URL). `registries` has, by registry, what
+    is added to its `auth` in registries.yaml.
+    """
+
+    environment: Mapping[str, Secret] = field(default_factory=dict)
+    registries: Mapping[str, Mapping[str, Secret]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Deadlines:
     """Upper bounds in seconds for the waits of one run."""
 
@@ -57,6 +77,7 @@ class Request:
     `expected_ca` is the cluster's CA hash (64 hex) where one is recorded: another CA is refused.
     `agreed` lists the ids of the changes that may be made; None agrees to all of them.
     `others_are_members` says that a server or agent of this cluster lives elsewhere: then no cluster is founded here.
+    `hosts_file` has the names that this host shall know; () takes away what an earlier wish left in /etc/hosts.
     """
 
     mode: Mode
@@ -73,6 +94,8 @@ class Request:
     taints: Tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     registries: Optional[Mapping[str, Any]] = None
+    secrets: Secrets = Secrets()
+    hosts_file: Tuple[HostEntry, ...] = ()
     join: Optional[Join] = None
     expected_ca: Optional[str] = None
     new_cluster: bool = False

@@ -7,7 +7,7 @@ import re
 from typing import Iterator, Tuple
 from urllib.parse import urlsplit
 
-from productive_k3s import flags
+from productive_k3s import flags, registry_rules
 from productive_k3s.failure import Failure
 from productive_k3s.request import SCHEMA, Request
 
@@ -20,6 +20,7 @@ _TAINT = re.compile(r"^[^=:\s]+(=[^=:\s]*)?:(NoSchedule|PreferNoSchedule|NoExecu
 # A kubelet that sets such a label on itself is refused, and K3s does not start (docs.k3s.io, advanced).
 _KUBERNETES_PREFIXES = ("kubernetes.io", "k8s.io")
 _KUBELET_MAY = ("node.kubernetes.io", "kubelet.kubernetes.io")
+_HOST_NAME = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?\Z")
 _SHA256 = re.compile(r"^[0-9a-f]{64}\Z")
 # The unit's environment file holds no K3s flag: config.yaml is the one place for them.
 _ENVIRONMENT = re.compile(r"^(CONTAINERD_\w+|(HTTP|HTTPS|NO)_PROXY|(http|https|no)_proxy)\Z")
@@ -27,7 +28,7 @@ _ENVIRONMENT = re.compile(r"^(CONTAINERD_\w+|(HTTP|HTTPS|NO)_PROXY|(http|https|n
 
 def mistakes(request: Request) -> Tuple[Failure, ...]:
     """Return everything that is wrong with the request itself."""
-    return (*_shape(request), *_network(request), *_node(request), *_flags(request))
+    return (*_shape(request), *_surroundings(request), *_network(request), *_node(request), *_flags(request))
 
 
 def unknown_version_note(request: Request) -> str:
@@ -59,9 +60,36 @@ def _shape(request: Request) -> Iterator[Failure]:
             yield _wrong("checksum", f"the checksum of {artifact.name} is not sha256", artifact.sha256, "64 hex digits")
         if "/" in artifact.name or artifact.name.startswith("."):
             yield _wrong("artifact", "an artefact's name is no file name", artifact.name, "use the asset's name")
-    for key in request.environment:
+
+
+def _surroundings(request: Request) -> Iterator[Failure]:
+    """What K3s finds around it: variables, registries, names."""
+    for key in (*request.environment, *request.secrets.environment):
         if not _ENVIRONMENT.match(key):
             yield _wrong("environment", f"{key} is not for the environment file", key, "proxies and CONTAINERD_*")
+    for wrong in registry_rules.mistakes(request.registries):
+        yield _wrong("registries", wrong.what, "/".join(wrong.path), f"expected {wrong.expected}")
+    keys = {key for added in request.secrets.registries.values() for key in added}
+    if request.secrets.registries and request.registries is None:
+        yield _wrong("registries", "there are passwords of registries, and no registries", "", "name the registries")
+    for key in sorted(keys - set(registry_rules.SECRET_KEYS)):
+        expected = f"one of {', '.join(registry_rules.SECRET_KEYS)}"
+        yield _wrong("registries", f"'{key}' is no secret of a registry", key, expected)
+    for entry in request.hosts_file:
+        if not _is_ip(entry.address):
+            yield _wrong("hosts-file", "names can lead to an IP address only", entry.address, "write it as 10.0.0.11")
+        if not entry.names or not all(_HOST_NAME.match(name) for name in entry.names):
+            yield _wrong(
+                "hosts-file", "a name for /etc/hosts is not valid", " ".join(entry.names), "letters, digits, -, ."
+            )
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _network(request: Request) -> Iterator[Failure]:

@@ -117,8 +117,20 @@ class System(Protocol):
     async def skip(self, size: int) -> None:
         """Read the next `size` bytes of standard input, as far as they come, and drop them."""
 
-    async def download(self, url: str, path: str, sha256: str, mode: int, timeout: float) -> None:
-        """Fetch over HTTP(S), verify, rename into place; what is wrong is a ContractError with its cause."""
+    async def download(
+        self,
+        url: str,
+        path: str,
+        sha256: str,
+        mode: int,
+        timeout: float,
+        *,
+        environment: Optional[Mapping[str, str]] = None,
+    ) -> None:
+        """Fetch over HTTP(S), verify, rename into place; what is wrong is a ContractError with its cause.
+
+        `environment` names a proxy as variables do (HTTP_PROXY, HTTPS_PROXY, NO_PROXY); none in it: this process' own.
+        """
 
     async def get(self, url: str, *, ca: Optional[bytes], timeout: float) -> Answer:
         """GET without credentials, following redirects; `ca` b"" verifies with the host's own trust.

@@ -11,6 +11,7 @@ from typing import Dict, List, Mapping, Optional, Tuple
 
 from productive_k3s import paths
 from productive_k3s.facts import network
+from productive_k3s.facts.hosts import hosts_files
 from productive_k3s.facts.model import FileSystem, HostFacts, OperatingSystem
 from productive_k3s.facts.units import UnitTable
 from productive_k3s.system import System
@@ -39,11 +40,12 @@ async def host_facts(system: System, table: UnitTable) -> HostFacts:
     version, controllers = await _cgroups(system)
     default_interface, routes = await network.routes(system)
     cloud_init, cloud_init_error = await _cloud_init(system)
+    os = await _operating_system(system)
     return HostFacts(
         time=now,
         hostname=(await text_of(system, "/proc/sys/kernel/hostname")).strip(),
         machine_id=(await text_of(system, "/etc/machine-id")).strip(),
-        os=await _operating_system(system),
+        os=os,
         python=".".join(map(str, sys.version_info[:3])),
         init=(await text_of(system, "/proc/1/comm")).strip(),
         cpus=await _cpus(system),
@@ -62,6 +64,7 @@ async def host_facts(system: System, table: UnitTable) -> HostFacts:
         selinux=await _selinux(system),
         cloud_init=cloud_init,
         cloud_init_error=cloud_init_error,
+        hosts_files=await hosts_files(system, os.id),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Dict, List, Literal, Optional, Sequence, Tuple
 
 from productive_k3s import paths
-from productive_k3s.facts import start
+from productive_k3s.facts import masking, start
 from productive_k3s.facts.configuration import Configuration, read_configuration
 from productive_k3s.facts.files import Known, TextFile, exists, first_lines, large_file, read_text
 from productive_k3s.facts.model import Digests, FileFact, K3sFacts, TokenFact
@@ -71,7 +71,7 @@ async def k3s_facts(system: System, table: UnitTable) -> K3sFacts:
         unit,
         await large_file(system, paths.BINARY, known),
         await read_configuration(system, unit.flags if unit is not None else (), _own_variables(unit)),
-        await read_text(system, paths.REGISTRIES, first_lines),
+        await read_text(system, paths.REGISTRIES, masking.registries_text),
     )
     configuration, on_disk = begun.configuration, begun.on_disk
     scripts = await _scripts(system)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Set, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Set, Tuple
 
 from productive_k3s.flags import table
 from productive_k3s.unit_file import command_words, directives, environment
@@ -19,6 +19,7 @@ _HARMLESS = re.compile(
     r"^(CONTAINERD_\w+|(HTTPS?|NO)_PROXY|(https?|no)_proxy|PATH|"
     r"K3S_(URL|NODE_NAME|CONFIG_FILE|DATA_DIR|TOKEN_FILE|AGENT_TOKEN_FILE|KUBECONFIG_\w+|DEBUG|RESOLV_CONF))$"
 )
+_OF_REGISTRIES = ("endpoint", "rewrite", "username", "ca_file", "cert_file", "key_file")
 _USER_INFO = re.compile(r"//[^/@\s]+@")
 
 
@@ -76,6 +77,34 @@ def environment_text(text: str) -> str:
 
 def _shown(key: str, value: str) -> str:
     return _USER_INFO.sub(f"//{MASK}@", value) if _HARMLESS.match(key) else MASK
+
+
+def registries_text(text: str) -> Optional[str]:
+    """Return a registries.yaml, rewritten, without values that may be secret; None if it cannot be parsed.
+
+    Shown is what is known to be harmless: names, endpoints, patterns, paths of certificates. The comment at the top
+    that says who wrote it stays.
+    """
+    import yaml
+
+    try:
+        document = yaml.load(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        return None
+    said = yaml.dump(_harmless(document, ""), Dumper=yaml.SafeDumper, sort_keys=True, width=120) if document else ""
+    first = text.partition("\n")[0]
+    return (f"{first}\n" if first.startswith("#") else "") + said
+
+
+def _harmless(value: Any, key: str) -> Any:
+    if isinstance(value, dict):
+        # The keys of `rewrite` are patterns, and its values what they become.
+        return {name: _harmless(item, key if key == "rewrite" else str(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_harmless(item, key) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    return _USER_INFO.sub(f"//{MASK}@", str(value)) if key in _OF_REGISTRIES else MASK
 
 
 def arguments(words: Sequence[str]) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:

@@ -51,6 +51,17 @@ class FileSystem:
 
 
 @dataclass(frozen=True)
+class HostsFile:
+    """/etc/hosts, or the template from which cloud-init writes it anew at each boot.
+
+    `block` has the lines between this program's marks, None without marks. Other lines are nobody's business.
+    """
+
+    path: str
+    block: Optional[Tuple[str, ...]] = None
+
+
+@dataclass(frozen=True)
 class HostFacts:
     """The machine without K3s. `time` is Unix seconds on the host's own clock; sizes are bytes.
 
@@ -80,6 +91,7 @@ class HostFacts:
     selinux: str = ""
     cloud_init: str = ""
     cloud_init_error: str = ""
+    hosts_files: Tuple[HostsFile, ...] = (HostsFile("/etc/hosts"),)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ class MemoryNetwork(MemoryFiles):
         self.pages: dict[str, Answer] = {}
         self.reachable: set[Place] = set()
         self.taken: dict[Port, str] = {}
+        self.asked_with: dict[str, dict[str, str]] = {}
 
     async def get(self, url: str, *, ca: bytes | None, timeout: float) -> Answer:  # noqa: ARG002, ASYNC109 - the door's
         """See System."""
@@ -30,8 +31,18 @@ class MemoryNetwork(MemoryFiles):
             raise ContractError(_unreachable(url, _REFUSED))
         return self.pages[url]
 
-    async def download(self, url: str, path: str, sha256: str, mode: int, timeout: float) -> None:  # noqa: ASYNC109
-        """See System."""
+    async def download(
+        self,
+        url: str,
+        path: str,
+        sha256: str,
+        mode: int,
+        timeout: float,  # noqa: ASYNC109 - the door's
+        *,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """See System. `asked_with` remembers the variables, and so the proxy, of each download."""
+        self.asked_with[url] = dict(environment or {})
         answer = await self.get(url, ca=b"", timeout=timeout)
         if answer.status >= 300:
             raise ContractError(_unreachable(url, f"HTTP status {answer.status}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from productive_k3s import config_file, paths, render, unit_file
+from productive_k3s import config_file, hosts_file, paths, render, unit_file
 from productive_k3s.change import Change
 from productive_k3s.facts.model import (
     ClusterFacts,
@@ -14,6 +14,7 @@ from productive_k3s.facts.model import (
     FileFact,
     FileSystem,
     HostFacts,
+    HostsFile,
     Interface,
     NodeFact,
     OperatingSystem,
@@ -186,6 +187,12 @@ def _secret(request: Request, facts: Facts, change: Change) -> Facts:
     return on_k3s(facts, tokens=(*kept, TokenFact(change.target, digest, 0o600, "", "")))
 
 
+def _hosts(request: Request, facts: Facts, change: Change) -> Facts:
+    block = hosts_file.lines(request.hosts_file) or None
+    kept = tuple(item for item in facts.host.hosts_files if item.path != change.target)
+    return replace(facts, host=replace(facts.host, hosts_files=(*kept, HostsFile(change.target, block))))
+
+
 def _unit(facts: Facts, **values: object) -> Facts:
     return on_k3s(facts, units=tuple(replace(item, **values) for item in facts.k3s.units))  # type: ignore[arg-type]
 
@@ -225,6 +232,8 @@ _EFFECTS = {
     "make-links": _links,
     "write-file": _write,
     "write-secret": _secret,
+    "write-hosts": _hosts,
+    "remove-hosts": _hosts,
     "remove-file": lambda _request, facts, _change: on_k3s(facts, registries=None),
     "enable-unit": lambda _request, facts, _change: _unit(facts, enabled=True),
     "start-unit": _start,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from productive_k3s import paths, render
 from productive_k3s.changes import assess
 from productive_k3s.facts.model import Facts, FileFact, Listener, Running
-from productive_k3s.request import Artifact, Join, Request
+from productive_k3s.request import Artifact, HostEntry, Join, Request, Secrets
 from productive_k3s.secret import Secret
 from static.contract_program.hosts import (
     BINARY,
@@ -81,6 +81,8 @@ _COMMON = {
     "registries": st.sampled_from([None, {"mirrors": {"docker.io": {"endpoint": ["https://m.example"]}}}]),
     "images": st.sampled_from([(), (Artifact("k3s-airgap-images-amd64.tar", "2" * 64),)]),
     "node_ip": st.sampled_from([None, "192.168.9.5"]),
+    "hosts_file": st.sampled_from([(), (HostEntry("10.0.0.11", ("node-1", "api")),)]),
+    "secrets": st.sampled_from([Secrets(), Secrets({"HTTP_PROXY": Secret("http://u:pw@p:1")})]),
 }
 _REQUESTS = st.one_of(
     st.builds(server, config=_CONFIG, tls_san=st.sampled_from([(), ("k3s.example",)]), **_COMMON),
@@ -89,7 +91,7 @@ _REQUESTS = st.one_of(
 
 
 @settings(max_examples=60, deadline=None)
-@given(request=_REQUESTS, killed_after=st.integers(0, 14))
+@given(request=_REQUESTS, killed_after=st.integers(0, 15))
 def test_a_run_leaves_nothing_to_do_also_after_a_kill(request: Request, killed_after: int) -> None:
     killed = run(request, fresh(), stop_after=killed_after)
     finished = run(request, killed)

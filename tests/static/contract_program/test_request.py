@@ -13,7 +13,7 @@ from productive_k3s.codec import decode, encode
 from productive_k3s.command_line import parser, request_by_hand
 from productive_k3s.failure import ContractError
 from productive_k3s.host import Host, drive
-from productive_k3s.request import Artifact, Join, Request
+from productive_k3s.request import Artifact, HostEntry, Join, Request, Secrets
 from productive_k3s.request_rules import mistakes
 from productive_k3s.secret import Secret
 from static.contract_program.hosts import TOKEN, agent, server
@@ -33,6 +33,12 @@ _TEXT = st.text(max_size=8)
         join=st.none() | st.builds(Join, _TEXT, st.none() | _TEXT.map(Secret)),
         agreed=st.none() | st.lists(_TEXT).map(tuple),
         registries=st.none() | st.dictionaries(_TEXT, _TEXT),
+        hosts_file=st.lists(st.builds(HostEntry, _TEXT, st.lists(_TEXT).map(tuple))).map(tuple),
+        secrets=st.builds(
+            Secrets,
+            st.dictionaries(_TEXT, _TEXT.map(Secret)),
+            st.dictionaries(_TEXT, st.dictionaries(_TEXT, _TEXT.map(Secret))),
+        ),
     )
 )
 def test_round_trip(request: Request) -> None:
@@ -84,6 +90,13 @@ def test_a_secret_is_never_encoded_by_accident() -> None:
         ("request.checksum", server(binary=Artifact("k3s", "abc")), "64"),
         ("request.artifact", server(binary=Artifact("../k3s", "1" * 64)), "name"),
         ("request.environment", server(environment={"K3S_TOKEN": "x"}), "proxies"),
+        ("request.environment", server(secrets=Secrets({"K3S_TOKEN": Secret("x")})), "proxies"),
+        ("request.registries", server(registries={"mirors": {}}), "mirrors, configs"),
+        ("request.registries", server(secrets=Secrets({}, {"r": {"password": Secret("x")}})), "name the registries"),
+        ("request.registries", server(registries={}, secrets=Secrets({}, {"r": {"user": Secret("x")}})), "password"),
+        ("request.hosts-file", server(hosts_file=(HostEntry("host.example", ("a",)),)), "10.0.0.11"),
+        ("request.hosts-file", server(hosts_file=(HostEntry("10.0.0.11", ("a\n127.0.0.1 b",)),)), "letters"),
+        ("request.hosts-file", server(hosts_file=(HostEntry("10.0.0.11", ()),)), "letters"),
         ("request.unknown-flag", server(config={"disabel": ["traefik"]}), "did you mean disable?"),
         ("request.flag-in-wrong-role", agent(config={"disable": ["traefik"]}), "move it"),
         ("request.reserved-flag", server(config={"token": "x"}), "first server"),
