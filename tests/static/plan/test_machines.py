@@ -1,0 +1,196 @@
+"""Machines come before everything, and go after everything: the plan's part, as values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from productive_k3s.facts.model import ClusterFacts
+from productive_k3s_infra.inventory.survey import MachineState, Resource, Survey, SurveyedMachine
+from productive_k3s_infra.plan.machines import has_work, plan_machines, refuse_replacing, without
+from productive_k3s_infra.plan.model import ClusterRecord, Plan
+from productive_k3s_infra.plan.pipeline import join_plans, plan_cluster
+from productive_k3s_infra.plan.removal import plan_removal
+from productive_k3s_infra.plan.requests import Situation
+from productive_k3s_infra.plan.text import plan_lines
+from static.contract_program.hosts import CA
+from static.plan.clusters import executed, situation, spec, wish_again
+
+
+def survey(**states: MachineState) -> Survey:
+    return Survey(True, tuple(SurveyedMachine(name.replace("_", "-"), state) for name, state in states.items()))
+
+
+def codes(plan: Plan) -> list[tuple[str, str]]:
+    return [(refusal.host, refusal.failure.code) for refusal in plan.refusals]
+
+
+def running(agents: int = 2) -> Situation:
+    before = situation(spec(agents))
+    return executed(before, plan_cluster(before))
+
+
+def test_what_machines_share_is_made_first_and_their_own_parts_stand_with_them() -> None:
+    seen = replace(
+        survey(server_1="running", agent_1="missing", agent_2="stopped"),
+        resources=(
+            Resource("group", "update", what="allowed networks"),
+            Resource("volume-1", "create", "agent-1"),
+            Resource("tags-1", "update", "server-1"),
+        ),
+        notes=("a note",),
+    )
+    plan = plan_machines("edge", seen)
+    assert [step.id for step in plan.steps] == [
+        "edge/shared-resources",
+        "agent-1/create-machine",
+        "agent-2/create-machine",
+    ]
+    assert plan.steps[0].resources == ("update group (allowed networks)", "update tags-1")
+    assert [step.resources for step in plan.steps[1:]] == [("create volume-1",), ()]
+    assert all(step.needs == ("edge/shared-resources",) for step in plan.steps[1:])
+    assert plan.notes == ("a note",)
+    assert "    + create volume-1" in plan_lines(plan)
+
+
+def test_nothing_is_ever_destroyed_in_the_first_stage() -> None:
+    seen = replace(
+        survey(server_1="running"),
+        resources=(Resource("node[server-1]", "replace", "server-1", "image"), Resource("group", "delete")),
+    )
+    plan = plan_machines("edge", seen)
+    assert codes(plan) == [("server-1", "machine.plan-destroys"), ("edge", "machine.plan-destroys")]
+    assert "image" in plan.refusals[0].failure.evidence
+    assert has_work(seen)
+
+
+def test_a_machine_that_differs_is_refused_unless_it_is_replaced() -> None:
+    differing = SurveyedMachine("agent-1", "running", differences=("memory is 4G, the file says 8G",))
+    seen = Survey(True, (SurveyedMachine("server-1", "running"), differing))
+    plan = plan_machines("edge", seen)
+    assert codes(plan) == [("agent-1", "machine.differs")]
+    assert plan.refusals[0].failure.evidence == "memory is 4G, the file says 8G"
+    assert "--replace agent-1" in plan.refusals[0].failure.remedy
+    anew = plan_machines("edge", without(seen, ["agent-1"]))
+    assert [step.id for step in anew.steps] == ["agent-1/create-machine"]
+    assert not anew.refusals
+
+
+def test_an_extra_machine_does_not_have_to_be_as_the_file_says() -> None:
+    gone = SurveyedMachine("agent-1", "extra", differences=("memory is 4G",))
+    assert not has_work(Survey(True, (SurveyedMachine("server-1", "running"), gone)))
+
+
+def test_hosts_that_are_not_ours_have_no_work() -> None:
+    assert not has_work(Survey(False, (SurveyedMachine("server-1", "missing"),)))
+
+
+@pytest.mark.parametrize(
+    ("name", "owns", "code"),
+    [
+        ("server-1", True, "machine.only-server"),
+        ("agent-9", True, "machine.no-replace"),
+        ("agent-1", False, "machine.no-replace"),
+    ],
+)
+def test_who_cannot_be_replaced(name: str, owns: bool, code: str) -> None:
+    inventory = running(1).inventory
+    refusals = refuse_replacing(Survey(owns, ()), inventory, [name])
+    assert [(item.host, item.failure.code) for item in refusals] == [(name, code)]
+    assert refuse_replacing(Survey(True, ()), inventory, ["agent-1"]) == ()
+
+
+def shrunk(leaving: tuple[str, ...] = ("agent-2",), agents: int = 1) -> Situation:
+    return replace(wish_again(running(2), spec(agents)), leaving=leaving)
+
+
+def test_a_node_leaves_before_its_machine_goes_and_nothing_else_happens() -> None:
+    plan = plan_cluster(shrunk())
+    assert [step.id for step in plan.steps] == ["agent-2/remove-node", "agent-2/destroy-machine"]
+    leave, destroy = plan.steps
+    assert (leave.host, leave.node, destroy.needs) == ("server-1", "agent-2", (leave.id,))
+    assert plan.disruptive == plan.steps
+    assert not [note for note in plan.notes if "left alone" in note]
+
+
+def test_new_nodes_join_before_old_ones_are_drained() -> None:
+    plan = plan_cluster(shrunk(agents=3, leaving=("agent-9",)))
+    cluster = next(facts.cluster for facts in shrunk().facts.values() if facts.cluster is not None)
+    old = replace(shrunk(agents=3, leaving=("agent-9",)))
+    server = old.facts["server-1"]
+    nodes = (*cluster.nodes, replace(cluster.nodes[-1], name="agent-9", roles=()))
+    old = replace(old, facts={**old.facts, "server-1": replace(server, cluster=replace(cluster, nodes=nodes))})
+    plan = plan_cluster(old)
+    needs = {step.id: step.needs for step in plan.steps}
+    assert needs["agent-9/remove-node"] == ("agent-3/apply-agent",)
+    assert needs["agent-9/destroy-machine"] == ("agent-9/remove-node",)
+
+
+def test_a_machine_whose_node_has_left_already_goes_at_once() -> None:
+    left = executed(shrunk(), replace(plan_cluster(shrunk()), steps=plan_cluster(shrunk()).steps[:1]))
+    assert [step.id for step in plan_cluster(left).steps] == ["agent-2/destroy-machine"]
+
+
+def test_a_machine_stays_when_the_cluster_does_not_say_that_its_node_has_left() -> None:
+    silent = shrunk()
+    server = replace(silent.facts["server-1"], cluster=ClusterFacts(False, "connection refused"))
+    for facts in ({**silent.facts, "server-1": server}, {"agent-1": silent.facts["agent-1"]}):
+        plan = plan_removal(replace(silent, facts=facts), ())
+        assert not plan.steps
+        assert [note for note in plan.notes if "agent-2" in note and "left alone" in note]
+
+
+def test_a_recorded_cluster_that_is_nowhere_keeps_its_machines() -> None:
+    """The server's own machine may be the one that the file does not name any more."""
+    fresh = replace(situation(spec(1)), leaving=("server-0",))
+    assert [step.id for step in plan_removal(fresh, ()).steps] == ["server-0/destroy-machine"]
+    assert not plan_removal(replace(fresh, record=ClusterRecord(CA, "v1.34.4+k3s1")), ()).steps
+
+
+def test_a_server_s_machine_never_goes_by_being_left_out_of_the_file() -> None:
+    there = shrunk()
+    cluster = there.facts["server-1"].cluster
+    assert cluster is not None
+    nodes = (*cluster.nodes, replace(cluster.nodes[0], name="server-0", roles=("control-plane", "etcd", "master")))
+    server = replace(there.facts["server-1"], cluster=replace(cluster, nodes=nodes))
+    plan = plan_removal(replace(there, facts={**there.facts, "server-1": server}, leaving=("server-0",)), ())
+    assert codes(plan) == [("server-0", "machine.only-server")]
+    assert not plan.steps
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    there=st.integers(0, 4),
+    wanted=st.integers(0, 4),
+)
+def test_any_change_of_the_number_of_agents_ends_where_the_file_says(there: int, wanted: int) -> None:
+    before = running(there)
+    leaving = tuple(f"agent-{n}" for n in range(wanted + 1, there + 1))
+    wish = replace(wish_again(before, spec(wanted)), leaving=leaving)
+    plan = plan_cluster(wish)
+    order = [step.id for step in plan.steps]
+    for step in plan.steps:
+        assert all(order.index(need) < order.index(step.id) for need in step.needs)
+        if step.action == "destroy-machine":
+            assert f"{step.host}/remove-node" in step.needs
+    after = executed(wish, plan)
+    cluster = after.facts["server-1"].cluster
+    assert cluster is not None
+    assert {node.name for node in cluster.nodes} == {"server-1", *(f"agent-{n}" for n in range(1, wanted + 1))}
+    assert plan_cluster(replace(after, leaving=())).is_empty
+
+
+def test_the_order_of_a_replaced_machine() -> None:
+    """Its own stage: leave, destroy; then it is made, then it joins as any new one."""
+    seen = without(
+        Survey(True, (SurveyedMachine("server-1", "running"), SurveyedMachine("agent-1", "running"))), ["agent-1"]
+    )
+    there = running(1)
+    plan = join_plans(plan_machines("edge", seen), plan_cluster(there))
+    assert [step.id for step in plan.steps] == ["agent-1/create-machine"]
+    leaving = plan_removal(replace(there, leaving=("agent-1",)), (), reason="the machine is made anew")
+    assert [step.id for step in leaving.steps] == ["agent-1/remove-node", "agent-1/destroy-machine"]
+    assert "made anew" in leaving.steps[0].reason
