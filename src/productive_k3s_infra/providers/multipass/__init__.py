@@ -1,0 +1,1 @@
+"""The provider `multipass`: virtual machines of Multipass on this computer."""
