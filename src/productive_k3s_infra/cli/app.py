@@ -64,14 +64,32 @@ def init(
     server: Annotated[list[str] | None, typer.Option(help="Address of the server (onprem).")] = None,
     agent: Annotated[list[str] | None, typer.Option(help="Address of an agent (onprem); again for more.")] = None,
     agents: Annotated[int, typer.Option(help="Number of agents (local).")] = 2,
+    from_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="A host of a cluster that runs, whoever made it; again for each."),
+    ] = None,
     user: Annotated[str, typer.Option(help="The SSH user (onprem).")] = "root",
+    port: Annotated[int, typer.Option(help="The SSH port (with --from-host).")] = 22,
+    key: Annotated[str, typer.Option(help="The private SSH key (with --from-host).")] = "",
+    jump: Annotated[str, typer.Option(metavar="USER@HOST:PORT", help="A host to go through (with --from-host).")] = "",
+    artifacts: Annotated[
+        str, typer.Option(metavar="WHERE", help="A mirror or directory of the release (with --from-host).")
+    ] = "",
     version: Annotated[str | None, typer.Option(help="An exact K3s version; otherwise the channel is asked.")] = None,
     channel: Annotated[str, typer.Option(help="The channel that is asked once for its version.")] = "stable",
 ) -> None:
-    """Write a first cluster file, with an exact version in it."""
+    """Write a first cluster file, with an exact version in it, or the file of a cluster that is there (--from-host)."""
+    from productive_k3s_infra.cli.adopted import adopted_lines
+    from productive_k3s_infra.operations import from_host as adopting
     from productive_k3s_infra.operations import init as operation
 
     def run() -> int:
+        if from_host:
+            operation.require_only_hosts(tuple(server or ()), tuple(agent or ()), version)
+            there = adopting.Wanted(name, tuple(from_host), user, port, key, jump, artifacts)
+            terminal = Terminal(assume_yes=False)
+            _print(adopted_lines(_wait(adopting.init_from_hosts(file, there, os.environ, terminal), terminal)))
+            return 0
         operation.require_wanted(provider, tuple(server or ()), tuple(agent or ()))
         exact = version or operation.resolve_channel(channel)
         wanted = operation.Wanted(name, provider, exact, tuple(server or ()), tuple(agent or ()), agents, user)

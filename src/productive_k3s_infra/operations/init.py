@@ -122,3 +122,14 @@ def require_wanted(provider: str, servers: tuple[str, ...], agents: tuple[str, .
         raise BadInput(
             "the provider local chooses addresses itself", remedy="leave --server and --agent out", code="init.address"
         )
+
+
+def require_only_hosts(servers: tuple[str, ...], agents: tuple[str, ...], version: str | None) -> None:
+    """Raise BadInput for a wish beside hosts that already are what they are (PURE)."""
+    if servers or agents or version:
+        raise BadInput(
+            "the hosts say themselves what they are",
+            evidence="--from-host together with --server, --agent or --version",
+            remedy="leave the others out, and name every host with --from-host",
+            code="init.from-host",
+        )

@@ -65,8 +65,8 @@ def require_one_cluster(found: Sequence[FoundHost]) -> FoundCluster:
     for rule in _OF_A_HOST:
         for host in found:
             rule(host)
-    _require_different(found)
     _require_one_ca(found)
+    _require_different(found)
     server = _require_one_server(found)
     _require_running(server)
     named = {host.node_name for host in found}
@@ -105,10 +105,12 @@ def _require_known_version(host: FoundHost) -> None:
         return
     oldest = f"v{OLDEST_MINOR[0]}.{OLDEST_MINOR[1]}"
     raise BadInput(
-        f"this K3s is older than {oldest}, the oldest that is supported" if match else "the K3s does not say what it is",
+        f"this K3s is older than {oldest}, the oldest that is supported"
+        if match
+        else "the K3s does not say what it is",
         where=host.where,
         evidence=f"{paths.BINARY} is {version or 'of no known version'}",
-        remedy=f"upgrade the cluster to {oldest} or newer first, one minor version at a time, in the way it was installed",
+        remedy=f"upgrade the cluster to {oldest} first, one minor version at a time, in the way it was installed",
         code="init.old-version",
     )
 
@@ -181,9 +183,7 @@ def _require_one_server(found: Sequence[FoundHost]) -> FoundHost:
     servers = [host for host in found if host.facts.k3s.role == "server"]
     if not servers:
         urls = ", ".join(sorted({host.server_url for host in found if host.server_url}))
-        address = next(
-            (urllib.parse.urlsplit(host.server_url).hostname for host in found if host.server_url), None
-        )
+        address = next((urllib.parse.urlsplit(host.server_url).hostname for host in found if host.server_url), None)
         raise BadInput(
             "none of these hosts is a server",
             where=", ".join(host.where for host in found),
@@ -203,7 +203,8 @@ def _require_running(server: FoundHost) -> None:
         raise BadInput(
             "the server does not run, so its nodes and their labels cannot be read",
             where=server.where,
-            evidence=(cluster.evidence if cluster is not None else "") or f"unit {units[0].name} {units[0].active_state}",
+            evidence=(cluster.evidence if cluster is not None else "")
+            or f"unit {units[0].name} {units[0].active_state}",
             remedy="start it first (systemctl start k3s), and see journalctl -u k3s if it does not",
             code="init.not-running",
         )

@@ -1,0 +1,194 @@
+"""`pk3s init --from-host`: read a cluster that runs, whoever made it, and write the cluster file that says it.
+
+Nothing is changed on a host, and nothing here before all that was found can be said: then `cluster.lock` and the file
+are written. Host keys that a person accepts go into `known_hosts` beside the file, as ever.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from productive_k3s_infra.artifacts.program import build_program
+from productive_k3s_infra.errors import BadInput, ClusterFileInvalid
+from productive_k3s_infra.hosts.gathering import gather
+from productive_k3s_infra.hosts.session import Fleet
+from productive_k3s_infra.hosts.ssh import SshFleet
+from productive_k3s_infra.inventory.build import build_inventory, declared_location
+from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory
+from productive_k3s_infra.operations.init import write_cluster_file
+from productive_k3s_infra.operations.interaction import Interaction
+from productive_k3s_infra.plan.adopted_file import AdoptedFile, Reach, adopt
+from productive_k3s_infra.plan.found_cluster import FoundCluster, FoundHost, require_one_cluster
+from productive_k3s_infra.plan.model import Plan
+from productive_k3s_infra.plan.pipeline import plan_cluster
+from productive_k3s_infra.plan.requests import Situation
+from productive_k3s_infra.spec import text_checks
+from productive_k3s_infra.spec.load import load_cluster_file
+from productive_k3s_infra.spec.mistake import Objection
+from productive_k3s_infra.spec.model import ClusterSpec
+from productive_k3s_infra.workspace.directory import Workspace
+from productive_k3s_infra.workspace.record import read_record, write_record
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line says. `addresses` may be `user@host:port`; empty texts are not said."""
+
+    name: str
+    addresses: tuple[str, ...]
+    user: str = "root"
+    port: int = 22
+    key: str = ""
+    jump: str = ""
+    artifacts: str = ""
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What was written, and the first plan on it: what pk3s would do to the hosts as they were seen."""
+
+    file: Path
+    cluster: FoundCluster
+    content: AdoptedFile
+    plan: Plan
+
+
+async def init_from_hosts(
+    file: Path, wanted: Wanted, environment: Mapping[str, str], interaction: Interaction
+) -> Adopted:
+    """Look at the hosts and write the file; raises BadInput for hosts that cannot be one cluster of it."""
+    require_free(file)
+    workspace = Workspace(file, wanted.name)
+    inventory = inventory_of(wanted)
+    fleet = SshFleet(
+        inventory,
+        program=build_program(),
+        known_hosts=workspace.known_hosts,
+        trust=interaction.trust_host_key,
+        ask_sudo=interaction.sudo_password,
+    )
+    try:
+        found = await look_at(inventory, fleet)
+    finally:
+        await fleet.close()
+    cluster = require_one_cluster(found)
+    content = adopt(wanted.name, cluster, _reach(wanted), _source(wanted.artifacts))
+    _require_same_record(workspace, content)
+    text = render(content)
+    spec = load_text(text, file, environment)
+    plan = first_plan(spec, cluster, content)
+    write_record(workspace.lock_file, content.record)
+    write_cluster_file(file, text)
+    return Adopted(file, cluster, content, plan)
+
+
+def require_free(file: Path) -> None:
+    """Raise BadInput if the file is there, before any host is asked."""
+    if file.exists() or file.is_symlink():
+        raise BadInput(
+            "the file exists already", where=str(file), remedy="choose another name with -f", code="init.exists"
+        )
+
+
+def inventory_of(wanted: Wanted) -> Inventory:
+    """PURE: return the hosts to ask, called as they were named; raises BadInput for an address that is none."""
+    jump = _endpoint(wanted.jump, wanted.user, 22, wanted.key) if wanted.jump else None
+    hosts = []
+    for given in dict.fromkeys(wanted.addresses):
+        endpoint = _endpoint(given, wanted.user, wanted.port, wanted.key, jump)
+        hosts.append(Host(given, "agent", endpoint.address, endpoint))
+    return Inventory(wanted.name, tuple(hosts))
+
+
+def _endpoint(given: str, user: str, port: int, key: str, jump: Endpoint | None = None) -> Endpoint:
+    parts = text_checks.jump_parts(given)
+    if isinstance(parts, Objection):
+        raise BadInput(
+            f"{given} is no address of a host",
+            evidence="expected is an address or a name, or user@host:port",
+            remedy="an IPv6 address with a port stands in brackets: ops@[fd00::11]:2222",
+            code="init.address",
+        )
+    return Endpoint(
+        address=str(parts["address"]),
+        user=str(parts.get("user", user)),
+        port=int(parts.get("port", port)),
+        key=str(Path(key).expanduser().absolute()) if key else None,
+        jump=jump,
+    )
+
+
+async def look_at(inventory: Inventory, fleet: Fleet) -> tuple[FoundHost, ...]:
+    """Ask every host for its facts; raises the error of the first that cannot be asked."""
+    observed = await gather(inventory, fleet)
+    for error in observed.unreachable.values():
+        raise error
+    facts = observed.facts
+    return tuple(FoundHost(host.name, host.endpoint, facts[host.name]) for host in inventory.hosts)
+
+
+def _reach(wanted: Wanted) -> Reach:
+    return Reach(wanted.user, wanted.port, _short(Path(wanted.key)) if wanted.key else "", wanted.jump)
+
+
+def _short(path: Path) -> str:
+    """Return a path that also means something on a colleague's computer, if it is below the home directory."""
+    full = path.expanduser().absolute()
+    home = Path.home()
+    return f"~/{full.relative_to(home)}" if full.is_relative_to(home) else str(full)
+
+
+def _source(artifacts: str) -> str:
+    is_folder = artifacts not in ("", "release") and "://" not in artifacts
+    return str(Path(artifacts).expanduser().absolute()) if is_folder else artifacts
+
+
+def _require_same_record(workspace: Workspace, content: AdoptedFile) -> None:
+    record = read_record(workspace.lock_file)
+    if record is not None and record.ca_hash != content.record.ca_hash:
+        raise BadInput(
+            "cluster.lock in this folder records another cluster",
+            where=str(workspace.lock_file),
+            evidence=f"its CA is {record.ca_hash[:12]}..., that of these hosts {content.record.ca_hash[:12]}...",
+            remedy="write the file into a folder of its own: -f FOLDER/cluster.yaml",
+            code="init.lock",
+        )
+
+
+def render(content: AdoptedFile) -> str:
+    """PURE: return the file's text: remarks as comments at the top, then the document."""
+    lines = ["Written by pk3s init --from-host: what the cluster was then. Edit it, and see what pk3s plan says of it."]
+    if content.remarks:
+        lines += ["", "What is not said below:", *(f"- {remark}" for remark in content.remarks)]
+    head = "".join(f"# {line}".rstrip() + "\n" for line in lines)
+    return head + yaml.safe_dump(content.document, sort_keys=False, default_flow_style=False, width=110)
+
+
+def load_text(text: str, file: Path, environment: Mapping[str, str]) -> ClusterSpec:
+    """Read the text as the next run will; raises BadInput if no cluster file can say what these hosts have."""
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / file.name
+        draft.write_text(text, encoding="utf-8")
+        draft.chmod(0o600)
+        try:
+            return load_cluster_file(draft, environment)
+        except ClusterFileInvalid as error:
+            raise BadInput(
+                "what these hosts have cannot be said in a cluster file",
+                where=str(file),
+                evidence="; ".join(str(item).replace(f"{draft}:", "line ") for item in error.mistakes),
+                remedy="change it on the hosts first, in the way they were set up; nothing was written",
+                code="init.cannot-say",
+            ) from error
+
+
+def first_plan(spec: ClusterSpec, cluster: FoundCluster, content: AdoptedFile) -> Plan:
+    """PURE: plan on what was just seen. The release's files are not looked up: the version runs on all hosts."""
+    inventory = build_inventory(spec, {node.name: declared_location(spec, node) for node in spec.nodes})
+    facts = {host.node_name: host.facts for host in cluster.hosts}
+    return plan_cluster(Situation(spec, inventory, facts, record=content.record))
