@@ -11,6 +11,7 @@ from productive_k3s_infra.errors import ClusterFileInvalid, Pk3sError
 from productive_k3s_infra.execute.model import StepResult
 from productive_k3s_infra.operations.apply import Applied
 from productive_k3s_infra.operations.destroy import Destroyed
+from productive_k3s_infra.operations.inventory import Written
 from productive_k3s_infra.operations.status import Status
 from productive_k3s_infra.plan.text import plan_lines
 from productive_k3s_infra.validate.report import Report
@@ -25,6 +26,8 @@ __all__ = [
     "report_lines",
     "status_lines",
     "table",
+    "written_document",
+    "written_lines",
 ]
 
 
@@ -144,6 +147,29 @@ def destroyed_lines(destroyed: Destroyed) -> Iterator[str]:
     for host, failure in destroyed.failures:
         yield from failure_lines(host, failure)
     yield f"Destroyed: {', '.join(destroyed.gone) or 'nothing was there'}."
+
+
+def written_lines(written: Written) -> Iterator[str]:
+    """Show where the inventory for Ansible is, and which secrets the role wants."""
+    yield from findings_lines(written.preflight)
+    if not written.preflight.passed:
+        yield "Refused: nothing was written."
+        return
+    yield f"{written.folder}: {', '.join(written.changed) or 'nothing changed'}"
+    if written.secrets:
+        yield f"secrets that the role wants in remote_cluster_secrets: {', '.join(written.secrets)}"
+    yield f"next: ansible-playbook -i {written.folder}/hosts.yml productive_k3s.infra.cluster"
+
+
+def written_document(written: Written) -> dict[str, Any]:
+    """Return what was written for `-o json`."""
+    return {
+        "exit_code": written.exit_code,
+        "folder": str(written.folder),
+        "changed": list(written.changed),
+        "secrets": list(written.secrets),
+        "preflight": written.preflight.document(),
+    }
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
