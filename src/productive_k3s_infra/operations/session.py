@@ -14,6 +14,7 @@ from productive_k3s_infra.inventory.build import build_inventory
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.operations.interaction import Interaction
 from productive_k3s_infra.providers.local.provider import LocalProvider, set_name
+from productive_k3s_infra.providers.multipass.provider import MultipassProvider
 from productive_k3s_infra.providers.onprem import OnpremProvider
 from productive_k3s_infra.providers.protocol import Provider, Survey
 from productive_k3s_infra.spec.load import load_cluster_file
@@ -42,6 +43,8 @@ def open_session(file: Path, environment: Mapping[str, str], interaction: Intera
 def _provider(spec: ClusterSpec, workspace: Workspace) -> Provider:
     if spec.provider.kind == "onprem":
         return OnpremProvider(spec)
+    if spec.provider.kind == "multipass":
+        return MultipassProvider(spec, workspace)
     names = tuple(node.name for node in spec.nodes)
     return LocalProvider(
         set_name(spec.name, workspace.folder),

@@ -80,7 +80,13 @@ class MultipassProvider:
             launching = Launching(self._spec, self._workspace, self._command, self._limits, key.public_text)
             for node in names:
                 await launching.bring_up(node, found.own.get(node), on_progress)
-            await asyncio.gather(*(self._finish(node, launching, on_progress) for node in names))
+            ended = await asyncio.gather(
+                *(self._finish(node, launching, on_progress) for node in names), return_exceptions=True
+            )
+            # The others were waited for all the same: what they came to need not be done again.
+            for error in ended:
+                if error is not None:
+                    raise error
         return await self.survey()
 
     async def destroy(self, names: tuple[str, ...], on_progress: OnProgress) -> None:
@@ -159,9 +165,7 @@ class MultipassProvider:
             for node, own in found.own.items()
             if own.state == "running" and before.get(node, own.address) != own.address
         ]
-        taken = [
-            f"{node}: {instances.name_taken(node, name).what}: apply will refuse" for node, name in found.taken.items()
-        ]
+        taken = [f"{instances.name_taken(node, name)}: apply will refuse" for node, name in found.taken.items()]
         return (*moved, *taken)
 
     def _require_usable(self, node: str, found: _Found) -> None:
