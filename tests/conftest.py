@@ -15,11 +15,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark by folder, and leave the sweeps to `make soak`."""
+    """Mark by folder, and leave the sweeps to `make soak`.
+
+    Everything that may make machines is one group: with two workers one of them runs it, alone, beside the rest.
+    """
     kept, left = [], []
     for item in items:
         if "tests/live/" in item.path.as_posix():
             item.add_marker(pytest.mark.live)
+        if "tests/static/" not in item.path.as_posix():
+            item.add_marker(pytest.mark.xdist_group("machines"))
         if item.get_closest_marker("soak") and not config.getoption("--soak"):
             left.append(item)
         else:
