@@ -52,10 +52,10 @@ class Host:
     role: Role
     address: str
     endpoint: Endpoint
-    public_address: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     taints: tuple[str, ...] = ()
     assumed: bool = False
+    public_address: str = ""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ def _host(host: Host) -> dict[str, Any]:
         "name": host.name,
         "role": host.role,
         "address": host.address,
+        **({"publicAddress": host.public_address} if host.public_address else {}),
         "ssh": _endpoint(host.endpoint),
         "labels": dict(host.labels),
         "taints": list(host.taints),
