@@ -1,0 +1,244 @@
+"""Runs verbs of the host program. What it takes and returns is documented in plugins/modules/productive_k3s.py."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.productive_k3s.infra.plugins.plugin_utils.program import Program, Run, in_words, read_result
+
+_FACTS_SECONDS = 60.0
+_SHORT_SECONDS = 60.0
+_STAGE_SECONDS = 900.0
+_REMOVE_SECONDS = 300.0
+_MARGIN_SECONDS = 60.0
+_FAILED = ("failed", "refused", "locked", "interrupted")
+Result = dict[str, Any]
+
+
+class ActionModule(ActionBase):
+    """One verb on one host: the request goes to standard input, the wire's result becomes Ansible's."""
+
+    _supports_check_mode = True
+    _supports_diff = True
+    _supports_async = False
+
+    def run(self, tmp: Any = None, task_vars: Mapping[str, Any] | None = None) -> Result:
+        """Run the verb."""
+        result = super().run(tmp, task_vars)
+        arguments = self._arguments()
+        self._program = Program(arguments["program"])
+        verbs: dict[str, Callable[[Result], Result]] = {
+            "look": self._look,
+            "apply": self._apply,
+            "stage": self._stage,
+            "token": self._token,
+            "label": self._label,
+            "validate": self._validate,
+            "remove": self._remove,
+        }
+        result.update(verbs[arguments["verb"]](arguments))
+        return result
+
+    def _arguments(self) -> Result:
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "verb": {"choices": _VERBS, "required": True},
+                "program": {
+                    "type": "dict",
+                    "required": True,
+                    "options": {
+                        "path": {"type": "path", "required": True},
+                        "sha256": {"type": "str", "required": True},
+                        "loader": {"type": "path", "required": True},
+                        "command": {"type": "list", "elements": "str", "required": True},
+                    },
+                },
+                "request": {"type": "dict"},
+                "agreed": {"type": "list", "elements": "str"},
+                "others_are_members": {"type": "bool", "default": False},
+                "token": {"type": "str", "no_log": True},
+                "file": {"type": "dict"},
+                "members": {"type": "list", "elements": "list", "default": []},
+                "facts": {"type": "dict"},
+                "expectation": {"type": "dict", "default": {}},
+                "scope": {"choices": ["host", "cluster"], "default": "host"},
+                "full": {"type": "bool", "default": False},
+                "force": {"type": "bool", "default": False},
+            },
+            required_if=[
+                ("verb", "look", ["request"]),
+                ("verb", "apply", ["request"]),
+                ("verb", "stage", ["file"]),
+                ("verb", "label", ["facts"]),
+            ],
+        )
+        # Plain values: Ansible's own know where they come from, and that is nobody's business on a host.
+        plain: Result = json.loads(json.dumps(arguments))
+        return plain
+
+    def _call(self, run: Run) -> Result:
+        done = self._low_level_execute_command(self._program.command, in_data=self._program.input(run))
+        return read_result(done["rc"], done["stdout"], done["stderr"])
+
+    def _look(self, arguments: Result) -> Result:
+        """Say what a run would change; nothing is written, and nothing is changed by having looked."""
+        found = self._call(_plan_of(arguments["request"]))
+        result = self._said(found, changed=False)
+        if result.get("failed"):
+            return result
+        request = self._program.decode("Request", arguments["request"])
+        facts = self._program.decode("Facts", found["facts"])
+        wanted = {change["id"]: change["action"] for change in found["changes"]}
+        result["facts"] = found["facts"]
+        result["member"] = self._program.module("compare").is_member(facts)
+        result["wants_token"] = bool(wanted) and (
+            self._program.module("vetoes").needs_token(request, facts) or "write-secret" in wanted.values()
+        )
+        there = {item.sha256 for item in facts.k3s.staged}
+        asked = (("binary", request.binary), *((f"image:{item.name}", item) for item in request.images))
+        result["lacks"] = [
+            item.sha256 for name, item in asked if item and not item.url and name in wanted and item.sha256 not in there
+        ]
+        return result
+
+    def _apply(self, arguments: Result) -> Result:
+        """Make the host what the request asks, or say in check mode what that would change."""
+        request = arguments["request"]
+        request["others_are_members"] = request["mode"] != "agent" and arguments["others_are_members"]
+        if self._task.check_mode:
+            found = self._call(_plan_of(request))
+            return self._said(found, changed=bool(found.get("changes")))
+        if arguments["agreed"] is not None:
+            request["agreed"] = arguments["agreed"]
+        if request.get("join") and arguments["token"]:
+            request["join"]["token"] = arguments["token"]
+        limits = request["deadlines"]
+        seconds = limits["download"] + limits["start"] + limits["ready"] + _MARGIN_SECONDS
+        return self._said(self._call(Run((_verb(request),), request, seconds, keep=True)))
+
+    def _stage(self, arguments: Result) -> Result:
+        """Push a file: Ansible brings it, the program verifies it and gives it its name."""
+        if self._task.check_mode:
+            return {"changed": True}
+        file = arguments["file"]
+        # A run that keeps the program: what comes as a file cannot come behind it on one standard input.
+        kept = self._call(Run(("facts",), keep=True))
+        if kept["outcome"] in _FAILED:
+            return self._said(kept)
+        self._make_tmp_path()
+        try:
+            there = self._transfer_file(file["path"], self._connection._shell.join_path(self._connection._shell.tmpdir, "file"))
+            words = ("stage", "--json", "--sha256", file["sha256"], "--to", file["name"])
+            limit = shlex.join(("timeout", "--kill-after=10", str(int(_STAGE_SECONDS))))
+            command = f"{limit} {self._program.kept_command} {shlex.join(words)} < {shlex.quote(there)}"
+            done = self._low_level_execute_command(command)
+        finally:
+            self._remove_tmp_path(self._connection._shell.tmpdir)
+        found = read_result(done["rc"], done["stdout"], done["stderr"])
+        return self._said(found, changed=found["outcome"] == "done")
+
+    def _token(self, arguments: Result) -> Result:
+        """Return the agent token. The task has to have no_log; its failure holds no secret."""
+        del arguments
+        if self._task.no_log is not True:
+            raise AnsibleActionFail("the token is a secret [ansible.no-log]; next: give the task no_log: true")
+        found = self._call(Run(("token",), deadline_seconds=_SHORT_SECONDS))
+        result = self._said(found, changed=False)
+        if not result.get("failed"):
+            result["token"] = found["data"]["agent"]
+        return result
+
+    def _label(self, arguments: Result) -> Result:
+        """Set labels of nodes that are members, as the API of this server's cluster shows them."""
+        server = self._program.decode("Facts", arguments["facts"])
+        if server.cluster is None or not server.cluster.reachable:
+            return {"changed": False}
+        replace = self._program.module("changes").replace
+        result: Result = {"changed": False, "notes": [], "diff": []}
+        for wish, seen in arguments["members"]:
+            request = self._program.decode("Request", wish)
+            facts = replace(self._program.decode("Facts", seen), cluster=server.cluster)
+            labels = self._program.module("changes").label_differences(request, facts)
+            if not labels:
+                continue
+            said = ", ".join(f"{key}={value}" if value is not None else f"{key} goes" for key, value in sorted(labels.items()))
+            result["changed"] = True
+            result["notes"].append(f"{request.node_name}: {said}")
+            if self._task.diff:
+                result["diff"].append({"prepared": f"labels of {request.node_name}: {said}\n"})
+            if self._task.check_mode:
+                continue
+            words = [f"{key}={value}" if value is not None else f"{key}-" for key, value in labels.items()]
+            run = Run(("node", "label", request.node_name, *words), deadline_seconds=_SHORT_SECONDS)
+            done = self._said(self._call(run), changed=True)
+            if done.get("failed"):
+                return {**done, "notes": result["notes"]}
+        return result
+
+    def _validate(self, arguments: Result) -> Result:
+        """Judge the host, from a server its cluster too; a check that failed fails the task."""
+        expectation, cluster = arguments["expectation"], arguments["scope"] == "cluster"
+        seconds = _FACTS_SECONDS
+        if cluster:
+            seconds += expectation.get("deadline", 60.0)
+        if arguments["full"]:
+            seconds += expectation.get("trial_deadline", 120.0) + _MARGIN_SECONDS
+        words = ("validate", "--scope", arguments["scope"], *(("--full",) if arguments["full"] and cluster else ()))
+        found = self._call(Run(words, expectation, seconds))
+        result = self._said(found, changed=False)
+        checks = found.get("checks", [])
+        wrong = [check for check in checks if not check["passed"] and check["severity"] == "error"]
+        result["checks"] = {"passed": sum(check["passed"] for check in checks), "failed": wrong}
+        if wrong:
+            said = ({**check, "code": check["id"], "what": f"{check['subject']}: {check['message']}"} for check in wrong)
+            result["msg"] = "; ".join((*map(in_words, said), *([result["msg"]] if found.get("failures") else [])))
+        return result
+
+    def _remove(self, arguments: Result) -> Result:
+        """Take K3s off the host."""
+        words = ("remove", "--yes", *(("--force",) if arguments["force"] else ()))
+        if self._task.check_mode:
+            found = self._call(Run((*words, "--plan")))
+            return self._said(found, changed=bool(found.get("changes")))
+        return self._said(self._call(Run(words, deadline_seconds=_REMOVE_SECONDS)))
+
+    def _said(self, found: Result, *, changed: bool | None = None) -> Result:
+        """Return what Ansible shows of a result: changes with their reasons, notes, or why it failed."""
+        changes = found.get("changes", []) if found["outcome"] not in ("refused", "locked") else []
+        made = found["outcome"] in ("done", "failed", "interrupted") and bool(changes)
+        result: Result = {
+            "changed": made if changed is None else changed,
+            "outcome": found["outcome"],
+            "changes": [f"{change['id']}: {change['reason']}" for change in changes],
+            "change_ids": [change["id"] for change in changes],
+            "notes": found.get("notes", []),
+        }
+        if self._task.diff and result["changed"]:
+            result["diff"] = [{"prepared": _diff_of(change)} for change in changes]
+        if found["outcome"] in _FAILED:
+            failures = found.get("failures", [])
+            result["failed"] = True
+            result["failures"] = failures
+            result["msg"] = "; ".join(map(in_words, failures)) or f"the run ended as {found['outcome']}"
+        return result
+
+
+_VERBS = ["look", "apply", "stage", "token", "label", "validate", "remove"]
+
+
+def _verb(request: Mapping[str, Any]) -> str:
+    return str(request["mode"])
+
+
+def _plan_of(request: Mapping[str, Any]) -> Run:
+    return Run((_verb(request), "--plan"), request, _FACTS_SECONDS)
+
+
+def _diff_of(change: Mapping[str, Any]) -> str:
+    return "".join(f"{line}\n" for line in (f"{change['id']}: {change['reason']}", *change["diff"]))
