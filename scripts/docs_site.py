@@ -32,6 +32,7 @@ ELSEWHERE = (
 # What the repository's first page is on the site.
 _INDEX = {"README.md": "index.md", "docs": "index.md"}
 _FENCE = re.compile(r"(^ *```.*?^ *```[^\S\n]*$)", re.MULTILINE | re.DOTALL)
+_ITEM = re.compile(r" *(?:[-*]|[0-9]+\.) ")
 _LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s]+)\)")
 
 
@@ -43,7 +44,7 @@ class TwoSpaces(Extension):
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    config.markdown_extensions.append(TwoSpaces())  # type: ignore[arg-type]
+    config.markdown_extensions.append(TwoSpaces())
     return config
 
 
@@ -65,7 +66,26 @@ def on_page_markdown(markdown: str, *, page: Page, files: Files, **_: Any) -> st
         return text if new is None else f"[{text}]({new})"
 
     parts = _FENCE.split(markdown)
-    return "".join(part if index % 2 else _LINK.sub(rewritten, part) for index, part in enumerate(parts))
+    text = (part if index % 2 else _LINK.sub(rewritten, lists_apart(part)) for index, part in enumerate(parts))
+    return "".join(text)
+
+
+def lists_apart(text: str) -> str:
+    """Put an empty line before an item that comes right after a paragraph: repositories show a list there as well."""
+    lines: list[str] = []
+    began = ""  # the first line of the block that the last line belongs to
+    for line in text.splitlines(keepends=True):
+        item = _ITEM.match(line) is not None
+        if item and began and not _ITEM.match(began) and indent(line) <= indent(began):
+            lines.append("\n")
+            began = ""
+        lines.append(line)
+        began = (began or line) if line.strip() else ""
+    return "".join(lines)
+
+
+def indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
 
 
 def site_link(here: str, target: str, pages: set[str]) -> str | None:

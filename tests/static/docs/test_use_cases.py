@@ -1,0 +1,111 @@
+"""Each use case is a folder to copy: its README has every part, and what it says can be typed, in that order."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from static.docs.command_lines import VERBS, blocks, typed, why_not
+
+ROOT = Path(__file__).parents[3]
+USE_CASES = sorted(path.parent for path in (ROOT / "use-cases").glob("*/README.md"))
+SECTIONS = ("Needs", "Create", "Use", "Change", "Destroy", "Files")
+COPIED = {"cluster.yaml", "Makefile", "plan.txt"}
+# Programs of others: their arguments are theirs to judge.
+OTHERS = {"aws", "cat", "cd", "chmod", "cp", "curl", "export", "git", "kubectl", "ls", "mkdir", "multipass", "pip"}
+OTHERS |= {"python", "python3", "scp", "ssh", "ssh-keygen", "ssh-keyscan", "sudo", "terraform", "tofu", "visudo"}
+OTHERS |= {"ansible-galaxy", "ansible-playbook"}
+
+
+def sections(text: str) -> dict[str, str]:
+    """Return the text below each heading of the second level, in order."""
+    # A comment in a block begins with # as well.
+    parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def troubles(folder: Path) -> list[str]:
+    """Return what is missing or wrong in the README of a use case."""
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    found = sections(text)
+    order = [name for name in found if name in SECTIONS]
+    wrong = [] if order == list(SECTIONS) else [f"sections {order}, wanted {list(SECTIONS)}"]
+    wrong += [f"no {word}: in Needs" for word in ("Time", "Cost") if f"{word}: " not in found.get("Needs", "")]
+    wrong += [f"{name} says nothing to type" for name in ("Create", "Use", "Destroy") if not typed(found.get(name, ""))]
+    wrong += [f"{name} shows no output" for name in ("Create", "Destroy") if not outputs(found.get(name, ""))]
+    wrong += [f"Files does not name {name}" for name in sorted(COPIED) if f"`{name}`" not in found.get("Files", "")]
+    verbs = [words[1] for words in typed(text) if words[0] == "pk3s"]
+    firsts = [verbs.index(verb) for verb in ("plan", "apply", "destroy") if verb in verbs]
+    wrong += [] if len(firsts) == 3 and firsts == sorted(firsts) else [f"order of the commands: {verbs}"]
+    return wrong + [f"{' '.join(words)}: {why}" for words in typed(text) if (why := why_cannot(words, folder))]
+
+
+def outputs(text: str) -> list[list[str]]:
+    """Return the blocks that show what a command prints: those without a language."""
+    return [lines for word, lines in blocks(text) if word in {"", "text"}]
+
+
+def why_cannot(words: list[str], folder: Path) -> str:
+    """Return why these words cannot be typed, '' if they can."""
+    program, rest = words[0], words[1:]
+    named = [
+        word.rstrip(")") for word in words if word.startswith(("use-cases/", "lab/", "docs/", "opentofu/", "ansible/"))
+    ]
+    missing = [word for word in named if not (ROOT / word.rstrip("/")).exists()]
+    if missing:
+        return f"no {missing[0]}"
+    if program == "make":
+        makefiles = [file for file in (ROOT / "Makefile", folder / "Makefile") if file.exists()]
+        known = {target for file in makefiles for target in targets(file)}
+        return "" if {word for word in rest if "=" not in word} <= known else "no such target"
+    if program in VERBS:
+        return why_not(program, rest) if rest else "no verb"
+    return "" if program in OTHERS or "=" in program else "no program that is known here"
+
+
+def targets(makefile: Path) -> set[str]:
+    heads = re.findall(r"^([a-z][a-z -]*):(?!=)", makefile.read_text(encoding="utf-8"), re.MULTILINE)
+    return {target for head in heads for target in head.split()}
+
+
+def test_there_are_use_cases() -> None:
+    assert {"local", "onprem-basic"} <= {folder.name for folder in USE_CASES}
+
+
+@pytest.mark.parametrize("folder", USE_CASES, ids=lambda folder: folder.name)
+def test_the_readme_has_every_part_and_can_be_typed(folder: Path) -> None:
+    assert troubles(folder) == []
+
+
+@pytest.mark.parametrize("folder", USE_CASES, ids=lambda folder: folder.name)
+def test_the_folder_is_whole_and_its_targets_are_commands(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} >= COPIED
+    assert targets(folder / "Makefile") <= VERBS["pk3s"]
+    assert {"plan", "apply", "validate", "destroy"} <= targets(folder / "Makefile")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "seen"),
+    [
+        ("## Destroy", "## Taking it away", "sections"),
+        ("Cost: ", "Price: ", "no Cost: in Needs"),
+        ("# pk3s apply ", "# pk3s deploy ", "no verb deploy"),
+        ("# pk3s plan ", "# pk3s plan --dry-run ", "dry-run"),
+        ("cp -r use-cases/local", "cp -r use-cases/locale", "no use-cases/locale"),
+        ("# pk3s status", "# make stat", "no such target"),
+        ("# pk3s status", "# k9s", "no program"),
+        ("# pk3s destroy", "# pk3s apply", "order of the commands"),
+        ("| `plan.txt` |", "| `plan` |", "Files does not name plan.txt"),
+    ],
+)
+def test_what_cannot_be_followed_is_seen(tmp_path: Path, before: str, after: str, seen: str) -> None:
+    folder = tmp_path / "local"
+    shutil.copytree(ROOT / "use-cases/local", folder, ignore=shutil.ignore_patterns(".pk3s"))
+    readme = folder / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    assert before in text
+    readme.write_text(text.replace(before, after), encoding="utf-8")
+    assert any(seen in trouble for trouble in troubles(folder)), troubles(folder)
