@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -60,10 +60,17 @@ def init(
     file: File = DEFAULT_FILE,
     *,
     name: Annotated[str, typer.Option(help="The cluster's name.")] = "edge",
-    provider: Annotated[str, typer.Option(help="local or onprem.")] = "local",
+    provider: Annotated[str, typer.Option(help="local, multipass, onprem or aws.")] = "local",
     server: Annotated[list[str] | None, typer.Option(help="Address of the server (onprem).")] = None,
     agent: Annotated[list[str] | None, typer.Option(help="Address of an agent (onprem); again for more.")] = None,
-    agents: Annotated[int, typer.Option(help="Number of agents (local).")] = 2,
+    agents: Annotated[
+        int | None, typer.Option(min=0, help="Number of agents where machines are made. Default: 2, aws 0.")
+    ] = None,
+    region: Annotated[str, typer.Option(help="The region (aws).")] = "",
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CIDR", help="A network from which machines may be reached (aws); again for more."),
+    ] = None,
     from_host: Annotated[
         list[str] | None,
         typer.Option(metavar="ADDRESS", help="A host of a cluster that runs, whoever made it; again for each."),
@@ -90,10 +97,11 @@ def init(
             terminal = Terminal(assume_yes=False)
             _print(adopted_lines(_wait(adopting.init_from_hosts(file, there, os.environ, terminal), terminal)))
             return 0
-        operation.require_wanted(provider, tuple(server or ()), tuple(agent or ()))
+        addresses = (tuple(server or ()), tuple(agent or ()))
+        wanted = operation.Wanted(name, provider, version or "", *addresses, agents, user, region, tuple(allow or ()))
+        operation.require_wanted(wanted)
         exact = version or operation.resolve_channel(channel)
-        wanted = operation.Wanted(name, provider, exact, tuple(server or ()), tuple(agent or ()), agents, user)
-        operation.write_cluster_file(file, operation.render_cluster_file(wanted))
+        operation.write_cluster_file(file, operation.render_cluster_file(replace(wanted, version=exact)))
         _print((f"{file} written, K3s {exact}", f"next: pk3s plan -f {file}"))
         return 0
 
@@ -106,7 +114,7 @@ def plan(
     *,
     output: Output = Format.text,
     new_cluster: NewCluster = False,
-    replace: Replace = None,
+    replace_nodes: Replace = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 3 if there are changes.")] = False,
 ) -> None:
     """Show what apply would do on which host, why, with what impact; change nothing."""
@@ -115,7 +123,7 @@ def plan(
     def run() -> int:
         terminal = Terminal(assume_yes=False, quiet=output is Format.json)
         planned = _wait(
-            make_plan(_session(file, terminal), new_cluster=new_cluster, replacing=tuple(replace or ())), terminal
+            make_plan(_session(file, terminal), new_cluster=new_cluster, replacing=tuple(replace_nodes or ())), terminal
         )
         if output is Format.json:
             _document({"plan": encode(planned.plan), "preflight": planned.preflight.document()})
@@ -133,7 +141,7 @@ def apply(
     output: Output = Format.text,
     yes: Yes = False,
     new_cluster: NewCluster = False,
-    replace: Replace = None,
+    replace_nodes: Replace = None,
     probe: Annotated[bool, typer.Option(help="Try the ports between the hosts before K3s is there.")] = True,
 ) -> None:
     """Make the cluster what the file says: machines, cluster; then validate. A second time changes nothing."""
@@ -141,7 +149,9 @@ def apply(
 
     def run() -> int:
         terminal = Terminal(assume_yes=yes, quiet=output is Format.json)
-        work = operation(_session(file, terminal), probe=probe, new_cluster=new_cluster, replacing=tuple(replace or ()))
+        work = operation(
+            _session(file, terminal), probe=probe, new_cluster=new_cluster, replacing=tuple(replace_nodes or ())
+        )
         applied = _wait(work, terminal)
         if output is Format.json:
             _document(show.applied_document(applied))

@@ -10,20 +10,27 @@ from pathlib import Path
 from productive_k3s_infra.errors import BadInput, StepFailed
 
 CHANNELS = "https://update.k3s.io/v1-release/channels"
+# Providers that make machines, and how many agents a first file has.
+DEFAULT_AGENTS = {"local": 2, "multipass": 2, "aws": 0}
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the new file should say. `servers` and `agents` are addresses (onprem); `agent_count` is for local."""
+    """What the new file should say. `servers` and `agents` are addresses (onprem); others have `agent_count`.
+
+    `region` and `allowed` (networks from which SSH and the API may be reached) are for aws.
+    """
 
     name: str
     provider: str
     version: str
     servers: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
-    agent_count: int = 2
+    agent_count: int | None = None
     user: str = "root"
+    region: str = ""
+    allowed: tuple[str, ...] = ()
 
 
 def resolve_channel(channel: str, *, base: str = CHANNELS, timeout_seconds: float = 15.0) -> str:
@@ -63,8 +70,8 @@ def resolve_channel(channel: str, *, base: str = CHANNELS, timeout_seconds: floa
 
 def render_cluster_file(wanted: Wanted) -> str:
     """Return the text of a cluster file (PURE). It is written to be edited: short, with comments where people ask."""
-    nodes = _local_nodes(wanted) if wanted.provider == "local" else _onprem_nodes(wanted)
-    ssh = [] if wanted.provider == "local" else ["  ssh:", f"    user: {wanted.user}", "    # key: ~/.ssh/id_ed25519"]
+    nodes = _onprem_nodes(wanted) if wanted.provider == "onprem" else _made_nodes(wanted)
+    ssh = ["  ssh:", f"    user: {wanted.user}", "    # key: ~/.ssh/id_ed25519"] if wanted.provider == "onprem" else []
     lines = [
         "apiVersion: productive-k3s/v1alpha1",
         "kind: Cluster",
@@ -73,6 +80,7 @@ def render_cluster_file(wanted: Wanted) -> str:
         "spec:",
         "  provider:",
         f"    kind: {wanted.provider}",
+        *_provider_lines(wanted),
         *ssh,
         "  k3s:",
         f"    version: {wanted.version}",
@@ -84,10 +92,22 @@ def render_cluster_file(wanted: Wanted) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _local_nodes(wanted: Wanted) -> list[str]:
-    agents = (
-        ["    - name: agent", "      role: agent", f"      count: {wanted.agent_count}"] if wanted.agent_count else []
-    )
+def _provider_lines(wanted: Wanted) -> list[str]:
+    if wanted.provider == "multipass":
+        return ["    machine: {cpus: 2, memory: 4G, disk: 20G}   # of each; a node may say its own"]
+    if wanted.provider == "aws":
+        allowed = ", ".join(wanted.allowed)
+        return [
+            f"    region: {wanted.region}",
+            f"    allowedCidrs: {{ssh: [{allowed}], api: [{allowed}]}}   # nothing else is open",
+            "    machine: {type: t3a.xlarge, disk: 80G}",
+        ]
+    return []
+
+
+def _made_nodes(wanted: Wanted) -> list[str]:
+    count = DEFAULT_AGENTS.get(wanted.provider, 0) if wanted.agent_count is None else wanted.agent_count
+    agents = ["    - name: agent", "      role: agent", f"      count: {count}"] if count else []
     return ["    - name: server-1", "      role: server", *agents]
 
 
@@ -108,19 +128,33 @@ def write_cluster_file(path: Path, text: str) -> None:
         ) from error
 
 
-def require_wanted(provider: str, servers: tuple[str, ...], agents: tuple[str, ...]) -> None:
+def require_wanted(wanted: Wanted) -> None:
     """Raise BadInput for a wish that no cluster file can say (PURE)."""
-    if provider not in {"local", "onprem"}:
-        raise BadInput(f"there is no provider {provider}", remedy="--provider local or onprem", code="init.provider")
-    if provider == "onprem" and len(servers) != 1:
+    provider = wanted.provider
+    if provider not in (*DEFAULT_AGENTS, "onprem"):
+        known = ", ".join((*DEFAULT_AGENTS, "onprem"))
+        raise BadInput(f"there is no provider {provider}", remedy=f"--provider {known}", code="init.provider")
+    if provider == "onprem" and len(wanted.servers) != 1:
         raise BadInput(
-            f"{len(servers)} servers were named",
+            f"{len(wanted.servers)} servers were named",
             remedy="name one: --server 10.0.0.11 (several servers are not supported yet)",
             code="init.servers",
         )
-    if provider == "local" and (servers or agents):
+    if provider != "onprem" and (wanted.servers or wanted.agents):
         raise BadInput(
-            "the provider local chooses addresses itself", remedy="leave --server and --agent out", code="init.address"
+            f"the provider {provider} chooses addresses itself",
+            remedy="leave --server and --agent out; --agents says how many",
+            code="init.address",
+        )
+    if provider == "aws" and not (wanted.region and wanted.allowed):
+        raise BadInput(
+            "aws wants a region, and networks from which its machines may be reached",
+            remedy="--region eu-central-1 --allow 203.0.113.0/24; nothing is detected, nothing is open by default",
+            code="init.aws",
+        )
+    if provider != "aws" and (wanted.region or wanted.allowed):
+        raise BadInput(
+            "--region and --allow are for aws", remedy="leave them out, or say --provider aws", code="init.aws"
         )
 
 
