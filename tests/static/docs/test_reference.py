@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +15,8 @@ from productive_k3s_infra.spec.schema import cluster_file_schema
 from static.docs.command_lines import VERBS, pk3s
 
 ROOT = Path(__file__).parents[3]
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "use-cases").rglob("*.md")]
+KEY = re.compile(r"`((?:spec|metadata)\.[A-Za-z0-9.\[\]]+)`")
 REFERENCE = ROOT / "docs/reference"
 
 
@@ -69,3 +72,39 @@ def test_every_flag_is_named_once() -> None:
     text = (REFERENCE / "k3s-flags.md").read_text(encoding="utf-8")
     known = {*flags.table().flags, *flags.RESERVED, *flags.table().removed}
     assert [flag for flag in sorted(known) if text.count(f"\n| `{flag}` |") != 1] == []
+
+
+def test_keys_that_documents_name_exist(maker: ModuleType) -> None:
+    schema = cluster_file_schema()
+    known = {plain(key.strip("`")) for key, *_ in maker.keys(schema, schema["$defs"], "")}
+    named = {
+        (document.relative_to(ROOT).as_posix(), plain(key))
+        for document in DOCUMENTS
+        for key in KEY.findall(document.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 50
+    assert {(document, key) for document, key in named if key not in known} == set()
+
+
+def plain(key: str) -> str:
+    return key.replace("[]", "")
+
+
+def test_exit_codes_are_the_same_everywhere() -> None:
+    """What else a page says of them may differ; that there is one table does not."""
+    documents = ("docs/reference/exit-codes.md", "docs/failure-codes.md", "docs/contract.md")
+    tables = {name: re.findall(r"^\| (\d+) \| ", (ROOT / name).read_text("utf-8"), re.MULTILINE) for name in documents}
+    assert set(map(tuple, tables.values())) == {("0", "1", "2", "3", "4", "5", "6", "7", "130")}
+
+
+def test_every_path_is_found() -> None:
+    """Each use case, and each page that tells how to do something, is linked from where people choose."""
+    sources = (ROOT / "docs/which-path.md", *(ROOT / "use-cases").glob("*/README.md"))
+    links = {
+        (source.parent / target.partition("#")[0]).resolve()
+        for source in sources
+        for target in re.findall(r"\]\(([^)\s]+)\)", source.read_text(encoding="utf-8"))
+    }
+    paths = {*(ROOT / "use-cases").glob("*/README.md"), *(ROOT / "docs/how-to").glob("*.md")}
+    assert len(paths) >= 4
+    assert paths - links == set()
