@@ -80,7 +80,7 @@ async def init_from_hosts(
     content = adopt(wanted.name, cluster, _reach(wanted), _source(wanted.artifacts))
     _require_same_record(workspace, content)
     text = render(content)
-    spec = load_text(text, file, environment)
+    spec = load_text(text, file, {**content.variables, **environment})
     plan = first_plan(spec, cluster, content)
     write_record(workspace.lock_file, content.record)
     write_cluster_file(file, text)

@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from productive_k3s import flags, paths, unit_file
+from productive_k3s import flags, paths
 from productive_k3s.compare import TOKENS, found_address, meaningful
 from productive_k3s.config_file import ENVIRONMENT, UNIT
 from productive_k3s.facts import masking
 from productive_k3s.facts.model import Facts, NodeFact
 from productive_k3s.render import interface_of
+from productive_k3s_infra.plan.adopted_surroundings import around
 from productive_k3s_infra.plan.found_cluster import FoundCluster, FoundHost
 from productive_k3s_infra.plan.model import ClusterRecord
 from productive_k3s_infra.spec import text_checks
@@ -43,11 +44,15 @@ class Reach:
 
 @dataclass(frozen=True)
 class AdoptedFile:
-    """The document, what belongs beside it, and remarks: what the file does not say, and why."""
+    """The document, what belongs beside it, and remarks: what the file does not say, and why.
+
+    `variables` are those that the document refers to, each with a value that fits its place and is no secret.
+    """
 
     document: Document
     record: ClusterRecord
     remarks: tuple[str, ...]
+    variables: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -66,12 +71,14 @@ def adopt(name: str, cluster: FoundCluster, reach: Reach, source: str = "") -> A
     if source:
         k3s["artifacts"] = {"source": source}
     k3s["datastore"] = server.datastore
-    registration = _registration(cluster)
-    if registration:
-        k3s["registrationAddress"] = registration
     names = meaningful(server.config).get("tls-san", [])
+    registration = _registration(cluster)
+    if registration in names:
+        k3s["registrationAddress"] = registration
     if names:
         k3s["tlsSan"] = list(names)
+    surroundings = around(cluster)
+    k3s |= surroundings.keys
     k3s |= {key: said.values for key, said in (("server", of_server), ("agent", of_agents)) if said.values}
     document = {
         "apiVersion": API_VERSION,
@@ -87,10 +94,11 @@ def adopt(name: str, cluster: FoundCluster, reach: Reach, source: str = "") -> A
     remarks = (
         *of_server.remarks,
         *of_agents.remarks,
+        *surroundings.remarks,
         *(remark for host in cluster.hosts for remark in _remarks_on_host(host, cluster)),
         *_remarks_on_cluster(cluster),
     )
-    return AdoptedFile(document, ClusterRecord(server.ca_hash, server.binary_version), remarks)
+    return AdoptedFile(document, ClusterRecord(server.ca_hash, server.binary_version), remarks, surroundings.variables)
 
 
 def _ssh(reach: Reach) -> Document:
@@ -237,13 +245,6 @@ def _remarks_on_host(host: FoundHost, cluster: FoundCluster) -> Iterator[str]:
             f"{name}: runs {k3s.binary_version}, and the server {cluster.server.facts.k3s.binary_version}: "
             "pk3s refuses to plan for it until it is upgraded in the way it was installed"
         )
-    if k3s.registries is not None:
-        yield f"{name}: {paths.REGISTRIES} is somebody else's and is left as it is"
-    for unit in k3s.units[:1]:
-        for file in unit.environment_files:
-            names = sorted(key for key in unit_file.environment(file.text or "") if key not in flags.VARIABLES)
-            if names:
-                yield f"{name}: {file.path} sets {', '.join(names)}, which this file does not say"
     node = cluster.node(host)
     if node is None:
         yield f"{name}: the cluster has no Node of this name (now), so labels and taints are not in this file"
@@ -255,6 +256,12 @@ def _remarks_on_host(host: FoundHost, cluster: FoundCluster) -> Iterator[str]:
 
 
 def _remarks_on_cluster(cluster: FoundCluster) -> Iterator[str]:
+    registration = _registration(cluster)
+    if registration and registration not in cluster.server.facts.k3s.config.get("tls-san", ()):
+        yield (
+            f"the agents joined at {registration}, which is not in the certificate: registrationAddress is not in this "
+            "file, and new agents join at the server's own address"
+        )
     for node in cluster.unnamed:
         yield (
             f"{node.name} ({node.internal_ip}) is in the cluster, and was not named: it is left alone; to add it, run "
