@@ -79,6 +79,8 @@ def plan_of(view: View, survey: Survey, replacing: Collection[str] = ()) -> Plan
     The machines in `replacing` are planned anew, and first of all their nodes leave.
     """
     leaving = replacement(view, survey, replacing)
+    if leaving.refusals:
+        replacing = ()
     coming = without(survey, replacing)
     machines = plan_machines(view.inventory.cluster, coming)
     absent = {machine.name for machine in coming.machines if machine.state == "missing"}
