@@ -7,7 +7,7 @@ are written. Host keys that a person accepts go into `known_hosts` beside the fi
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +76,12 @@ async def init_from_hosts(
         found = await look_at(inventory, fleet)
     finally:
         await fleet.close()
+    return write_adopted(file, wanted, environment, found)
+
+
+def write_adopted(file: Path, wanted: Wanted, environment: Mapping[str, str], found: Sequence[FoundHost]) -> Adopted:
+    """Write cluster.lock and the file of what was found, or nothing; see `init_from_hosts`."""
+    workspace = Workspace(file, wanted.name)
     cluster = require_one_cluster(found)
     content = adopt(wanted.name, cluster, _reach(wanted), _source(wanted.artifacts))
     _require_same_record(workspace, content)
