@@ -10,7 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from productive_k3s_infra.errors import ProviderFailed
-from productive_k3s_infra.hosts.first_contact import Patience, identify, wait_for_machine
+from productive_k3s_infra.hosts.first_contact import (
+    OpenFleet,
+    Patience,
+    fleet_of_endpoints,
+    identify,
+    wait_for_machine,
+)
 from productive_k3s_infra.inventory.model import Endpoint, Location
 from productive_k3s_infra.inventory.survey import Assumption, Survey, SurveyedMachine
 from productive_k3s_infra.providers.multipass import instances
@@ -50,12 +56,14 @@ class MultipassProvider:
         command: Multipass | None = None,
         limits: Limits | None = None,
         patience: Patience | None = None,
+        open_fleet: OpenFleet = fleet_of_endpoints,
     ) -> None:
         self._spec = spec
         self._workspace = workspace
         self._command = command or Multipass()
         self._limits = limits or Limits()
         self._patience = patience or Patience()
+        self._open_fleet = open_fleet
 
     async def survey(self) -> Survey:
         """See Provider."""
@@ -116,7 +124,7 @@ class MultipassProvider:
     async def _others(self, own: Mapping[str, Own]) -> frozenset[str]:
         """Return the nodes whose record is ours, and whose instance has been made by somebody else since."""
         endpoints = {node: self._endpoint(one) for node, one in own.items() if one.runs and one.address}
-        shown = await identify(endpoints)
+        shown = await identify(endpoints, self._open_fleet)
         asleep = [one for one in own.values() if one.instance is not None and not one.runs and one.record.image_hash]
         looks = await asyncio.gather(*(asyncio.to_thread(self._command.info, one.record.instance) for one in asleep))
         # One that does not run shows no key: of another image it is certainly another.
@@ -184,7 +192,11 @@ class MultipassProvider:
         """Wait for the address, SSH and cloud-init, in that order; then the machine counts as made."""
         own = await launching.wait_for_address(node, on_progress)
         await wait_for_machine(
-            node, self._endpoint(own), say=lambda what: on_progress(node, what), patience=self._patience
+            node,
+            self._endpoint(own),
+            say=lambda what: on_progress(node, what),
+            patience=self._patience,
+            open_fleet=self._open_fleet,
         )
         image = own.instance.image_hash if own.instance is not None else ""
         save_record(self._workspace, own.record.model_copy(update={"finished": True, "image_hash": image}))
