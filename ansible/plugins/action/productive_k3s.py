@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from collections.abc import Callable, Mapping
@@ -9,7 +10,6 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.productive_k3s.infra.plugins.plugin_utils.program import Program, Run, in_words, read_result
 
 _FACTS_SECONDS = 60.0
@@ -131,15 +131,15 @@ class ActionModule(ActionBase):
         kept = self._call(Run(("facts",), keep=True))
         if kept["outcome"] in _FAILED:
             return self._said(kept)
-        self._make_tmp_path()
+        folder = self._make_tmp_path()
         try:
-            there = self._transfer_file(file["path"], self._connection._shell.join_path(self._connection._shell.tmpdir, "file"))
+            there = self._transfer_file(file["path"], f"{folder.rstrip('/')}/artifact")
             words = ("stage", "--json", "--sha256", file["sha256"], "--to", file["name"])
             limit = shlex.join(("timeout", "--kill-after=10", str(int(_STAGE_SECONDS))))
             command = f"{limit} {self._program.kept_command} {shlex.join(words)} < {shlex.quote(there)}"
             done = self._low_level_execute_command(command)
         finally:
-            self._remove_tmp_path(self._connection._shell.tmpdir)
+            self._remove_tmp_path(folder)
         found = read_result(done["rc"], done["stdout"], done["stderr"])
         return self._said(found, changed=found["outcome"] == "done")
 
@@ -159,22 +159,21 @@ class ActionModule(ActionBase):
         server = self._program.decode("Facts", arguments["facts"])
         if server.cluster is None or not server.cluster.reachable:
             return {"changed": False}
-        replace = self._program.module("changes").replace
         result: Result = {"changed": False, "notes": [], "diff": []}
         for wish, seen in arguments["members"]:
             request = self._program.decode("Request", wish)
-            facts = replace(self._program.decode("Facts", seen), cluster=server.cluster)
+            facts = dataclasses.replace(self._program.decode("Facts", seen), cluster=server.cluster)
             labels = self._program.module("changes").label_differences(request, facts)
             if not labels:
                 continue
-            said = ", ".join(f"{key}={value}" if value is not None else f"{key} goes" for key, value in sorted(labels.items()))
+            words = [f"{key}={value}" if value is not None else f"{key}-" for key, value in sorted(labels.items())]
+            said = " ".join(words)
             result["changed"] = True
             result["notes"].append(f"{request.node_name}: {said}")
             if self._task.diff:
                 result["diff"].append({"prepared": f"labels of {request.node_name}: {said}\n"})
             if self._task.check_mode:
                 continue
-            words = [f"{key}={value}" if value is not None else f"{key}-" for key, value in labels.items()]
             run = Run(("node", "label", request.node_name, *words), deadline_seconds=_SHORT_SECONDS)
             done = self._said(self._call(run), changed=True)
             if done.get("failed"):
@@ -196,7 +195,9 @@ class ActionModule(ActionBase):
         wrong = [check for check in checks if not check["passed"] and check["severity"] == "error"]
         result["checks"] = {"passed": sum(check["passed"] for check in checks), "failed": wrong}
         if wrong:
-            said = ({**check, "code": check["id"], "what": f"{check['subject']}: {check['message']}"} for check in wrong)
+            said = (
+                {**check, "code": check["id"], "what": f"{check['subject']}: {check['message']}"} for check in wrong
+            )
             result["msg"] = "; ".join((*map(in_words, said), *([result["msg"]] if found.get("failures") else [])))
         return result
 
@@ -238,6 +239,10 @@ def _verb(request: Mapping[str, Any]) -> str:
 
 def _plan_of(request: Mapping[str, Any]) -> Run:
     return Run((_verb(request), "--plan"), request, _FACTS_SECONDS)
+
+
+def _wrong(check: Mapping[str, Any]) -> str:
+    return in_words({**check, "code": check["id"], "what": f"{check['subject']}: {check['message']}"})
 
 
 def _diff_of(change: Mapping[str, Any]) -> str:
