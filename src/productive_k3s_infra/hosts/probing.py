@@ -60,33 +60,51 @@ class _Answers:
         return self.found.get(address, {}).get(port, self.otherwise)
 
 
-async def probe_ports(inventory: Inventory, targets: Mapping[str, tuple[str, ...]], fleet: Fleet) -> tuple[Probe, ...]:
-    """Try every port of `targets` (by host name) from every other host of the inventory.
+@dataclass(frozen=True)
+class Door:
+    """A place that is no host of ours and leads to one: where nodes join. `sources` are the hosts that will use it."""
+
+    address: str
+    port: str
+    sources: tuple[str, ...]
+
+
+async def probe_ports(
+    inventory: Inventory, targets: Mapping[str, tuple[str, ...]], fleet: Fleet, door: Door | None = None
+) -> tuple[Probe, ...]:
+    """Try every port of `targets` (by host name) from every other host of the inventory, and the door from its own.
 
     Targets are hosts that no K3s holds yet: they listen for some seconds through the contract's `probe`. A host whose
     session fails gives a probe with that cause instead of stopping the others.
     """
     wanted = [(host, targets[host.name]) for host in inventory.hosts if targets.get(host.name)]
-    if len(inventory.hosts) < 2 or not wanted:
+    if len(inventory.hosts) < 2 or not (wanted or door):
         return ()
-    tries = longest_seconds(sum(len(ports) for _, ports in wanted), _TRY_SECONDS)
+    tries = longest_seconds(sum(len(ports) for _, ports in wanted) + 1, _TRY_SECONDS)
     listeners = [_begin(host, ports, _READY_SECONDS + _source_seconds(tries), fleet) for host, ports in wanted]
     try:
         silent = dict(await asyncio.gather(*map(_wait_until_listening, listeners)))
         heard = [target for target in listeners if not silent[target.host.name]]
-        answers = await asyncio.gather(*(_connect(source, heard, tries, fleet) for source in inventory.hosts))
+        answers = await asyncio.gather(*(_connect(source, heard, tries, fleet, door) for source in inventory.hosts))
     finally:
         # Also when nobody waits for the answer any more; the ports are free again once this is over.
         for target in listeners:
             target.run.cancel()
         await asyncio.gather(*(target.run for target in listeners), return_exceptions=True)
-    return tuple(
+    asked = list(zip(inventory.hosts, answers, strict=True))
+    between = tuple(
         Probe(source.name, host.name, port, silent[host.name] or answer.cause(host.address, port))
         for host, ports in wanted
-        for source, answer in zip(inventory.hosts, answers, strict=True)
+        for source, answer in asked
         if source.name != host.name
         for port in ports
     )
+    through = tuple(
+        Probe(source.name, door.address, door.port, answer.cause(door.address, door.port))
+        for source, answer in asked
+        if door is not None and source.name in door.sources
+    )
+    return (*between, *through)
 
 
 def needed_ports(host: Host) -> tuple[str, ...]:
@@ -135,12 +153,14 @@ async def _wait_until_listening(target: _Target) -> tuple[str, str]:
     return name, f"{name} could not listen: {why}"
 
 
-async def _connect(source: Host, targets: list[_Target], tries: float, fleet: Fleet) -> _Answers:
+async def _connect(source: Host, targets: list[_Target], tries: float, fleet: Fleet, door: Door | None) -> _Answers:
     """Try all ports of the targets from one source, in one run. It never lasts longer than the targets listen."""
     others = [target for target in targets if target.host.name != source.name]
-    if not others:
-        return _Answers({}, "")
     words = [word for other in others for word in ("--connect", other.host.address, ",".join(other.ports))]
+    if door is not None and source.name in door.sources:
+        words += ["--connect", door.address, door.port]
+    if not words:
+        return _Answers({}, "")
     limit = _source_seconds(tries)
     try:
         async with asyncio.timeout(limit):

@@ -10,7 +10,7 @@ from pathlib import Path
 from productive_k3s.facts.model import Facts
 from productive_k3s_infra.execute.executor import execute
 from productive_k3s_infra.execute.model import StepResult, failed
-from productive_k3s_infra.hosts.probing import probe_ports
+from productive_k3s_infra.hosts.probing import Probe, probe_ports
 from productive_k3s_infra.hosts.session import Fleet
 from productive_k3s_infra.operations.early import EarlyValidation
 from productive_k3s_infra.operations.handlers import Handlers, TokenSource, longest_seconds
@@ -25,8 +25,9 @@ from productive_k3s_infra.operations.telling import Teller
 from productive_k3s_infra.operations.validate import validate_with
 from productive_k3s_infra.plan.joining import only_new_agents_join
 from productive_k3s_infra.plan.model import ClusterRecord, Plan, Step
+from productive_k3s_infra.plan.surroundings import secrets_of
 from productive_k3s_infra.validate.gather import ask_cluster
-from productive_k3s_infra.validate.preflight import to_probe
+from productive_k3s_infra.validate.preflight import door_to_probe, to_probe
 from productive_k3s_infra.validate.quick import Answer, expectation
 from productive_k3s_infra.validate.report import Report
 from productive_k3s_infra.workspace.inventory_file import write_inventory
@@ -78,10 +79,15 @@ async def apply(
         return applied
 
 
+async def _probes(session: Session, view: View, fleet: Fleet) -> tuple[Probe, ...]:
+    door = door_to_probe(session.spec, view.inventory, view.observed)
+    return await probe_ports(view.inventory, to_probe(view.inventory, view.observed), fleet, door)
+
+
 async def _cluster(session: Session, view: View, fleet: Fleet, teller: Teller, made: Made, *, probe: bool) -> Applied:
     """Stage two: preflight, plan, agree, execute, validate."""
     began = time.monotonic()
-    probes = await probe_ports(view.inventory, to_probe(view.inventory, view.observed), fleet) if probe else None
+    probes = await _probes(session, view, fleet) if probe else None
     teller.looked("ports between the hosts", time.monotonic() - began)
     plan = plan_of(view, made.survey, made.refused)
     found = preflight(session, view, plan, probes)
@@ -138,7 +144,7 @@ async def _execute(
 ) -> tuple[StepResult, ...]:
     first = view.inventory.first_server.name
     tokens = TokenSource(fleet, first)
-    handlers = Handlers(fleet, tokens, view.resolved.local_files, teller.host_said)
+    handlers = Handlers(fleet, tokens, view.resolved.local_files, teller.host_said, secrets_of(session.spec))
     leaving = RemovalHandlers(session.provider, fleet, teller)
     if early is not None:
         early.begin()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from productive_k3s.codec import encode
 from productive_k3s.events import Event, Result
-from productive_k3s.request import Artifact, Request
+from productive_k3s.request import Artifact, Request, Secrets
 from productive_k3s.secret import Secret
 from productive_k3s_infra.errors import StepFailed
 from productive_k3s_infra.execute.executor import Handler
@@ -22,6 +22,8 @@ _CHUNK_BYTES = 1 << 20
 _CALL_MARGIN_SECONDS = 60.0
 _SHORT_CALL_SECONDS = 60.0
 _STAGE_SECONDS = 900.0
+
+NO_SECRETS = Secrets()
 
 StepEvents = Callable[[Step, Event], None]
 
@@ -74,15 +76,24 @@ class _File:
 
 
 class Handlers:
-    """The handlers of the cluster stage. `local_files` maps a digest to the file on this computer that is pushed."""
+    """The handlers of the cluster stage.
+
+    `local_files` maps a digest to the file on this computer that is pushed; `secrets` are those of every request.
+    """
 
     def __init__(
-        self, fleet: Fleet, tokens: TokenSource, local_files: Mapping[str, Path], on_event: StepEvents
+        self,
+        fleet: Fleet,
+        tokens: TokenSource,
+        local_files: Mapping[str, Path],
+        on_event: StepEvents,
+        secrets: Secrets = NO_SECRETS,
     ) -> None:
         self._fleet = fleet
         self._tokens = tokens
         self._local_files = local_files
         self._on_event = on_event
+        self._secrets = secrets
 
     def by_action(self) -> dict[StepAction, Handler]:
         """Return what the executor wants."""
@@ -103,8 +114,8 @@ class Handlers:
         return await self._stage(session, step, files) if files else Result("unchanged")
 
     async def apply(self, step: Step) -> Result:
-        """Send the request, with the token filled in where the plan has a placeholder for it."""
-        request = _request(step)
+        """Send the request, with its secrets, and the token filled in where the plan has a placeholder for it."""
+        request = replace(_request(step), secrets=self._secrets)
         if request.join is not None and any(item.name == AGENT_TOKEN for item in step.placeholders):
             request = replace(request, join=replace(request.join, token=await self._tokens.agent_token()))
         session = await self._fleet.session(step.host)

@@ -12,6 +12,7 @@ from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.operations.early import EarlyValidation
 from productive_k3s_infra.operations.kubeconfig import fetch_kubeconfig
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
+from productive_k3s_infra.plan.surroundings import api_names
 from productive_k3s_infra.validate.gather import OnEvent, validate_cluster
 from productive_k3s_infra.validate.quick import expectation
 from productive_k3s_infra.validate.report import Report
@@ -52,7 +53,7 @@ async def validate_with(
         expectation(session.spec, inventory),
         full=full,
         kubeconfig_document=await _kubeconfig(session, inventory, fleet),
-        api_names=session.spec.k3s.tls_san,
+        api_names=api_names(session.spec, inventory),
         on_event=on_event or session.interaction.progressed,
         of_cluster=early.answer() if early is not None else None,
     )

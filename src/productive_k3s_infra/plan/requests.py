@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from productive_k3s.compare import is_member
 from productive_k3s.facts.model import Facts
 from productive_k3s.request import Join, Request
 from productive_k3s_infra.inventory.model import Host, Inventory
 from productive_k3s_infra.plan.model import ClusterRecord, ReleaseFiles
+from productive_k3s_infra.plan.surroundings import (
+    api_names,
+    environment,
+    hosts_file,
+    is_ip,
+    registration_address,
+    secrets_of,
+)
 from productive_k3s_infra.spec.model import ClusterSpec
 
 API_PORT = 6443
@@ -39,9 +46,9 @@ def api_port(spec: ClusterSpec) -> int:
 
 
 def registration_url(situation: Situation) -> str:
-    """Return where nodes join: the first server in file order, as the other nodes reach it."""
-    address = situation.inventory.first_server.address
-    shown = f"[{address}]" if _is_ip(address) and ":" in address else address
+    """Return where nodes join: as the file says, else the first server in file order as the other nodes reach it."""
+    address = registration_address(situation.spec, situation.inventory)
+    shown = f"[{address}]" if is_ip(address) and ":" in address else address
     return f"https://{shown}:{api_port(situation.spec)}"
 
 
@@ -50,13 +57,13 @@ def request_for(situation: Situation, host: Host) -> Request:
     spec, facts = situation.spec, situation.facts[host.name]
     files = situation.files.get(facts.host.os.arch)
     is_server = host.role == "server"
-    return Request(
+    request = Request(
         mode=host.role,
         version=spec.k3s.version,
         binary=files.binary if files else None,
         images=files.images if files else (),
         node_name=host.name,
-        node_ip=host.address if _is_ip(host.address) else None,
+        node_ip=host.address if is_ip(host.address) else None,
         datastore=spec.k3s.datastore,
         tls_san=_names(situation, host) if is_server else (),
         config=dict(spec.k3s.server if is_server else spec.k3s.agent),
@@ -66,22 +73,22 @@ def request_for(situation: Situation, host: Host) -> Request:
         expected_ca=situation.record.ca_hash if situation.record else None,
         new_cluster=situation.new_cluster and is_server,
         others_are_members=is_server and _others_are_members(situation, host),
+        registries=spec.k3s.registries,
+        secrets=secrets_of(spec),
+        hosts_file=hosts_file(spec, situation.inventory) if spec.hosts_file else (),
     )
+    return replace(request, environment=environment(spec, situation.inventory, request, facts))
 
 
 def _names(situation: Situation, host: Host) -> tuple[str, ...]:
-    # K3s puts a server's own addresses into its certificate; a name by which it is reached it cannot know.
+    # K3s puts a server's own addresses into its certificate (k3s.md 4.3); what else leads to it, it cannot know: names,
+    # and addresses that no interface has. They go nowhere else: with node-external-ip the API server would advertise
+    # the public address to the nodes too.
     declared = situation.spec.k3s.tls_san
-    return (*declared, host.address) if not _is_ip(host.address) and host.address not in declared else declared
+    own = () if is_ip(host.address) else (host.address,)
+    found = dict.fromkeys((*declared, *own, *api_names(situation.spec, situation.inventory)))
+    return tuple(name for name in found if name != host.address or name in (*declared, *own))
 
 
 def _others_are_members(situation: Situation, host: Host) -> bool:
     return any(is_member(facts) for name, facts in situation.facts.items() if name != host.name)
-
-
-def _is_ip(address: str) -> bool:
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return True

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from productive_k3s_infra.spec import text_checks
+from productive_k3s_infra.spec import registries, text_checks
 from productive_k3s_infra.spec.mistake import Objection, Path
 from productive_k3s_infra.spec.substitute import Substituted
 from productive_k3s_infra.spec.tree import EMPTY
@@ -76,6 +76,7 @@ HostKeys = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 Flags = Annotated[dict[str, Any], _left_out(dict)]
+Registries = Annotated[dict[str, Any], _left_out(dict), WithJsonSchema(registries.SCHEMA)]
 _File = Annotated[str, Field(min_length=1)]
 
 
@@ -222,6 +223,21 @@ class Artifacts(_Written):
     )
 
 
+class Proxy(_Written):
+    """The proxy that leads hosts to the internet."""
+
+    http: Annotated[str, _checked(text_checks.proxy)] | None = Field(
+        default=None, description="URL of the proxy for http://. With a password in it, write ${NAME}."
+    )
+    https: Annotated[str, _checked(text_checks.proxy)] | None = Field(
+        default=None, description="URL of the proxy for https://."
+    )
+    no_proxy: Annotated[list[Annotated[str, _checked(text_checks.no_proxy)]], _left_out(list)] = Field(
+        default=[],
+        description="Reached directly: addresses, networks, domains. The nodes' and the cluster's own are added.",
+    )
+
+
 class K3s(_Written):
     """What K3s shall be."""
 
@@ -240,6 +256,12 @@ class K3s(_Written):
     )
     tls_san: Annotated[list[Address], _left_out(list)] = Field(
         default=[], description="Further names and addresses in the API's certificate."
+    )
+    proxy: Annotated[Proxy, _left_out(dict)] | None = Field(
+        default=None, description="Proxy of K3s, its images and the hosts' own downloads. Default: none."
+    )
+    registries: Registries | None = Field(
+        default=None, description="Mirrors and logins of image registries, in the words of K3s' registries.yaml."
     )
     server: Flags = Field(default={}, description="K3s flags of servers, long names without dashes.")
     agent: Flags = Field(default={}, description="K3s flags of agents, long names without dashes.")
@@ -279,6 +301,9 @@ class Spec(_Written):
         default=ClusterSsh(), description="How hosts are reached, unless a node says it."
     )
     k3s: K3s = Field(alias="k3s", description="What K3s shall be.")
+    hosts_file: Annotated[bool, BeforeValidator(truth)] = Field(
+        default=False, description="Whether the nodes' names are written into the hosts' /etc/hosts."
+    )
     nodes: list[Node] = Field(description="The nodes; the first server is the registration address.")
 
 

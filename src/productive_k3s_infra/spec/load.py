@@ -14,6 +14,7 @@ from productive_k3s_infra.spec.flag_rules import check_flags, newer_note, typed
 from productive_k3s_infra.spec.mistake import Found, Mistake, found
 from productive_k3s_infra.spec.network_rules import check_networks
 from productive_k3s_infra.spec.provider_rules import check_provider, remarks
+from productive_k3s_infra.spec.registries import apart, check_registries, plain
 from productive_k3s_infra.spec.rules import check_nodes, expand
 from productive_k3s_infra.spec.shape import validate
 from productive_k3s_infra.spec.tree import Tree, mistake_at, read_tree
@@ -40,6 +41,7 @@ def load_cluster_file(path: Path, environment: Mapping[str, str]) -> model.Clust
         *check_nodes(tree),
         *check_flags(tree),
         *check_networks(tree),
+        *check_registries(tree),
         *check_files(tree, folder),
     )
     mistakes = (*unreadable, *(mistake_at(tree, item, file) for item in held))
@@ -88,6 +90,7 @@ def _spec(written: document.ClusterDocument, folder: Folder, warnings: tuple[str
         provider=_provider(spec.provider),
         ssh=_ssh(spec.ssh, folder),
         k3s=_k3s(spec.k3s, folder),
+        hosts_file=spec.hosts_file,
         nodes=tuple(node for item in spec.nodes for node in _nodes(item, folder)),
         warnings=warnings,
     )
@@ -105,6 +108,7 @@ def _k3s(written: document.K3s, folder: Folder) -> model.K3s:
     source = written.artifacts.source
     if is_directory_source(source):
         source = str(folder.find(source))
+    mirrors, secrets = (None, {}) if written.registries is None else apart(plain(written.registries))
     return model.K3s(
         version=written.version,
         artifacts=model.Artifacts(source=source, delivery=written.artifacts.delivery),
@@ -112,6 +116,9 @@ def _k3s(written: document.K3s, folder: Folder) -> model.K3s:
         registration_address=written.registration_address,
         api_address=written.api_address,
         tls_san=tuple(written.tls_san),
+        proxy=None if written.proxy is None else model.Proxy.model_validate(written.proxy.model_dump()),
+        registries=mirrors,
+        registry_secrets=secrets,
         server=typed(written.server),
         agent=typed(written.agent),
     )

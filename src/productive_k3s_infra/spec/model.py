@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.alias_generators import to_camel
 
 API_VERSION = "productive-k3s/v1alpha1"
@@ -129,10 +129,19 @@ class Artifacts(_Model):
     delivery: Literal["auto", "pull", "push"] = "auto"
 
 
+class Proxy(_Model):
+    """The proxy of K3s and of the hosts' downloads. A URL may hold a password."""
+
+    http: SecretStr | None = None
+    https: SecretStr | None = None
+    no_proxy: tuple[str, ...] = ()
+
+
 class K3s(_Model):
     """What K3s shall be: version, datastore, names of the API, flags per role.
 
-    Nodes join at `registration_address`, a kubeconfig names `api_address`; None: see the inventory.
+    Nodes join at `registration_address`, a kubeconfig names `api_address`; None: see the inventory. `registries` has no
+    secret; those are in `registry_secrets`, by registry and key of its `auth`.
     """
 
     version: str
@@ -141,6 +150,9 @@ class K3s(_Model):
     registration_address: str | None = None
     api_address: str | None = None
     tls_san: tuple[str, ...] = ()
+    proxy: Proxy | None = None
+    registries: dict[str, Any] | None = None
+    registry_secrets: dict[str, dict[str, SecretStr]] = Field(default_factory=dict)
     server: dict[str, Any] = Field(default_factory=dict)
     agent: dict[str, Any] = Field(default_factory=dict)
 
@@ -172,6 +184,7 @@ class ClusterSpec(_Model):
     provider: Provider
     ssh: Ssh = Ssh()
     k3s: K3s = Field(alias="k3s")
+    hosts_file: bool = False
     nodes: tuple[Node, ...]
     warnings: tuple[str, ...] = ()
 

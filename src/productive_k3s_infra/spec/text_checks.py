@@ -7,8 +7,10 @@ import binascii
 import ipaddress
 import re
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 from productive_k3s import request_rules
+from productive_k3s.registry_rules import is_http_url
 from productive_k3s.request import Request
 from productive_k3s_infra.spec.mistake import Objection, quoted
 
@@ -133,6 +135,23 @@ def _asked(request: Request, shown: str) -> Objection | None:
     for failure in request_rules.mistakes(request):
         return Objection(failure.code, f"{failure.what}: {shown}", remedy=failure.remedy)
     return None
+
+
+def proxy(text: str) -> Objection | None:
+    """Return what is wrong with the URL of a proxy. It is not shown: it may hold a password."""
+    if is_http_url(text) and urlsplit(text).path in {"", "/"} and not urlsplit(text).query:
+        return None
+    return Objection("file.proxy", "this is no URL of a proxy", "one like http://proxy.example:3128")
+
+
+def no_proxy(text: str) -> Objection | None:
+    """Return what is wrong with an entry of NO_PROXY (golang.org/x/net/http/httpproxy, which K3s uses)."""
+    with suppress(ValueError):
+        ipaddress.ip_network(text, strict=False)
+        return None
+    if text == "*" or _is_hostname(text.removeprefix("*").removeprefix(".").partition(":")[0]):
+        return None
+    return Objection("file.no-proxy", f"{quoted(text)} is nothing to reach directly", "an address, a network, a domain")
 
 
 def size(text: str) -> Objection | None:

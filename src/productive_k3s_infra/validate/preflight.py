@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator
 
 from productive_k3s.events import CheckResult
 from productive_k3s_infra.hosts.gathering import Observed
-from productive_k3s_infra.hosts.probing import Probe, needed_ports
+from productive_k3s_infra.hosts.probing import Door, Probe, needed_ports
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.plan.model import ClusterRecord, Refusal
+from productive_k3s_infra.plan.requests import api_port
+from productive_k3s_infra.plan.surroundings import is_ip, registration_address
 from productive_k3s_infra.spec.model import ClusterSpec
 from productive_k3s_infra.validate import preflight_fleet as fleet
 from productive_k3s_infra.validate import preflight_hosts as hosts
@@ -242,8 +244,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "net.reach",
         ("error", "warning", "info"),
-        "each host reaches tcp/6443 of servers, udp/8472 and tcp/10250 of all (the last one is a warning); "
-        "info if it was not tried",
+        "each host reaches tcp/6443 of servers, udp/8472 and tcp/10250 of all (the last one is a warning), agents "
+        "the registration address; info if it was not tried",
         _REQUIREMENTS,
         "open the port between these hosts, in firewalls and in the network",
         network.judge_reach,
@@ -317,6 +319,22 @@ def to_probe(inventory: Inventory, observed: Observed) -> dict[str, tuple[str, .
         if ports:
             found[host.name] = ports
     return found
+
+
+def door_to_probe(spec: ClusterSpec, inventory: Inventory, observed: Observed) -> Door | None:
+    """Say which new agents shall try the registration address, None where it is the first server's own or nobody joins.
+
+    Before a server's first start somebody has to listen behind it, which the probe does on K3s' usual port only. A name
+    that the hosts are yet to be told of leads to the first server itself.
+    """
+    address, port = registration_address(spec, inventory), api_port(spec)
+    first, facts = inventory.first_server, observed.facts
+    answers = first.name in facts and (runs_k3s(facts[first.name]) or f"tcp/{port}" in needed_ports(first))
+    if address == first.address or not answers or (spec.hosts_file and not is_ip(address)):
+        return None
+    agents = (host.name for host in inventory.agents if host.name in facts and not runs_k3s(facts[host.name]))
+    sources = tuple(agents)
+    return Door(address, f"tcp/{port}", sources) if sources else None
 
 
 def table_lines() -> Iterator[str]:

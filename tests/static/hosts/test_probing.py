@@ -15,7 +15,7 @@ from productive_k3s_infra.errors import HostUnreachable
 from productive_k3s_infra.hosts import probing
 from productive_k3s_infra.hosts.bootstrap import GRACE_SECONDS
 from productive_k3s_infra.hosts.in_process import InProcessSession
-from productive_k3s_infra.hosts.probing import Probe, needed_ports, probe_ports
+from productive_k3s_infra.hosts.probing import Door, Probe, needed_ports, probe_ports
 from productive_k3s_infra.hosts.session import HostSession
 from productive_k3s_infra.rehearse.system import SimulatedSystem
 from static.fleet_doubles import Answer, Call, FakeFleet, host, inventory
@@ -108,6 +108,24 @@ async def test_targets_listen_longer_than_any_source_can_take(most: int) -> None
         # The exchange's own grace and travel come after the deadline.
         assert min(map(seconds, listening)) > probing._READY_SECONDS + call.deadline_seconds + GRACE_SECONDS + 5
     assert all(call.deadline_seconds > seconds(call) for call in listening)
+
+
+async def test_the_door_is_tried_by_those_who_will_use_it() -> None:
+    door = Door("k3s.internal", "tcp/6443", ("agent-2",))
+    network = Network({("agent-2", "tcp/6443"): "no such name"})
+    probes = await probe_ports(inventory(), {"server-1": PORTS[1:]}, FakeFleet(dict.fromkeys(NAMES, network)), door)
+    assert [probe for probe in probes if probe.target == "k3s.internal"] == [
+        Probe("agent-2", "k3s.internal", "tcp/6443", "no such name")
+    ]
+    assert {call.host: "k3s.internal" in asked(call) for call in network.heard} == {"agent-1": False, "agent-2": True}
+
+
+async def test_the_door_is_tried_also_where_everybody_has_k3s_but_the_newcomer() -> None:
+    network = Network(targets=0)
+    fleet = FakeFleet(dict.fromkeys(NAMES, network))
+    probes = await probe_ports(inventory(), {}, fleet, Door("10.0.0.9", "tcp/7443", ("agent-1",)))
+    assert probes == (Probe("agent-1", "10.0.0.9", "tcp/7443", ""),)
+    assert [call.host for call in fleet.calls] == ["agent-1"]
 
 
 async def test_a_target_that_cannot_listen_hides_no_other() -> None:

@@ -15,11 +15,11 @@ from productive_k3s.facts.model import Facts, FileSystem, Interface, Listener, O
 from productive_k3s.failure import Failure
 from productive_k3s_infra.errors import AuthenticationRefused, HostUnreachable, Pk3sError
 from productive_k3s_infra.hosts.gathering import Measured, Observed
-from productive_k3s_infra.hosts.probing import Probe
+from productive_k3s_infra.hosts.probing import Door, Probe
 from productive_k3s_infra.inventory.model import Host
 from productive_k3s_infra.plan.model import ClusterRecord, Refusal
 from productive_k3s_infra.spec.model import ClusterSpec, K3s, LocalProvider, Node
-from productive_k3s_infra.validate.preflight import RULES, preflight_checks, table_lines, to_probe
+from productive_k3s_infra.validate.preflight import RULES, door_to_probe, preflight_checks, table_lines, to_probe
 from productive_k3s_infra.validate.preflight_hosts import ARCHITECTURES
 from static.contract_program.hosts import CA, OTHER_CA, fresh, on_k3s, unit_fact
 from static.fleet_doubles import host, inventory
@@ -396,6 +396,30 @@ def test_ports_are_probed_where_no_k3s_runs_and_nobody_listens() -> None:
     assert to_probe(fleet, running.observed) == {"agent-1": ("udp/8472",)}
     stopped = World(server=installed(good(SERVER), state="inactive"), agent=None, unreachable=UNREACHABLE)
     assert list(to_probe(fleet, stopped.observed)) == ["server-1"]
+
+
+def test_new_agents_try_where_they_will_join() -> None:
+    fleet, name = inventory(*HOSTS), {"registration_address": "k3s.internal"}
+    fresh_hosts = World().observed
+    assert door_to_probe(spec(**name), fleet, fresh_hosts) == Door("k3s.internal", "tcp/6443", ("agent-1",))
+    assert door_to_probe(spec(), fleet, fresh_hosts) is None
+    # The hosts are told of the name themselves, and it leads to the server, which is tried anyway.
+    assert door_to_probe(spec(**name).model_copy(update={"hosts_file": True}), fleet, fresh_hosts) is None
+    member = World(agent=on_k3s(good(AGENT), role="agent", units=(unit_fact("k3s-agent", "", active_state="active"),)))
+    assert door_to_probe(spec(**name), fleet, member.observed) is None
+    # Nobody listens on another port than the usual one before K3s itself does.
+    other = {**name, "server": {"https-listen-port": 7443}}
+    assert door_to_probe(spec(**other), fleet, fresh_hosts) is None
+    running = World(server=installed(good(SERVER))).observed
+    assert door_to_probe(spec(**other), fleet, running) == Door("k3s.internal", "tcp/7443", ("agent-1",))
+
+
+def test_a_registration_address_that_is_not_reached_stops_the_run() -> None:
+    probes = (Probe("agent-1", "k3s.internal", "tcp/6443", "no such name"),)
+    world = World(probes=probes)
+    checks = preflight_checks(world.spec, inventory(*HOSTS), world.observed, world.probes)
+    (found,) = [check for check in checks if check.id == "net.reach"]
+    assert (found.passed, found.severity, found.subject) == (False, "error", "agent-1 to k3s.internal tcp/6443")
 
 
 def test_the_architectures_are_those_of_the_releases() -> None:
