@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from productive_k3s.change import Change, Impact
 from productive_k3s.changes import assess, label_differences
 from productive_k3s.facts.model import Facts
-from productive_k3s.request import Request
+from productive_k3s.request import Request, Secrets
 from productive_k3s.vetoes import needs_token
 from productive_k3s_infra.inventory.model import Host
 from productive_k3s_infra.plan.model import Placeholder, Plan, Refusal, Step, Unchanged
@@ -96,7 +96,9 @@ def _host(situation: Situation, host: Host) -> Iterator[Planned]:
         yield Planned(unchanged=(Unchanged(host.name, "; ".join(found.notes)),))
     else:
         agreed = tuple(change.id for change in found.changes)
-        steps = tuple(_steps(situation, host, replace(request, agreed=agreed), found.changes))
+        # The host's answer depended on them; a plan holds none.
+        shown = replace(request, agreed=agreed, secrets=Secrets())
+        steps = tuple(_steps(situation, host, shown, found.changes))
         yield Planned(steps=steps, notes=notes)
 
 
