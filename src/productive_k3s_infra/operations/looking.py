@@ -19,7 +19,7 @@ from productive_k3s_infra.plan.assumed import assumed_facts
 from productive_k3s_infra.plan.machines import plan_machines, refuse_replacing, without
 from productive_k3s_infra.plan.model import Plan, Refusal
 from productive_k3s_infra.plan.pipeline import join_plans, plan_cluster
-from productive_k3s_infra.plan.removal import plan_removal
+from productive_k3s_infra.plan.removal import plan_removal, without_nodes
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.providers.protocol import Survey
 from productive_k3s_infra.workspace.record import read_record
@@ -91,8 +91,10 @@ def plan_of(view: View, survey: Survey, replacing: Collection[str] = ()) -> Plan
         inventory=replace(view.inventory, hosts=hosts),
         facts={**view.situation.facts, **assumed},
         leaving=survey.extra,
+        owned=survey.owns_machines,
     )
-    plan = join_plans(machines, plan_cluster(situation))
+    # What is replaced has left by then, with its Node.
+    plan = join_plans(machines, plan_cluster(without_nodes(situation, {step.node for step in leaving.steps})))
     made = {step.host: step.id for step in leaving.steps if step.action == "destroy-machine"}
     steps = tuple(
         replace(step, needs=(made[step.host], *step.needs))

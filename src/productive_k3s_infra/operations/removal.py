@@ -21,7 +21,7 @@ _NO_OBSTACLE = ("kube.no-node", "node.not-ready")
 
 
 class RemovalHandlers:
-    """The handlers of `remove-node` and `destroy-machine`. A provider is asked for one thing at a time."""
+    """The handlers of nodes that leave and of machines that go. A provider is asked for one thing at a time."""
 
     def __init__(self, provider: Provider, fleet: Fleet, teller: Teller) -> None:
         self._provider = provider
@@ -31,7 +31,11 @@ class RemovalHandlers:
 
     def by_action(self) -> dict[StepAction, Handler]:
         """Return what the executor wants."""
-        return {"remove-node": self.remove_node, "destroy-machine": self.destroy_machine}
+        return {
+            "remove-node": self.remove_node,
+            "forget-node": self.forget_node,
+            "destroy-machine": self.destroy_machine,
+        }
 
     async def remove_node(self, step: Step) -> Result:
         """Drain the node and delete it, on a server host. A node that cannot be drained stays, cordoned."""
@@ -45,6 +49,11 @@ class RemovalHandlers:
         codes = [failure.code for failure in drained.failures]
         if drained.outcome not in _GOOD and not (codes and all(code in _NO_OBSTACLE for code in codes)):
             return drained
+        return await self.forget_node(step)
+
+    async def forget_node(self, step: Step) -> Result:
+        """Delete the node, on a server host; one that is not there is no obstacle."""
+        session = await self._fleet.session(step.host)
         return await session.call("node", arguments=("delete", step.node), deadline_seconds=_SHORT_CALL_SECONDS)
 
     async def destroy_machine(self, step: Step) -> Result:

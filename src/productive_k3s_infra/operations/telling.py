@@ -103,6 +103,7 @@ def _activity(step: Step) -> str:
         "apply-agent": "agent",
         "label-node": "labels",
         "remove-node": "drain it, and take it out of the cluster",
+        "forget-node": "take it out of the cluster",
         "destroy-machine": "destroy the machine",
     }
     return words.get(step.action, step.action)

@@ -19,6 +19,7 @@ StepAction = Literal[
     "apply-agent",
     "label-node",
     "remove-node",
+    "forget-node",
 ]
 
 

@@ -12,7 +12,7 @@ from productive_k3s.request import Request, Secrets
 from productive_k3s.vetoes import needs_token
 from productive_k3s_infra.inventory.model import Host
 from productive_k3s_infra.plan.model import Placeholder, Plan, Refusal, Step, Unchanged
-from productive_k3s_infra.plan.removal import plan_removal
+from productive_k3s_infra.plan.removal import plan_removal, plan_stale
 from productive_k3s_infra.plan.requests import Situation, request_for
 
 AGENT_TOKEN = "agent token"  # noqa: S105 - the name of a placeholder
@@ -32,15 +32,24 @@ class Planned:
 def plan_cluster(situation: Situation) -> Plan:
     """Return every step of the cluster stage, in an order that respects what each needs."""
     parts = [part for rule in CLUSTER for part in rule(situation)]
-    steps = tuple(_shown(situation, step) for part in parts for step in part.steps)
+    stale = plan_stale(situation)
+    forgotten = {step.node: step.id for step in stale.steps}
+    steps = tuple(_after(forgotten, _shown(situation, step)) for part in parts for step in part.steps)
     removal = plan_removal(situation, steps)
     return Plan(
         cluster=situation.spec.name,
-        steps=(*steps, *removal.steps),
+        steps=(*stale.steps, *steps, *removal.steps),
         unchanged=tuple(item for part in parts for item in part.unchanged),
-        refusals=(*(item for part in parts for item in part.refusals), *removal.refusals),
+        refusals=(*(item for part in parts for item in part.refusals), *stale.refusals, *removal.refusals),
         notes=(*situation.spec.warnings, *(note for part in parts for note in part.notes), *removal.notes),
     )
+
+
+def _after(forgotten: dict[str, str], step: Step) -> Step:
+    """An agent joins after the Node of its predecessor is gone."""
+    if step.action != "apply-agent" or step.host not in forgotten:
+        return step
+    return replace(step, needs=(forgotten[step.host], *step.needs))
 
 
 def join_plans(machines: Plan, cluster: Plan) -> Plan:

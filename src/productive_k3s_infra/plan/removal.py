@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 from productive_k3s.facts.model import ClusterFacts
 from productive_k3s.failure import Failure
@@ -28,6 +29,58 @@ def plan_removal(situation: Situation, joins: tuple[Step, ...], *, reason: str =
     )
 
 
+def plan_stale(situation: Situation) -> Plan:
+    """Return the steps that delete Nodes of agents whose hosts have lost what they joined with.
+
+    K3s keeps a password for each Node, and refuses a host of that name which does not know it (K3s: "Node password
+    rejected"; k3s-observed). Deleting the Node deletes the password. A Node that lives is another host's: refused.
+    """
+    first = situation.inventory.first_server.name
+    server = situation.facts.get(first)
+    if server is None or server.cluster is None or not server.cluster.reachable:
+        return Plan(situation.spec.name, ())
+    nodes = {node.name: node for node in server.cluster.nodes}
+    steps: list[Step] = []
+    refusals: list[Refusal] = []
+    for host in situation.inventory.agents:
+        facts, node = situation.facts.get(host.name), nodes.get(host.name)
+        if facts is None or node is None or facts.k3s.has_node_password:
+            continue
+        if node.ready and not situation.owned:
+            what = "another host lives in the cluster by this name"
+            remedy = "give this host another name in the file, or take the other one out of the cluster first"
+            taken = Failure("machine.name-in-use", what, f"at {node.internal_ip}", remedy, 4)
+            refusals.append(Refusal(host.name, taken))
+        else:
+            reason = "its Node is that of a host that is gone; K3s would refuse the new one"
+            steps.append(_forget(first, host.name, reason, ()))
+    return Plan(situation.spec.name, tuple(steps), refusals=tuple(refusals))
+
+
+def without_nodes(situation: Situation, names: Collection[str]) -> Situation:
+    """Return the situation as it will be once these nodes have left the cluster."""
+    first = situation.inventory.first_server.name
+    server = situation.facts.get(first)
+    if server is None or server.cluster is None or not names:
+        return situation
+    nodes = tuple(node for node in server.cluster.nodes if node.name not in names)
+    left = replace(server, cluster=replace(server.cluster, nodes=nodes))
+    return replace(situation, facts={**situation.facts, first: left})
+
+
+def _forget(first: str, name: str, reason: str, needs: tuple[str, ...]) -> Step:
+    return Step(
+        id=f"{name}/forget-node",
+        stage="cluster",
+        host=first,
+        node=name,
+        action="forget-node",
+        reason=reason,
+        impact="disrupt",
+        needs=needs,
+    )
+
+
 def _removal(situation: Situation, name: str, needs: tuple[str, ...], reason: str) -> tuple[Step | Refusal | str, ...]:
     first = situation.inventory.first_server.name
     facts = situation.facts.get(first)
@@ -50,6 +103,13 @@ def _of_member(
         remedy = "put the server back into the file; pk3s destroy takes the whole cluster away"
         what = "its node is the cluster's server, with the datastore"
         yield Refusal(name, Failure("machine.only-server", what, f"roles: {', '.join(node.roles)}", remedy, 4))
+        return
+    if not node.ready:
+        forget = _forget(
+            first, name, f"{reason}: its node is not Ready, so nothing can be drained; it is deleted", needs
+        )
+        yield forget
+        yield _destroy(name, (forget.id,), "its node has left; its disk and the volumes on it are lost")
         return
     leave = Step(
         id=f"{name}/remove-node",

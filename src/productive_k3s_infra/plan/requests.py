@@ -28,7 +28,8 @@ class Situation:
     """Everything a plan depends on. `facts` holds the hosts that were reached, and assumed facts of machines to come.
 
     `files` has the release's files by architecture; `record` is what cluster.lock remembers, None before the first
-    apply. `leaving` are machines that exist and shall go: their nodes leave the cluster first.
+    apply. `leaving` are machines that exist and shall go: their nodes leave the cluster first. `owned` says that
+    the provider made all hosts: nobody else's host has one of their names.
     """
 
     spec: ClusterSpec
@@ -38,6 +39,7 @@ class Situation:
     record: ClusterRecord | None = None
     new_cluster: bool = False
     leaving: tuple[str, ...] = ()
+    owned: bool = False
 
 
 def api_port(spec: ClusterSpec) -> int:

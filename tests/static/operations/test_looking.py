@@ -48,9 +48,13 @@ def test_without_a_cluster_that_answers_nobody_is_replaced() -> None:
     assert not [step for step in plan.steps if step.action == "destroy-machine"]
 
 
-def test_a_machine_that_is_not_there_is_just_made() -> None:
+def test_a_machine_that_vanished_is_made_and_its_old_node_is_forgotten() -> None:
     seen = Survey(True, (BOTH[0], SurveyedMachine("agent-1", "missing")))
-    assert [step.id for step in plan_of(view(), seen, ["agent-1"]).steps] == [
-        "agent-1/create-machine",
-        "agent-1/apply-agent",
+    there = view()
+    gone = {name: facts for name, facts in there.situation.facts.items() if name != "agent-1"}
+    plan = plan_of(replace(there, situation=replace(there.situation, facts=gone)), seen, ["agent-1"])
+    assert [(step.id, step.needs) for step in plan.steps] == [
+        ("agent-1/create-machine", ()),
+        ("agent-1/forget-node", ()),
+        ("agent-1/apply-agent", ("agent-1/create-machine", "agent-1/forget-node")),
     ]

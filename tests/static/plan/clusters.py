@@ -53,6 +53,8 @@ def executed(before: Situation, plan: Plan) -> Situation:
     server = before.inventory.first_server.name
     cluster = facts[server].cluster
     if cluster is not None:
+        forgotten = {step.node for step in plan.steps if step.action == "forget-node"}
+        cluster = replace(cluster, nodes=tuple(node for node in cluster.nodes if node.name not in forgotten))
         known = {node.name for node in cluster.nodes}
         joined = [
             replace(cluster.nodes[0], name=step.host, labels=dict(step.request.labels), roles=())

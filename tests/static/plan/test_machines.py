@@ -194,3 +194,56 @@ def test_the_order_of_a_replaced_machine() -> None:
     leaving = plan_removal(replace(there, leaving=("agent-1",)), (), reason="the machine is made anew")
     assert [step.id for step in leaving.steps] == ["agent-1/remove-node", "agent-1/destroy-machine"]
     assert "made anew" in leaving.steps[0].reason
+
+
+def without_its_host(name: str, *, ready: bool = False) -> Situation:
+    """The agent's host is empty again; its Node is still in the cluster."""
+    there = running(2)
+    server = there.facts["server-1"]
+    assert server.cluster is not None
+    nodes = tuple(replace(node, ready=ready) if node.name == name else node for node in server.cluster.nodes)
+    fresh = situation(spec(2)).facts[name]
+    return replace(
+        there,
+        facts={**there.facts, "server-1": replace(server, cluster=replace(server.cluster, nodes=nodes)), name: fresh},
+    )
+
+
+def test_a_node_whose_host_is_gone_is_forgotten_before_the_new_one_joins() -> None:
+    """K3s would refuse it: the password of the Node was on the lost disk."""
+    before = without_its_host("agent-1")
+    plan = plan_cluster(before)
+    assert [step.id for step in plan.steps] == ["agent-1/forget-node", "agent-1/apply-agent"]
+    assert plan.steps[0].host == "server-1"
+    assert plan.steps[1].needs == ("agent-1/forget-node",)
+    assert plan_cluster(executed(before, plan)).is_empty
+
+
+def test_a_living_node_is_never_forgotten_for_another_host_of_its_name() -> None:
+    plan = plan_cluster(without_its_host("agent-1", ready=True))
+    assert codes(plan) == [("agent-1", "machine.name-in-use")]
+
+
+def test_a_machine_that_its_provider_made_anew_is_nobody_else() -> None:
+    """Its Node may still be called Ready: the cluster notices after some 40 seconds."""
+    plan = plan_cluster(replace(without_its_host("agent-1", ready=True), owned=True))
+    assert [step.id for step in plan.steps] == ["agent-1/forget-node", "agent-1/apply-agent"]
+
+
+def test_a_member_that_only_does_not_run_keeps_its_node() -> None:
+    there = running(1)
+    server = there.facts["server-1"]
+    assert server.cluster is not None
+    nodes = tuple(replace(node, ready=node.name == "server-1") for node in server.cluster.nodes)
+    facts = {**there.facts, "server-1": replace(server, cluster=replace(server.cluster, nodes=nodes))}
+    assert not [step for step in plan_cluster(replace(there, facts=facts)).steps if "node" in step.id]
+
+
+def test_a_machine_that_is_down_is_not_drained() -> None:
+    there = shrunk()
+    server = there.facts["server-1"]
+    assert server.cluster is not None
+    nodes = tuple(replace(node, ready=node.name != "agent-2") for node in server.cluster.nodes)
+    facts = {**there.facts, "server-1": replace(server, cluster=replace(server.cluster, nodes=nodes))}
+    plan = plan_cluster(replace(there, facts=facts))
+    assert [step.id for step in plan.steps] == ["agent-2/forget-node", "agent-2/destroy-machine"]
