@@ -49,6 +49,10 @@ def parser() -> argparse.ArgumentParser:
     remove.add_argument("--yes", action="store_true", help="agree to lose a lone server's datastore")
     remove.add_argument("--force", action="store_true", help="even if other nodes belong to the cluster")
     remove.add_argument("--plan", action="store_true", help="say what would be removed, and remove nothing")
+    key = _verb(verbs, "host-key", "give this host an SSH host key of its own", _host_key)
+    how = key.add_mutually_exclusive_group(required=True)
+    how.add_argument("--prepare", action="store_true", help="make it and say its public half; it is not used yet")
+    how.add_argument("--rotate", action="store_true", help="use it from now on; open connections stay")
     _reading_verbs(verbs)
     return top
 
@@ -89,6 +93,8 @@ def _reading_verbs(verbs: Any) -> None:
     _verb(verbs, "facts", "what is true on this host; writes nothing", _facts)
     _verb(verbs, "token", "the tokens of this server's cluster; they are secrets", _token)
     _verb(verbs, "kubeconfig", "this server's admin kubeconfig; it is a secret", _kubeconfig)
+    logs = _verb(verbs, "logs", "what K3s' units said last, without secrets", _logs)
+    logs.add_argument("--lines", type=int, default=1000, metavar="N", help="of each unit, at most")
     validate = _verb(verbs, "validate", "check the host, or the whole cluster from here", _validate)
     validate.add_argument("--scope", choices=("host", "cluster"), default="host")
     validate.add_argument("--full", action="store_true", help="run a pod on every node")
@@ -233,6 +239,12 @@ async def _remove(host: Host, flags: argparse.Namespace) -> Result:
     return await remove.run(host, yes=flags.yes, force=flags.force, plan=flags.plan)
 
 
+async def _host_key(host: Host, flags: argparse.Namespace) -> Result:
+    from productive_k3s.verbs import host_key
+
+    return await host_key.run(host, rotate=flags.rotate)
+
+
 async def _facts(host: Host, _: argparse.Namespace) -> Result:
     from productive_k3s.verbs import facts
 
@@ -249,6 +261,12 @@ async def _kubeconfig(host: Host, _: argparse.Namespace) -> Result:
     from productive_k3s.verbs import kubeconfig
 
     return await kubeconfig.run(host)
+
+
+async def _logs(host: Host, flags: argparse.Namespace) -> Result:
+    from productive_k3s.verbs import logs
+
+    return await logs.run(host, flags.lines)
 
 
 async def _validate(host: Host, flags: argparse.Namespace) -> Result:

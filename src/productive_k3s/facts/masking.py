@@ -130,7 +130,7 @@ def arguments(words: Sequence[str]) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
 
 def unit_text(text: str) -> Optional[str]:
     """Return a unit without the secrets of its commands and Environment= lines; None if that cannot be done."""
-    found = _environment_secrets(text)
+    found = environment_secrets(text)
     for _, key, value in directives(text):
         if key.startswith("Exec"):
             found.extend(arguments(command_words(value))[1])
@@ -144,7 +144,8 @@ def unit_text(text: str) -> Optional[str]:
     return _COMMENT.sub(r"\1# " + MASK, text)
 
 
-def _environment_secrets(text: str) -> List[str]:
+def environment_secrets(text: str) -> List[str]:
+    """Return the values of a unit's Environment= lines that may be secret."""
     variables: Dict[str, str] = {}
     for _, key, value in directives(text):
         if key == "Environment":

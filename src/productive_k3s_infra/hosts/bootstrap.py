@@ -27,7 +27,7 @@ COMMAND = (PYTHON, "-I", "-c", "exec(eval(input()))")
 SUDO_PROMPT = "[pk3s-sudo-password]"
 # After the deadline the program has this long to stop between two changes; then it is ended where it is.
 GRACE_SECONDS = 10.0
-_READING = frozenset({"facts", "validate", "token", "kubeconfig", "probe"})
+_READING = frozenset({"facts", "validate", "token", "kubeconfig", "logs", "probe"})
 
 
 @dataclass(frozen=True)

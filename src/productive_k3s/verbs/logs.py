@@ -1,0 +1,32 @@
+"""`logs`: what the units of K3s said last, without secrets; writes nothing."""
+
+from __future__ import annotations
+
+from productive_k3s.events import Result
+from productive_k3s.facts.units import ask_systemd, read_units
+from productive_k3s.failure import ContractError, Failure
+from productive_k3s.host import Host
+from productive_k3s.known_secrets import known_secrets
+from productive_k3s.redaction import redact
+
+MOST_LINES = 20_000
+_SECONDS = 30.0
+
+
+async def run(host: Host, lines: int) -> Result:
+    """Return the last lines of each unit's journal by the unit's name; one that cannot be read is a note."""
+    if not 1 <= lines <= MOST_LINES:
+        raise ContractError(
+            Failure("request.flag", f"--lines wants 1 to {MOST_LINES}", str(lines), "ask for fewer lines", 2)
+        )
+    units = await read_units(host.system, await ask_systemd(host.system))
+    secrets = await known_secrets(host.system, units)
+    said, notes = {}, []
+    for unit in units:
+        name = unit.fact.name
+        command = ("journalctl", "-u", f"{name}.service", "-n", str(lines), "-o", "short-iso", "--no-pager", "-q")
+        done = await host.system.run(command, timeout=_SECONDS)
+        if done.returncode != 0:
+            notes.append(f"the journal of {name} cannot be read: {' '.join(done.stderr.split())}")
+        said[name] = redact(done.stdout, secrets)
+    return Result("done", notes=tuple(notes), data=said)
