@@ -239,6 +239,28 @@ def inventory(
 
 
 @app.command()
+def support(
+    file: File = DEFAULT_FILE,
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.tar.gz", help="By default support.tar.gz in .pk3s/CLUSTER/."),
+    ] = None,
+) -> None:
+    """Write one file for whoever shall help: facts, plan, journals, logs; without secrets, whatever is broken."""
+    from productive_k3s_infra.cli.supported import supported_lines
+    from productive_k3s_infra.operations.support import make_support
+
+    def run() -> int:
+        terminal = Terminal(assume_yes=False, quiet=True)
+        made = _wait(make_support(_session(file, terminal), os.environ, output), terminal)
+        _print(supported_lines(made))
+        return 0
+
+    _end(run)
+
+
+@app.command()
 def destroy(file: File = DEFAULT_FILE, *, output: Output = Format.text, yes: Yes = False) -> None:
     """Destroy the machines that pk3s made; take K3s off hosts that it did not make."""
     from productive_k3s_infra.operations.destroy import destroy as operation

@@ -1,0 +1,15 @@
+"""PURE: what `pk3s support` collected, as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from productive_k3s_infra.operations.support import Supported
+
+
+def supported_lines(supported: Supported) -> Iterator[str]:
+    """Show where the bundle is, and what is missing in it."""
+    yield f"{supported.path}: {len(supported.files)} files, listed in its MANIFEST; secrets were taken out"
+    for missing in supported.missing:
+        yield f"missing: {missing}"
+    yield "Names, addresses and labels of your hosts are in it: read it before you give it away."
