@@ -247,6 +247,12 @@ def test_an_added_agent_joins_and_leaves_again_before_its_machine_goes(site: Sit
             after = site.fingerprint()
             assert {name: after.units[name] for name in NAMES} == dict(fingerprint.units)
             assert set(after.nodes) - set(fingerprint.nodes) == {"agent-3"}
+            # Its machine vanishes: K3s would refuse another host by the name of the Node that stays behind.
+            machines.destroy(site.set, ["agent-3"])
+            again = steps(site.expect(0, "apply", "--yes", "-o", "json"))
+            assert "agent-3/forget-node" in again
+            assert {step.partition("/")[0] for step in again} == {"agent-3"}
+            assert site.fingerprint().nodes["agent-3"] != after.nodes["agent-3"]
         # Taken out of the file again: its node is drained and leaves, then its machine goes.
         left = site.expect(3, "plan", "--exit-code").out
         assert "! agent-3/remove-node" in left
