@@ -45,7 +45,7 @@ class Onprem:
         entry = {"name": name, "role": role, "address": machine.address, "hostKey": machine.host_key, "ssh": ssh}
         return {**entry, **more, "ssh": {**ssh, **more.get("ssh", {})}}
 
-    def write(self, *nodes: dict[str, Any], **k3s: Any) -> Site:
+    def write(self, *nodes: dict[str, Any], hosts_file: bool = False, **k3s: Any) -> Site:
         """Write the cluster file and return the site."""
         release = self.site.release
         wanted: dict[str, Any] = {
@@ -57,6 +57,7 @@ class Onprem:
             "provider": {"kind": "onprem"},
             "ssh": {"user": USER, "key": str(self.bed.key)},
             "k3s": {**wanted, **k3s},
+            "hostsFile": hosts_file,
             "nodes": list(nodes),
         }
         head = {"apiVersion": "productive-k3s/v1alpha1", "kind": "Cluster", "metadata": {"name": self.site.name}}

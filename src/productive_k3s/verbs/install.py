@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from typing import List, Optional, Tuple
+from urllib.parse import urlsplit
 
 from productive_k3s.apply import GatherFacts, NewToken, Task, apply_change
 from productive_k3s.change import Change, in_words
@@ -82,7 +83,7 @@ async def _join_veto(host: Host, request: Request, facts: Facts) -> Optional[Fai
     """Ask the server for its CA before a join writes anything (docs.k3s.io, cli/token: how a join is checked)."""
     if request.join is None or request.join.token is None or is_member(facts):
         return None
-    url = f"{request.join.server.rstrip('/')}/cacerts"
+    url = f"{_with_address(request, request.join.server).rstrip('/')}/cacerts"
     try:
         answer = await host.system.get(url, ca=None, timeout=_SERVER_SECONDS)
     except ContractError as error:
@@ -102,6 +103,16 @@ async def _join_veto(host: Host, request: Request, facts: Facts) -> Optional[Fai
         remedy="use the token of that server's cluster, or correct the server's address",
         exit_code=4,
     )
+
+
+def _with_address(request: Request, server: str) -> str:
+    """Return the URL with the address that this host is yet to be told of, where its name is one of the request's."""
+    parts = urlsplit(server)
+    found = [entry.address for entry in request.hosts_file if parts.hostname in map(str.lower, entry.names)]
+    if not found:
+        return server
+    address = f"[{found[0]}]" if ":" in found[0] else found[0]
+    return parts._replace(netloc=f"{address}:{parts.port or 443}").geturl()
 
 
 def _unreachable(server: str, evidence: str) -> Failure:

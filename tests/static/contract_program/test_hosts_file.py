@@ -15,11 +15,12 @@ from productive_k3s.facts.gather import gather
 from productive_k3s.facts.hosts import combined_writes_hosts, parts_write_hosts
 from productive_k3s.failure import ContractError
 from productive_k3s.host import drive
-from productive_k3s.request import HostEntry, Request
+from productive_k3s.request import HostEntry, Join, Request
 from productive_k3s.secret import Secret
-from productive_k3s.system import Completed
+from productive_k3s.system import Answer, Completed
+from productive_k3s.verbs import install
 from productive_k3s_infra.rehearse.system import Command
-from static.contract_program.hosts import agent, fresh, server
+from static.contract_program.hosts import TOKEN, agent, fresh, server
 from static.contract_program.simulated import LiveMachine, Machine
 
 NAMES = (HostEntry("10.0.0.11", ("server-1", "k3s.internal")), HostEntry("10.0.0.21", ("agent-1",)))
@@ -110,6 +111,33 @@ class TestBlock:
     def test_in_and_out_leaves_what_was_there(self, lines: list[str], end: str) -> None:
         text = "".join(f"{line}{end}" for line in lines)
         assert hosts_file.with_block(hosts_file.with_block(text, hosts_file.lines(NAMES)), ()) == text
+
+
+class TestJoin:
+    """A name that the run itself writes must lead to the server already before: until then nothing is changed."""
+
+    @pytest.mark.parametrize(
+        ("server", "asked"),
+        [
+            ("https://k3s.internal:6443", "https://10.0.0.11:6443/cacerts"),
+            ("https://K3s.internal", "https://10.0.0.11:443/cacerts"),
+            ("https://10.0.0.11:6443", "https://10.0.0.11:6443/cacerts"),
+            ("https://other.internal:6443", "https://other.internal:6443/cacerts"),
+        ],
+    )
+    def test_the_server_is_asked_at_the_address_of_its_name(self, machine: Machine, server: str, asked: str) -> None:
+        machine.system.pages[asked] = Answer(200, b"another CA")
+        wish = agent(join=Join(server, Secret(TOKEN)), hosts_file=NAMES)
+        result = drive(install.run(machine.host(), wish))
+        assert [failure.code for failure in result.failures] == ["k3s.ca-mismatch"]
+        assert content(machine) == THEIRS
+
+    def test_an_ipv6_address_is_written_as_one(self, machine: Machine) -> None:
+        machine.system.pages["https://[fd00::11]:6443/cacerts"] = Answer(200, b"another CA")
+        names = (HostEntry("fd00::11", ("k3s.internal",)),)
+        wish = agent(join=Join("https://k3s.internal:6443", Secret(TOKEN)), hosts_file=names)
+        result = drive(install.run(machine.host(), wish))
+        assert [failure.code for failure in result.failures] == ["k3s.ca-mismatch"]
 
 
 class TestFile:
