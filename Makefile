@@ -29,7 +29,11 @@ demo: setup ## one server and two agents on this computer: make demo, or make de
 soak: setup ## the long sweeps
 	$(BIN)/python -m pytest --soak -m soak $(ARGS)
 
+docs: setup ## the documentation as a site, in build/site, with its reference made from the code
+	$(BIN)/python scripts/docs-reference
+	$(BIN)/mkdocs build --strict --quiet
+
 bench: setup ## the figures, as ratios within one run
 	@$(BIN)/python scripts/bench $(ARGS)
 
-.PHONY: help setup test static lint demo soak bench
+.PHONY: help setup test static lint demo soak docs bench
