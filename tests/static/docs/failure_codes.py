@@ -103,7 +103,7 @@ class Walk:
             match node:
                 case ast.Call(func=function, args=arguments, keywords=keywords):
                     named = [item.value for item in keywords if item.arg == "code"]
-                    position = self._positions.get(self._target(module, function)[1])
+                    position = self._position(module, function)
                     placed = arguments[position : position + 1] if position is not None else []
                     for given in (*named, *placed):
                         yield given, self._exit_of_call(module, node)
@@ -115,6 +115,12 @@ class Walk:
                     fields = {_text(key): value for key, value in zip(keys, values, strict=True)}
                     if "code" in fields:
                         yield fields["code"], _number(fields.get("exit_code"))
+
+    def _position(self, module: Module, function: ast.expr) -> int | None:
+        """Return where a call has its code: two modules may have a class of one name."""
+        target = self._target(module, function)
+        others = (position for (_, name), position in self._positions.items() if name == target[1])
+        return self._positions.get(target, next(others, None))
 
     def _exit_of_call(self, module: Module, call: ast.Call) -> int | None:
         name = self._target(module, call.func)[1]
@@ -254,16 +260,16 @@ class Walk:
                 self.lost.add(f"{module.name}:{value.lineno}: {ast.unparse(value)}")
 
 
-def _code_fields(modules: dict[str, Module]) -> Iterator[tuple[str, int]]:
-    """Yield the classes that take a code by its place: dataclasses with a field `code`."""
+def _code_fields(modules: dict[str, Module]) -> Iterator[tuple[tuple[str, str], int]]:
+    """Yield the classes, by module and name, that take a code by its place: dataclasses with a field `code`."""
     for module in modules.values():
         for node in module.tree.body:
             if isinstance(node, ast.ClassDef) and node.decorator_list:
                 fields = [ast.unparse(item.target) for item in node.body if isinstance(item, ast.AnnAssign)]
                 if "code" in fields:
-                    yield node.name, fields.index("code")
+                    yield (module.name, node.name), fields.index("code")
     # The loader is one file without imports: its exception carries the fields of a Failure as plain arguments.
-    yield "Trouble", 0
+    yield ("", "Trouble"), 0
 
 
 def _text(item: ast.expr | None) -> str:

@@ -77,6 +77,13 @@ def test_what_the_walk_sees(tmp_path: Path, text: str, codes: dict[str, set[int]
     assert (walk.exits, bool(walk.lost)) == (codes or {}, codes is None)
 
 
+def test_two_classes_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    record = "@dataclass\nclass Meaning:\n"
+    (tmp_path / "one.py").write_text(f"{record}    code: str\n    what: str\n\nM = Meaning('a.one', 'what')\n")
+    (tmp_path / "other.py").write_text(f"{record}    what: str\n    code: str\n\nM = Meaning('what', 'a.other')\n")
+    assert set(Walk(read_modules(tmp_path)).codes) == {"a.one", "a.other"}
+
+
 def test_every_code_has_one_row(walk: Walk) -> None:
     documented = [code for row in rows() for code in row.codes]
     assert sorted(documented) == sorted(set(documented))
