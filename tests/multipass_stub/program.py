@@ -131,6 +131,8 @@ def launch(state: State, folder: Path, words: argparse.Namespace) -> str:
         from multipass_stub import machines
 
         machines.launch(folder, words.name, data)
+    if state.takes("dies"):
+        made.state = "Stopped"
     if state.takes("launch-timeout"):
         text = "launch failed: The following errors occurred:\ntimed out waiting for initialization to complete"
         raise Ends(FAILED, text)

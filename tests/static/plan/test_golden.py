@@ -19,6 +19,7 @@ from productive_k3s_infra.spec.load import load_cluster_file
 from static.plan.clusters import BINARY, empty_host
 
 USE_CASES = Path(__file__).resolve().parents[3] / "use-cases"
+ASSUMPTIONS = {"multipass": Assumption("ubuntu", "24.04", "amd64", "ens3")}
 ENVIRONMENT = {"ONPREM_SERVER": "10.0.0.11", "ONPREM_AGENT_1": "10.0.0.21", "ONPREM_AGENT_2": "10.0.0.22"}
 
 
@@ -40,9 +41,10 @@ def test_the_plan_in_the_folder_is_the_plan_from_nothing(
 def plan_from_nothing(file: Path, key: Path) -> list[str]:
     spec = load_cluster_file(file, {**ENVIRONMENT, "ONPREM_SSH_KEY": str(key)})
     real = spec.provider.kind == "onprem"
+    assumption = ASSUMPTIONS.get(spec.provider.kind, Assumption())
     inventory = build_inventory(spec, {node.name: declared_location(spec, node) for node in spec.nodes if real})
     facts = {
-        host.name: assumed_facts(host, Assumption()) if host.assumed else empty_host(host.name, host.address)
+        host.name: assumed_facts(host, assumption) if host.assumed else empty_host(host.name, host.address)
         for host in inventory.hosts
     }
     files = {"amd64": ReleaseFiles(spec.k3s.version, "amd64", replace(BINARY))}

@@ -26,6 +26,7 @@ from productive_k3s_infra.workspace.directory import Workspace
 from productive_k3s_infra.workspace.inventory_file import write_inventory
 from static.contract_program.simulated import Machine
 from static.fleet_doubles import Answer, FakeFleet
+from static.plan.test_golden import ASSUMPTIONS
 
 NODES = ("server-1", "agent-1", "agent-2")
 SIZE = "{cpus: 2, memory: 4G, disk: 20G}"
@@ -109,7 +110,8 @@ def code_of(caught: pytest.ExceptionInfo[Pk3sError]) -> str:
 async def test_from_nothing_everything_is_missing_and_nothing_is_written(bed: Bed) -> None:
     survey = await bed.provider().survey()
     assert states(survey) == dict.fromkeys(NODES, "missing")
-    assert (survey.owns_machines, survey.notes, survey.assumption.release) == (True, (), "24.04")
+    assert (survey.owns_machines, survey.notes) == (True, ())
+    assert replace(survey.assumption, architecture="amd64") == ASSUMPTIONS["multipass"]  # that of its plan.txt
     assert [path.name for path in bed.folder.iterdir()] == ["cluster.yaml"]
     assert [words[0] for words in bed.stub.calls] == ["version", "list"]
 
@@ -177,6 +179,8 @@ async def test_a_node_that_left_the_file_is_extra_and_goes_alone(bed: Bed) -> No
     await bed.provider(agents=1).destroy(("agent-2", "nobody"), bed.say)
     assert bed.stub.called("delete") == [["--purge", "edge-agent-2"]]
     assert (await bed.provider(agents=1).survey()).extra == ()
+    left = {path.name for path in (bed.workspace.path / "multipass").iterdir()}
+    assert left == {"server-1.json", "agent-1.json"}
 
 
 async def test_destroying_all_leaves_what_is_not_ours(bed: Bed) -> None:
@@ -202,6 +206,17 @@ async def test_a_name_that_somebody_has_is_told_and_nothing_is_made(bed: Bed) ->
     assert "edge-agent-2" in caught.value.remedy
     assert bed.stub.called("launch") == []
     assert list(bed.stub.instances) == ["edge-agent-2"]
+
+
+async def test_a_name_that_somebody_takes_in_the_last_moment_stays_theirs(bed: Bed) -> None:
+    bed.stub.put("edge-server-1", ipv4=["10.119.5.99"])
+    bed.stub.set(faults={"hidden": 1})
+    with pytest.raises(ProviderFailed) as caught:
+        await bed.make("server-1")
+    assert code_of(caught) == "multipass.name-taken"
+    assert list((bed.workspace.path / "multipass").iterdir()) == []
+    await bed.provider().destroy_all(bed.say)
+    assert list(bed.stub.instances) == ["edge-server-1"]
 
 
 async def test_an_instance_that_was_made_anew_by_somebody_is_not_ours_any_more(bed: Bed) -> None:
@@ -296,13 +311,20 @@ async def test_without_an_address_the_waiting_ends_and_the_next_run_finds_it(bed
 
 
 async def test_one_that_stops_while_it_is_waited_for_ends_the_waiting(bed: Bed) -> None:
-    bed.stub.set(faults={"launch-timeout": 1}, fixed=["no-address"])
-    with pytest.raises(ProviderFailed):
-        await bed.make("server-1")
+    bed.stub.set(faults={"dies": 1})
+    with pytest.raises(ProviderFailed) as caught:
+        await bed.make("server-1", seconds=3600)
+    assert code_of(caught) == "multipass.state"
+    assert "Stopped" in caught.value.evidence
+
+
+async def test_a_state_that_nothing_here_mends_is_told_before_anything_is_begun(bed: Bed) -> None:
+    await bed.make("server-1")
     bed.stub.change("edge-server-1", state="Unknown")
     with pytest.raises(ProviderFailed) as caught:
-        await bed.make("server-1")
+        await bed.make("agent-1", "server-1")
     assert code_of(caught) == "multipass.state"
+    assert len(bed.stub.called("launch")) == 1
 
 
 async def test_one_that_lies_among_the_deleted_is_the_persons_to_decide(bed: Bed) -> None:
