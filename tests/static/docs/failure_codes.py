@@ -129,9 +129,21 @@ class Walk:
             return _DEFAULT_EXIT if written is None else _number(written)
         if name in _EXITS:
             return _EXITS[name]
-        if name == "Meaning":
-            name = ast.unparse(call.args[0])
-        return self._exit_of_class(self._class(name))
+        if name.endswith("Meaning"):
+            # It names its exception, or all of its table are that of a provider.
+            first = ast.unparse(call.args[0]) if call.args else ""
+            name = first if self._class(first) else "ProviderFailed"
+        return self._exit_of_class(self._class(name) or self._class(self._one_of(module, call, name)))
+
+    def _one_of(self, module: Module, call: ast.Call, name: str) -> str:
+        """Return a class that a local name stands for: `kind = Some if ... else Other`."""
+        for node in ast.walk(module.function_around(call) or module.tree):
+            match node:
+                case ast.Assign(targets=[ast.Name(id=target)], value=ast.IfExp(body=ast.Name(id=found))) if (
+                    target == name
+                ):
+                    return found
+        return name
 
     def _class(self, name: str) -> ast.ClassDef | None:
         return next((module.classes[name] for module in self._modules.values() if name in module.classes), None)
