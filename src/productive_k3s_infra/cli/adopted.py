@@ -17,6 +17,6 @@ def adopted_lines(adopted: Adopted) -> Iterator[str]:
     yield f"{adopted.file} and cluster.lock written: 1 server, {count}, K3s {k3s.binary_version}, {k3s.datastore}"
     for remark in adopted.content.remarks:
         yield f"note: {remark}"
-    yield "The first plan on it:"
+    yield "The first plan on it, the release's files aside:"
     yield from plan_lines(adopted.plan, diffs=False)
     yield f"next: pk3s plan -f {adopted.file}, then commit the file, cluster.lock and known_hosts"
