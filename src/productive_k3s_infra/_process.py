@@ -70,8 +70,12 @@ def run_with_lines(
     *,
     timeout_seconds: float,
     env: Mapping[str, str] | None = None,
+    on_start: Callable[[Callable[[], None]], None] = lambda _interrupt: None,
 ) -> None:
-    """Run a long program and hand over each line it says (both streams) as it comes. Fails as `run` does."""
+    """Run a long program and hand over each line it says (both streams) as it comes. Fails as `run` does.
+
+    `on_start` is given what sends the program SIGINT: it has a process group of its own and hears no Ctrl-C.
+    """
     words = _plain_words(argv, env)
     last: list[str] = []
     try:
@@ -93,6 +97,7 @@ def run_with_lines(
 
     timer = threading.Timer(timeout_seconds, give_up)
     timer.start()
+    on_start(lambda: process.send_signal(signal.SIGINT))
     try:
         with process:
             for raw in process.stdout or ():

@@ -13,6 +13,7 @@ from productive_k3s_infra.hosts.ssh import SshFleet
 from productive_k3s_infra.inventory.build import build_inventory
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.operations.interaction import Interaction
+from productive_k3s_infra.providers.aws.provider import AwsProvider
 from productive_k3s_infra.providers.local.provider import LocalProvider, set_name
 from productive_k3s_infra.providers.multipass.provider import MultipassProvider
 from productive_k3s_infra.providers.onprem import OnpremProvider
@@ -45,6 +46,8 @@ def _provider(spec: ClusterSpec, workspace: Workspace) -> Provider:
         return OnpremProvider(spec)
     if spec.provider.kind == "multipass":
         return MultipassProvider(spec, workspace)
+    if spec.provider.kind == "aws":
+        return AwsProvider(spec, workspace)
     names = tuple(node.name for node in spec.nodes)
     return LocalProvider(
         set_name(spec.name, workspace.folder),

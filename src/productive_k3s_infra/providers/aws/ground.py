@@ -1,0 +1,213 @@
+"""What there is at AWS, seen through OpenTofu, and the plan that belongs to it. Everything here blocks."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from productive_k3s_infra.errors import ProviderFailed, Refused
+from productive_k3s_infra.providers.aws import wish
+from productive_k3s_infra.providers.aws.document import NODE, InventoryOutput, Plan, State, read_inventory, summary
+from productive_k3s_infra.providers.aws.host_keys import HostKeys
+from productive_k3s_infra.providers.aws.tofu import OnObject, Tofu
+from productive_k3s_infra.providers.aws.workdir import WorkFolder
+from productive_k3s_infra.spec.model import AwsProvider, ClusterSpec
+
+# Rules of the security group come and go with `allowedCidrs`; no machine depends on one.
+RULE = "aws_vpc_security_group_ingress_rule"
+_STOPPED = ("stopped", "stopping")
+_LOOKUPS = (wish.ALL_INSTANCES, wish.ALL_GROUPS, wish.ALL_ADDRESSES)
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look. `existing` are the instances' attributes as AWS shows them, `adopted` those not recorded so far."""
+
+    plan: Plan
+    state: State
+    digest: str
+    program: str
+    existing: Mapping[str, Mapping[str, Any]]
+    addresses: Mapping[str, str]
+    adopted: Mapping[str, str] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def making(self) -> frozenset[str]:
+        """The nodes whose instances the plan would make."""
+        return frozenset(
+            one.node for one in self.plan.changes if one.type == NODE and one.change.actions == ("create",)
+        )
+
+    def destroying(self) -> tuple[str, ...]:
+        """Say what would go that must not go by the way."""
+        return tuple(summary(tuple(one for one in self.plan.changes if one.destroys and one.type != RULE)))
+
+
+@dataclass
+class Ground:
+    """The cluster's objects. A look writes the plan's file; `apply` does exactly what that file says."""
+
+    spec: ClusterSpec
+    work: WorkFolder
+    tofu: Tofu
+    keys: HostKeys
+    public_key: Callable[[], str]
+    _identity: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def recorded(self) -> tuple[str, State]:
+        """Return the program that was used and the state, once OpenTofu is ready."""
+        program = self.tofu.version()
+        self.work.write(wish.root_module(self.spec, self._identity, {}), {})
+        if self.work.needs_init(program):
+            self.tofu.init()
+            self.work.initialised(program)
+        state = self.tofu.state_pull()
+        self._require_ours(state)
+        self._identity = (state.cluster() or {}).get("id", self._identity)
+        return program, state
+
+    def look(self, choose: Callable[[frozenset[str]], Collection[str]]) -> Look:
+        """Look at everything and plan for the nodes that are chosen from those recorded."""
+        program, state = self.recorded()
+        recorded = state.nodes()
+        names = tuple(choose(frozenset(recorded)))
+        started = state.started()
+        plan = self._plan(names, recorded, {}, started)
+        # Gone without us, or made by a run that was killed before it was written down.
+        alive = {name: attributes for name, attributes in recorded.items() if name in plan.instances()}
+        adopted = self._unrecorded(plan, names)
+        stopped = {name for name, found in plan.instances().items() if found.get("instance_state") in _STOPPED}
+        stopped &= {node.name for node in self.spec.nodes}
+        if adopted or stopped - started or set(recorded) & set(names) - set(alive):
+            names = tuple(name for name in names if name in alive or name in adopted or self._declared(name))
+            plan = self._plan(names, alive, adopted, started | stopped)
+        existing = plan.instances()
+        known = {str(one.get("id")) for one in existing.values()}
+        unknown = tuple(found for found in plan.found(wish.ALL_INSTANCES) if found not in known)
+        return Look(plan, state, self.work.plan_digest(), program, existing, plan.addresses(), adopted, unknown)
+
+    def apply(self, look: Look, on_object: OnObject) -> InventoryOutput:
+        """Do what the look's plan says; refused if its file is not the one that was looked at."""
+        if not look.digest or look.digest != self.work.plan_digest():
+            raise Refused(
+                "the plan's file has changed since it was looked at, so nothing was done",
+                where=str(self.work.plan),
+                evidence="another digest",
+                remedy="run it again",
+                code="aws.plan-changed",
+            )
+        self.keys.keep(look.making)
+        try:
+            self.tofu.apply(self.work.plan, on_object)
+        finally:
+            # The plan holds seeded keys. What is not done is planned anew.
+            self.work.drop_plan()
+        return self.inventory()
+
+    def inventory(self) -> InventoryOutput:
+        """Return the module's output."""
+        return read_inventory(self.tofu.output("inventory"), str(self.work.path))
+
+    def destroy(self, on_object: OnObject) -> State:
+        """Destroy every object and make sure that nothing is left; return the state as it was before."""
+        _, state = self.recorded()
+        if state.empty:
+            return state
+        self._write(tuple(state.nodes()), state.nodes(), {}, seeds={}, running=state.started())
+        self.tofu.plan(self.work.plan, self.work.variables, "-destroy")
+        try:
+            self.tofu.apply(self.work.plan, on_object)
+            self._write((), {}, {}, seeds={})
+            self.tofu.plan(self.work.plan, self.work.variables, "-refresh-only")
+            plan = self.tofu.show(self.work.plan)
+        finally:
+            self.work.drop_plan()
+        left = [found for address in _LOOKUPS for found in plan.found(address)]
+        if left:
+            raise ProviderFailed(
+                "not everything of the cluster is gone",
+                where=self._provider.region,
+                evidence=", ".join(left),
+                remedy=f"look at what has the tag {wish.ID_TAG}={self._identity}, and delete it by hand",
+                code="aws.leftovers",
+            )
+        return state
+
+    def _plan(
+        self,
+        names: Collection[str],
+        existing: Mapping[str, Mapping[str, Any]],
+        adopted: Mapping[str, str],
+        running: Collection[str],
+    ) -> Plan:
+        seeds = {
+            name: self.keys.seed(name).private.unmask()
+            for name in names
+            if name not in existing and name not in adopted
+        }
+        self._write(names, existing, adopted, seeds=seeds, running=running)
+        self.tofu.plan(self.work.plan, self.work.variables)
+        # From here on the plan alone has the seeds.
+        self._write(names, existing, adopted, seeds={}, running=running)
+        return self.tofu.show(self.work.plan)
+
+    def _write(
+        self,
+        names: Collection[str],
+        existing: Mapping[str, Mapping[str, Any]],
+        adopted: Mapping[str, str],
+        *,
+        seeds: Mapping[str, str],
+        running: Collection[str] = (),
+    ) -> None:
+        declared = {node.name: wish.wanted_size(self._provider, node) for node in self.spec.nodes}
+        sizes = {
+            name: wish.existing_size(existing[name]) if name in existing else declared[name]
+            for name in names
+            if name in existing or name in declared
+        }
+        public_key = "" if self._provider.key_pair else self.public_key()
+        values = wish.variables(self.spec, sizes, self._identity, public_key=public_key, seeds=seeds, running=running)
+        self.work.write(wish.root_module(self.spec, self._identity, adopted), values)
+
+    def _unrecorded(self, plan: Plan, names: Collection[str]) -> dict[str, str]:
+        """Return our own instances of nodes that the plan would make a second time."""
+        making = {one.node for one in plan.changes if one.type == NODE and one.change.before is None}
+        found = {name: plan.found(wish.lookup(name)) for name in names if name in making and self._declared(name)}
+        several = {name: ids for name, ids in found.items() if len(ids) > 1}
+        if several:
+            name, ids = next(iter(several.items()))
+            raise ProviderFailed(
+                "several instances say that they are this node, and none is recorded",
+                where=name,
+                evidence=", ".join(ids),
+                remedy="terminate all but one by hand, then run it again",
+                code="aws.several-instances",
+            )
+        return {name: ids[0] for name, ids in found.items() if ids}
+
+    def _declared(self, name: str) -> bool:
+        return any(node.name == name for node in self.spec.nodes)
+
+    def _require_ours(self, state: State) -> None:
+        owner = state.cluster()
+        if (owner is None and state.empty) or (owner is not None and owner.get("name") == self.spec.name):
+            if "inventory" in state.outputs and state.outputs["inventory"].value is not None:
+                read_inventory(state.outputs["inventory"].value, str(self.work.path))
+            return
+        raise Refused(
+            "this state is another cluster's",
+            where=str(self.work.path),
+            evidence=f"it is of {owner.get('name') if owner else 'something that pk3s did not make'}",
+            remedy="give every cluster a state of its own: another key, or workspace, in spec.provider.state",
+            code="aws.other-state",
+        )
+
+    @property
+    def _provider(self) -> AwsProvider:
+        if not isinstance(self.spec.provider, AwsProvider):
+            raise TypeError(f"the cluster is of provider {self.spec.provider.kind}")
+        return self.spec.provider

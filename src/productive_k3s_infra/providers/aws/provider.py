@@ -1,0 +1,290 @@
+"""The provider `aws`: the nodes of one cluster file as instances of Amazon EC2, made by OpenTofu."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from productive_k3s_infra.errors import BadInput, Refused
+from productive_k3s_infra.hosts.first_contact import OpenFleet, Patience, fleet_of_endpoints
+from productive_k3s_infra.inventory.build import declared_endpoint
+from productive_k3s_infra.inventory.model import Location
+from productive_k3s_infra.inventory.survey import Assumption, MachineState, Resource, Survey, SurveyedMachine
+from productive_k3s_infra.providers.aws import wish
+from productive_k3s_infra.providers.aws.contact import FirstContact
+from productive_k3s_infra.providers.aws.document import (
+    ADDRESS_PREFIX,
+    OF_NODE,
+    STARTED,
+    InventoryOutput,
+    ResourceChange,
+    State,
+    summary,
+)
+from productive_k3s_infra.providers.aws.ground import RULE, Ground, Look
+from productive_k3s_infra.providers.aws.host_keys import HostKeys
+from productive_k3s_infra.providers.aws.tofu import OnObject, Tofu
+from productive_k3s_infra.providers.aws.workdir import WorkFolder
+from productive_k3s_infra.providers.protocol import OnProgress
+from productive_k3s_infra.spec.model import AwsProvider as Wanted
+from productive_k3s_infra.spec.model import ClusterSpec, Node
+from productive_k3s_infra.workspace.directory import Workspace
+from productive_k3s_infra.workspace.operator_key import ensure_operator_key
+
+USER = "ubuntu"
+_STATES: Mapping[str, MachineState] = {"running": "running", "stopped": "stopped", "stopping": "stopped"}
+_SHARED = {"aws_security_group": "the security group", "aws_key_pair": "the key pair"}
+T = TypeVar("T")
+
+
+class AwsProvider:
+    """Implements `Provider`. What a survey has planned is what `create` does, if the plan's file is still the same."""
+
+    def __init__(
+        self,
+        spec: ClusterSpec,
+        workspace: Workspace,
+        *,
+        tofu: Tofu | None = None,
+        patience: Patience | None = None,
+        open_fleet: OpenFleet = fleet_of_endpoints,
+    ) -> None:
+        self._spec = spec
+        self._workspace = workspace
+        work = WorkFolder(workspace)
+        self._keys = HostKeys(work)
+        self._tofu = tofu or Tofu(work.path)
+        self._ground = Ground(spec, work, self._tofu, self._keys, self._public_key)
+        self._contact = FirstContact(self._keys, patience or Patience(), open_fleet)
+        self._look: Look | None = None
+
+    async def survey(self) -> Survey:
+        """See Provider."""
+        look = await self._off(lambda: self._ground.look(self._all))
+        self._look = look
+        return self._surveyed(look)
+
+    async def create(self, names: tuple[str, ...], on_progress: OnProgress) -> Survey:
+        """See Provider."""
+        look = await self._off(lambda: self._agreed(names))
+        found: InventoryOutput | None = None
+        if look.plan.changes or look.adopted:
+            found = await self._off(lambda: self._ground.apply(look, self._teller(on_progress)))
+        # What starts or is adopted is known only after another look.
+        self._look = None
+        locations = self._made(found, look) if found is not None and look.making >= set(names) else None
+        if locations is None:
+            again = await self._off(lambda: self._ground.look(self._all))
+            locations = {name: (str(one["id"]), self._location(name, again)) for name, one in again.existing.items()}
+        waiting = [name for name in locations if name in names or self._keys.seeded(name) is not None]
+        ended = await asyncio.gather(
+            *(self._meet(name, *locations[name], on_progress) for name in waiting), return_exceptions=True
+        )
+        # The others were waited for all the same: what they came to need not be done again.
+        for error in ended:
+            if error is not None:
+                raise error
+        return await self.survey()
+
+    async def destroy(self, names: tuple[str, ...], on_progress: OnProgress) -> None:
+        """See Provider."""
+        look = await self._off(lambda: self._ground.look(lambda recorded: sorted(recorded - set(names))))
+        going = [one for one in look.plan.changes if one.destroys and one.type != RULE]
+        if not going:
+            return
+        strange = tuple(one for one in going if one.node not in names)
+        if strange:
+            raise _destroys(tuple(summary(strange)), ", ".join(names))
+        gone = {name: str(look.state.nodes()[name].get("id")) for name in names if name in look.state.nodes()}
+        await self._off(lambda: self._ground.apply(look, self._teller(on_progress)))
+        self._look = None
+        self._keys.forget(gone)
+
+    async def destroy_all(self, on_progress: OnProgress) -> None:
+        """See Provider."""
+        before = await self._off(lambda: self._ground.destroy(self._teller(on_progress)))
+        self._look = None
+        self._keys.forget({name: str(attributes.get("id")) for name, attributes in before.nodes().items()})
+        self._ground.work.clear()
+
+    def _all(self, recorded: frozenset[str]) -> tuple[str, ...]:
+        declared = tuple(node.name for node in self._spec.nodes)
+        return (*declared, *sorted(recorded - set(declared)))
+
+    def _agreed(self, names: tuple[str, ...]) -> Look:
+        """Return the look whose plan was agreed to; a new one may change no more than that, and these machines."""
+        seen = self._look
+        if seen is not None and seen.making <= set(names) and seen.digest == self._ground.work.plan_digest():
+            look = seen
+        else:
+            look = self._ground.look(lambda recorded: sorted(recorded | set(names)))
+            known = {(one.address, one.change.actions) for one in seen.plan.changes} if seen is not None else set()
+            more = tuple(
+                one
+                for one in look.plan.changes
+                if one.node not in names and seen is not None and (one.address, one.change.actions) not in known
+            )
+            if more:
+                raise Refused(
+                    "there is more to change than was agreed to, so nothing was done",
+                    where=self._spec.name,
+                    evidence="; ".join(summary(more)),
+                    remedy="run it again: it plans anew and asks",
+                    code="aws.plan-changed",
+                )
+        going = look.destroying()
+        if going:
+            raise _destroys(going, self._spec.name)
+        return look
+
+    async def _meet(self, name: str, instance_id: str, location: Location, on_progress: OnProgress) -> None:
+        await self._contact.meet(name, instance_id, location, lambda what: on_progress(name, what))
+
+    def _made(self, found: InventoryOutput, look: Look) -> dict[str, tuple[str, Location]] | None:
+        """Return where the machines are that the output names, None where it cannot know that yet."""
+        started = {one.node for one in look.plan.changes if one.type == STARTED}
+        if look.adopted or started:
+            return None
+        there: dict[str, tuple[str, Location]] = {}
+        for name, node in found.nodes.items():
+            if node.instance_id is None or node.private_address is None:
+                return None
+            there[name] = (
+                node.instance_id,
+                self._at(name, node.instance_id, node.private_address, node.public_address or ""),
+            )
+        return there
+
+    def _surveyed(self, look: Look) -> Survey:
+        declared = {node.name: wish.wanted_size(self._wanted, node) for node in self._spec.nodes}
+        machines = tuple(self._machine(name, look, declared.get(name)) for name in self._all(frozenset(look.existing)))
+        return Survey(
+            owns_machines=True,
+            machines=machines,
+            resources=tuple(_resource(one) for one in look.plan.changes),
+            assumption=Assumption("ubuntu", "24.04", self._wanted.architecture, "ens5"),
+            shared=tuple(_shared(look.state)),
+            notes=tuple(self._notes(look)),
+        )
+
+    def _machine(self, name: str, look: Look, wanted: wish.Size | None) -> SurveyedMachine:
+        attributes = look.existing.get(name)
+        if attributes is None:
+            return SurveyedMachine(name, "missing")
+        there = str(attributes.get("instance_state"))
+        state = _STATES.get(there, "broken")
+        evidence = f"instance {attributes.get('id')} is {there}"
+        if name in look.adopted:
+            state, evidence = "broken", f"instance {look.adopted[name]} was made by a run that was cut off"
+        elif state == "running" and self._keys.seeded(name) is not None:
+            state, evidence = "broken", f"instance {attributes.get('id')} was made, and has still the key given to it"
+        if wanted is None:
+            return SurveyedMachine(name, "extra", self._location(name, look), evidence)
+        differences = wish.differences(wanted, wish.existing_size(attributes))
+        location = self._location(name, look) if state == "running" else None
+        return SurveyedMachine(name, state, location, evidence, differences)
+
+    def _location(self, name: str, look: Look) -> Location:
+        found = look.existing[name]
+        public = look.addresses.get(name) or str(found.get("public_ip") or "")
+        return self._at(name, str(found.get("id")), str(found.get("private_ip")), public)
+
+    def _at(self, name: str, instance_id: str, private: str, public: str) -> Location:
+        node = next((one for one in self._spec.nodes if one.name == name), Node(name=name, role="agent"))
+        declared = declared_endpoint(self._spec, node)
+        # People on a VPN never use the public address: it is neither in their kubeconfig nor in the certificate.
+        outside = "" if (node.ssh.via or self._spec.ssh.via) == "private" else public
+        seed = self._keys.seeded(name)
+        keys = (*self._keys.pinned(instance_id), *((seed,) if seed else ()))
+        user = node.ssh.user or self._spec.ssh.user or USER
+        key = declared.key or (None if self._wanted.key_pair else str(self._workspace.operator_key))
+        address = node.ssh.address or outside or private
+        return Location(private, replace(declared, address=address, user=user, key=key, host_keys=keys), outside)
+
+    def _notes(self, look: Look) -> Iterator[str]:
+        if look.program.startswith("terraform"):
+            yield f"{look.program} is used; this is tested with OpenTofu"
+        if not self._wanted.elastic_ip and self._spec.ssh.via != "private":
+            yield "without elasticIp a stop of a machine changes its public address"
+        for use in ("ssh", "api"):
+            if {"0.0.0.0/0", "::/0"} & set(getattr(self._wanted.allowed_cidrs, use)):
+                yield f"allowedCidrs.{use} lets the whole world in, as the file says"
+        if look.unknown:
+            yield f"instances with this cluster's mark that are not recorded: {', '.join(look.unknown)}"
+
+    def _public_key(self) -> str:
+        """Return the operator's public key: that of spec.ssh.key, else the cluster directory's own."""
+        named = self._spec.ssh.key
+        if named is None:
+            return ensure_operator_key(self._workspace).public_text
+        path = Path(f"{named}.pub")
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(
+                "the public half of the SSH key cannot be read, and the machines need it",
+                where=str(path),
+                evidence=str(error),
+                remedy="write it: ssh-keygen -y -f KEY > KEY.pub; or leave spec.ssh.key out: then a key is made",
+                code="aws.public-key",
+            ) from error
+
+    @property
+    def _wanted(self) -> Wanted:
+        if not isinstance(self._spec.provider, Wanted):
+            raise TypeError(f"the cluster is of provider {self._spec.provider.kind}")
+        return self._spec.provider
+
+    def _teller(self, on_progress: OnProgress) -> OnObject:
+        def tell(address: str, what: str) -> None:
+            short = address.removeprefix(ADDRESS_PREFIX)
+            if short.startswith("terraform_data."):
+                return
+            kind, _, index = short.partition('["')
+            on_progress(index.rstrip('"]') if kind.partition(".")[0] in OF_NODE else "", f"{what} {kind}")
+
+        return tell
+
+    async def _off(self, work: Callable[[], T]) -> T:
+        """Run what blocks in a thread; if the run is stopped, OpenTofu is, and it writes down what there is."""
+        task = asyncio.ensure_future(asyncio.to_thread(work))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._tofu.interrupt()
+            await asyncio.wait({task})
+            raise
+
+
+def _resource(one: ResourceChange) -> Resource:
+    name = one.address.removeprefix(ADDRESS_PREFIX)
+    actions = set(one.change.actions)
+    if one.change.importing is not None:
+        return Resource(name, "update", one.node, f"take over {one.change.importing.get('id')}, left by a run cut off")
+    if one.type == STARTED and "delete" not in actions:
+        return Resource(name, "update", one.node, "start it")
+    if one.type == RULE and "delete" in actions:
+        rule: Any = one.change.before or {}
+        return Resource(name, "update", "", f"no longer open: {rule.get('description', '')}")
+    if actions == {"create", "delete"}:
+        return Resource(name, "replace", one.node)
+    return Resource(name, "delete" if "delete" in actions else "create" if "create" in actions else "update", one.node)
+
+
+def _shared(state: State) -> Iterator[str]:
+    for resource in state.resources:
+        for instance in resource.instances if resource.mode == "managed" and resource.type in _SHARED else ():
+            yield f"{_SHARED[resource.type]} {instance.attributes.get('id')}"
+
+
+def _destroys(what: tuple[str, ...], where: str) -> Refused:
+    return Refused(
+        "OpenTofu would destroy more than it may, so nothing was done",
+        where=where,
+        evidence="; ".join(what),
+        remedy="put back what was changed in the file; to move a cluster, destroy it and apply again",
+        code="aws.plan-destroys",
+    )
