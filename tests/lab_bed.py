@@ -110,13 +110,13 @@ class Bed:
             subprocess.run(("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path), check=True)
         return path
 
-    def create(self, name: str, *wanted: str | MachineRequest) -> tuple[Machine, ...]:
-        """Make machines exist and answer on SSH; a name alone is a machine without wishes."""
+    def create(self, name: str, *wanted: str | MachineRequest, image: Path | None = None) -> tuple[Machine, ...]:
+        """Make machines exist and answer on SSH; a name alone is a machine without wishes. `image`: not Debian 12."""
         public = self.key.with_suffix(".pub").read_text()
         if name not in self.sets:
             self.sets.append(name)
         requests = [MachineRequest(one) if isinstance(one, str) else one for one in wanted]
-        return create(name, requests, public, root=self.root)
+        return create(name, requests, public, root=self.root, image=image)
 
     def ssh(self, machine: Machine, command: str, *, user: str = "root", data: bytes = b"") -> str:
         """Run a shell command and return what it printed, without the last newline."""
