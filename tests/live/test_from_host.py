@@ -69,8 +69,18 @@ def make_theirs(bed: Bed, release: Release, server: Machine, agent: Machine) -> 
 
 def make_ours(bed: Bed, release: Release, machine: Machine) -> None:
     """A node that the host program makes, by hand."""
-    equip(bed, release, machine, images=True)
+    equip(bed, release, machine)
     succeed(bed, machine, f"{SINGLE_NODE} --config disable=traefik --label team=blue")
+
+
+def without_images(release: Release, folder: Path) -> Path:
+    """Return a directory of the release without its images: a node without pods needs none."""
+    there, here = release.directory / release.version, folder / release.version
+    here.mkdir(parents=True)
+    (here / "k3s").symlink_to(there / "k3s")
+    lines = (there / "sha256sum-amd64.txt").read_text().splitlines(keepends=True)
+    (here / "sha256sum-amd64.txt").write_text("".join(line for line in lines if line.endswith("  k3s\n")))
+    return folder
 
 
 def answered(site: Site, *words: str) -> str:
@@ -115,7 +125,9 @@ def story(module_lab: Bed, k3s_release: Release, kubectl_tool: Path, tmp_path_fa
         units = ((server, "k3s"), (agent, "k3s-agent"), (other, "k3s"))
         return {machine.name: lab_bed.started(bed, machine, unit) for machine, unit in units}
 
-    reach = ("--key", str(bed.key), "--artifacts", str(k3s_release.directory))
+    key = ("--key", str(bed.key))
+    reach = (*key, "--artifacts", str(k3s_release.directory))
+    bare = (*key, "--artifacts", str(without_images(k3s_release, folder / "bare")))
     hosts = ("--from-host", server.address, "--from-host", agent.address)
     theirs, ours = site("theirs"), site("ours")
     before = runs()
@@ -136,7 +148,7 @@ def story(module_lab: Bed, k3s_release: Release, kubectl_tool: Path, tmp_path_fa
         alone=ours.pk3s("init", "--from-host", agent.address, *reach),
         supported=theirs.pk3s("support", "-o", "bundle.tar.gz"),
         bundle=bundle_of(theirs.path / "bundle.tar.gz"),
-        own=ours.pk3s("init", "--name", "ours", "--from-host", other.address, *reach),
+        own=ours.pk3s("init", "--name", "ours", "--from-host", other.address, *bare),
         own_planned=ours.pk3s("plan", "--exit-code"),
         before=before,
         after=runs(),
