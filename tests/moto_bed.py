@@ -12,13 +12,11 @@ Cloud
 from __future__ import annotations
 
 import base64
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -115,7 +113,7 @@ def cloud() -> Iterator[Cloud]:
         warnings.simplefilter("ignore")  # moto's own affairs
         from moto.server import ThreadedMotoServer
 
-        _show_groups_of_interfaces()
+        _keep_groups_of_interfaces()
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()
         host, port = server.get_host_and_port()
@@ -129,17 +127,17 @@ def cloud() -> Iterator[Cloud]:
             made.close()
 
 
-def _show_groups_of_interfaces() -> None:
-    """Let an instance show the security groups of its first interface, as AWS does; moto forgets them."""
+def _keep_groups_of_interfaces() -> None:
+    """Let an instance have the security groups of its first interface, as AWS does; moto forgets them."""
     from moto.ec2.models.instances import Instance
 
-    def groups(instance: Any) -> list[Any]:
-        first = instance.nics.get(0) if isinstance(instance.nics, dict) else None
-        return instance.security_groups or (first.group_set if first is not None else [])
+    if hasattr(Instance, "prepared"):
+        return
+    prepare = Instance.prep_nics
 
-    Instance.dynamic_group_list = property(groups)  # type: ignore[assignment,method-assign]
+    def prepared(instance: Any, *words: Any, **more: Any) -> None:
+        prepare(instance, *words, **more)
+        instance.security_groups = instance.security_groups or list(instance.nics[0].group_set)
 
-
-def dump(path: Path, what: Any) -> None:
-    """Write what was seen, for a person."""
-    path.write_text(json.dumps(what, indent=1, default=str))
+    Instance.prepared = True  # type: ignore[attr-defined]
+    Instance.prep_nics = prepared  # type: ignore[method-assign]
