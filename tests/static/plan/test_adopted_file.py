@@ -12,7 +12,6 @@ import yaml
 
 from productive_k3s import paths
 from productive_k3s.changes import assess
-from productive_k3s.compare import found_address
 from productive_k3s.facts.model import ClusterFacts, Facts, FileFact, Interface, NodeFact, Running, UnitFact
 from productive_k3s.render import HEADER
 from productive_k3s_infra.errors import BadInput
@@ -50,7 +49,9 @@ def agent(number: int, *flags: str, **given: Any) -> Facts:
 
 
 def node(facts: Facts, **values: Any) -> NodeFact:
-    address = found_address(facts) or ""
+    # With flannel-iface and no node-ip K3s takes that interface's address.
+    index = 1 if facts.k3s.config.get("flannel-iface") == ["eth1"] else 0
+    address = facts.host.interfaces[index].addresses[0].partition("/")[0]
     roles = ("control-plane",) if facts.k3s.role == "server" else ()
     system = {"kubernetes.io/hostname": facts.k3s.node_name, "node.kubernetes.io/instance-type": "k3s"}
     labels = {**system, **values.pop("labels", {})}
@@ -196,6 +197,11 @@ def test_addresses_apart_and_a_registration_address() -> None:
     assert nodes_of(content)[0]["ssh"] == {"address": "203.0.113.5", "user": "admin", "port": 2222}
     assert k3s_of(content)["registrationAddress"] == "api.k3s.example"
     assert "ssh" not in nodes_of(content)[1]
+    # It would be put into the certificate, with a restart.
+    content, plan = adopted(server(*INIT), agent(1, variables=url))
+    assert "registrationAddress" not in k3s_of(content)
+    assert "api.k3s.example, which is not in the certificate" in content.remarks[0]
+    assert changes(plan) == []
 
 
 def test_what_is_not_said_is_a_remark() -> None:
@@ -208,6 +214,7 @@ def test_what_is_not_said_is_a_remark() -> None:
     assert "server-1: node-external-ip (on the unit) is not in this file: without advertise-address" in remarks
     assert "server-1: no-such-flag (on the unit) is not in this file: no-such-flag is no flag of k3s server" in remarks
     assert "server-1: vpn-auth is a secret and stays on the host" in remarks
+    assert remarks.count("vpn-auth") == 1
     assert f"{paths.REGISTRIES} (server-1) is not in this file and is left alone" in remarks
     assert "agent-1: runs v1.33.1+k3s1" in remarks
     assert "agent-1: /etc/systemd/system/k3s-agent.service.env sets CONTAINERD_LOG_LEVEL, which no cluster" in remarks
