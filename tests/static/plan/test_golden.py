@@ -19,8 +19,13 @@ from productive_k3s_infra.spec.load import load_cluster_file
 from static.plan.clusters import BINARY, empty_host
 
 USE_CASES = Path(__file__).resolve().parents[3] / "use-cases"
-ASSUMPTIONS = {"multipass": Assumption("ubuntu", "24.04", "amd64", "ens3")}
-ENVIRONMENT = {"ONPREM_SERVER": "10.0.0.11", "ONPREM_AGENT_1": "10.0.0.21", "ONPREM_AGENT_2": "10.0.0.22"}
+ASSUMPTIONS = {
+    "multipass": Assumption("ubuntu", "24.04", "amd64", "ens3"),
+    "aws": Assumption("ubuntu", "24.04", "amd64", "ens5"),
+}
+ENVIRONMENT = {"ONPREM_SERVER": "10.0.0.11", "ONPREM_AGENT_1": "10.0.0.21", "ONPREM_AGENT_2": "10.0.0.22"} | {
+    "MY_NETWORK": "203.0.113.7/32"
+}
 
 
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in USE_CASES.glob("*/cluster.yaml")))
