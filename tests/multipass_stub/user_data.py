@@ -42,7 +42,9 @@ def read_user_data(text: str) -> UserData:
     if document["manage_etc_hosts"] != "localhost" or document["ssh_deletekeys"] is not True:
         raise BadUserData("/etc/hosts or the host keys would not be as expected")
     (own,) = users[1:]
-    (rule,) = own["sudo"]
+    rule = own["sudo"]
+    if not isinstance(rule, str):
+        raise BadUserData("sudo has to be a text: cloud-init's schema refuses a list (22.4)")
     (key,) = own["ssh_authorized_keys"]
     keys = document["ssh_keys"]
     files = {one["path"]: one["content"] for one in document["write_files"]}

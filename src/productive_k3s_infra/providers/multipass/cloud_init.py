@@ -49,7 +49,7 @@ def render_user_data(
                 "name": user,
                 "shell": "/bin/bash",
                 "lock_passwd": True,
-                "sudo": [sudo_rule],
+                "sudo": sudo_rule,  # a list of rules is what the schema of 22.4 refuses
                 "ssh_authorized_keys": [public_key],
             },
         ],
