@@ -21,6 +21,9 @@ pytestmark = pytest.mark.soak
 def test_the_whole_flow(suite: str, lab: Bed, k3s_release: Release, kubectl_tool: Path, tmp_path: Path) -> None:
     requests = [MachineRequest(name, extra_user="ops", sudoers=ONE_LINE) for name in NAMES]
     nodes = lab.create(suite, *requests, image=image_of(suite, tmp_path))
+    # On Ubuntu a user's first login leaves a mark at home.
+    for one in nodes:
+        lab.ssh(one, "true", user="ops")
     before = {one.name: fingerprint(lab, one) for one in nodes}
     onprem = make_onprem(tmp_path / "site", lab, k3s_release, kubectl_tool)
     site = onprem.write(*(onprem.node(one.name, one) for one in nodes), hosts_file=True)
