@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Iterator, Sequence, Tuple
 
 from productive_k3s import paths, render, unit_file
-from productive_k3s.compare import Comparison, is_adopted, own_unit, unit_differs, wished
+from productive_k3s.compare import TOKENS, Comparison, is_adopted, own_unit, unit_differs, wished
 from productive_k3s.facts.model import Facts
 from productive_k3s.request import Request
 
+# How a note begins that speaks of a later move.
+COSMETIC = "cosmetic: "
 _SHOWN = 4
 
 
@@ -17,7 +19,7 @@ def as_found(request: Request, facts: Facts, comparison: Comparison) -> Tuple[st
     if not is_adopted(facts) or comparison.takes_over:
         return ()
     first = f"somebody else set up K3s here; it equals the request, so nothing is rewritten{_places(comparison)}"
-    return (first, *(f"cosmetic: {move}" for move in _moves(request, facts, comparison)))
+    return (first, *(f"{COSMETIC}{move}" for move in _moves(request, facts, comparison)))
 
 
 def _places(comparison: Comparison) -> str:
@@ -31,7 +33,9 @@ def _moves(request: Request, facts: Facts, comparison: Comparison) -> Iterator[s
     outside = (*comparison.on_unit, *comparison.in_environment)
     if outside:
         keys = ", ".join(sorted(set(outside)))
-        yield f"with the next change that restarts K3s, {keys} move to {paths.CONFIG}, so that one file says it all"
+        tokens = ", a token into a 0600 file of its own" if set(outside) & set(TOKENS) else ""
+        place = f"{paths.CONFIG}{tokens}"
+        yield f"with the next change that restarts K3s, {keys} move to {place}, so that one file says it all"
     asked = wished(request, facts)
     for path in sorted(set(comparison.extra.values())):
         both = ", ".join(sorted(key for key, place in comparison.extra.items() if place == path and key in asked))

@@ -264,8 +264,8 @@ def _remarks_on_cluster(cluster: FoundCluster) -> Iterator[str]:
         )
     for node in cluster.unnamed:
         yield (
-            f"{node.name} ({node.internal_ip}) is in the cluster, and was not named: it is left alone; to add it, run "
-            f"this again with --from-host {node.internal_ip} too"
+            f"{node.name} ({node.internal_ip}) is in the cluster, and was not named: it is left alone. To add it, "
+            f"write this file anew with --from-host {node.internal_ip} too, or a node of that name and address into it"
         )
     urls = {host.server_url for host in cluster.agents if host.server_url}
     if len({urllib.parse.urlsplit(url).netloc for url in urls}) > 1:

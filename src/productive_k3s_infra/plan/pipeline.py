@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from productive_k3s.adoption import COSMETIC
 from productive_k3s.change import Change, Impact
 from productive_k3s.changes import assess, label_differences
 from productive_k3s.facts.model import Facts
@@ -102,7 +103,9 @@ def _host(situation: Situation, host: Host) -> Iterator[Planned]:
     if found.vetoes:
         yield Planned(refusals=tuple(Refusal(host.name, veto) for veto in found.vetoes))
     elif not found.changes:
-        yield Planned(unchanged=(Unchanged(host.name, "; ".join(found.notes)),))
+        later = tuple(f"{host.name}: {note}" for note in found.notes if note.startswith(COSMETIC))
+        why = "; ".join(note for note in found.notes if not note.startswith(COSMETIC))
+        yield Planned(unchanged=(Unchanged(host.name, why),), notes=later)
     else:
         agreed = tuple(change.id for change in found.changes)
         # The host's answer depended on them; a plan holds none.

@@ -170,9 +170,12 @@ def test_the_unit_of_another_tool_is_left_and_said_to_be_cosmetic() -> None:
     other = on_k3s(other, running=replace(facts.k3s.running, digests=other.k3s.on_disk))  # type: ignore[type-var]
     _, plan = adopted(other)
     assert changes(plan) == []
-    said = plan.unchanged[0].reason
-    assert "cosmetic: with the next change that restarts K3s, cluster-init, disable move to" in said
-    assert "now it differs in ExecStartPre, Type" in said
+    assert "nothing is rewritten (on the unit: cluster-init, disable)" in plan.unchanged[0].reason
+    flags_, unit_ = plan.notes
+    assert flags_.startswith(
+        "server-1: cosmetic: with the next change that restarts K3s, cluster-init, disable move to"
+    )
+    assert unit_.endswith("(now it differs in ExecStartPre, Type)")
 
 
 def test_labels_and_taints_are_those_of_the_node() -> None:
