@@ -16,6 +16,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,6 +61,11 @@ def _version(python: str) -> tuple[int, int]:
     done = subprocess.run((python, "-I", "-c", code), capture_output=True, text=True, check=True)
     major, minor = done.stdout.split()
     return int(major), int(minor)
+
+
+@functools.cache
+def _sockets() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="pk3s-ssh-")
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,9 @@ class Playbook:
         settings = {
             "ANSIBLE_HOME": home,
             "ANSIBLE_LOCAL_TEMP": home / "tmp",
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": f"/tmp/pk3s-cp-{os.getpid()}",
+            # Sockets have short paths. Connections outlive a run by some seconds only.
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": _sockets().name,
+            "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=15s",
             "ANSIBLE_COLLECTIONS_PATH": collections,
             "ANSIBLE_CONFIG": settings_file,
             "ANSIBLE_FORKS": 10,
