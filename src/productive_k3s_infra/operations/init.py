@@ -7,7 +7,9 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
+from productive_k3s_infra._files import explain
 from productive_k3s_infra.errors import BadInput, StepFailed
+from productive_k3s_infra.workspace.directory import AREA
 
 CHANNELS = "https://update.k3s.io/v1-release/channels"
 # Providers that make machines, and how many agents a first file has.
@@ -118,7 +120,7 @@ def _onprem_nodes(wanted: Wanted) -> list[str]:
 
 
 def write_cluster_file(path: Path, text: str) -> None:
-    """Write the new file; an existing one is never replaced."""
+    """Write the new file; an existing one is never replaced. Raises BadInput or StepFailed where it cannot be."""
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -126,6 +128,8 @@ def write_cluster_file(path: Path, text: str) -> None:
         raise BadInput(
             "the file exists already", where=str(path), remedy="choose another name with -f", code="init.exists"
         ) from error
+    except OSError as error:
+        raise explain(error, path, AREA) from error
 
 
 def require_wanted(wanted: Wanted) -> None:

@@ -17,6 +17,7 @@ from productive_k3s.compare import TOKENS, found_address, meaningful
 from productive_k3s.config_file import ENVIRONMENT, UNIT
 from productive_k3s.facts import masking
 from productive_k3s.facts.model import Facts, NodeFact
+from productive_k3s.redaction import redact
 from productive_k3s.render import interface_of
 from productive_k3s_infra.plan.adopted_surroundings import around
 from productive_k3s_infra.plan.found_cluster import FoundCluster, FoundHost
@@ -46,7 +47,7 @@ class Reach:
 class AdoptedFile:
     """The document, what belongs beside it, and remarks: what the file does not say, and why.
 
-    `variables` are those that the document refers to, each with a value that fits its place and is no secret.
+    `variables` are those that the document refers to: a secret never stands in it. Their values are never written.
     """
 
     document: Document
@@ -61,6 +62,7 @@ class _Said:
 
     values: Document
     remarks: tuple[str, ...]
+    variables: Mapping[str, str]
 
 
 def adopt(name: str, cluster: FoundCluster, reach: Reach, source: str = "") -> AdoptedFile:
@@ -98,7 +100,8 @@ def adopt(name: str, cluster: FoundCluster, reach: Reach, source: str = "") -> A
         *(remark for host in cluster.hosts for remark in _remarks_on_host(host, cluster)),
         *_remarks_on_cluster(cluster),
     )
-    return AdoptedFile(document, ClusterRecord(server.ca_hash, server.binary_version), remarks, surroundings.variables)
+    variables = {**surroundings.variables, **of_server.variables, **of_agents.variables}
+    return AdoptedFile(document, ClusterRecord(server.ca_hash, server.binary_version), remarks, variables)
 
 
 def _ssh(reach: Reach) -> Document:
@@ -179,10 +182,8 @@ def _is_address(text: str) -> bool:
 def _flags_of_server(server: FoundHost) -> _Said:
     found = _flags(server)
     why = {key: _why_not("server", key, found) for key in found}
-    return _Said(
-        {key: _value(key, found[key]) for key in sorted(found) if not why[key]},
-        tuple(_left_out(server, key, why[key]) for key in sorted(found) if why[key]),
-    )
+    left_out = tuple(_left_out(server, key, why[key]) for key in sorted(found) if why[key])
+    return _said("server", {key: found[key] for key in sorted(found) if not why[key]}, left_out)
 
 
 def _flags_of_agents(agents: Sequence[FoundHost]) -> _Said:
@@ -190,16 +191,35 @@ def _flags_of_agents(agents: Sequence[FoundHost]) -> _Said:
     found = {host.node_name: _flags(host) for host in agents}
     keys = sorted({key for values in found.values() for key in values})
     common = {key: found[agents[0].node_name].get(key) for key in keys}
-    values: Document = {}
-    remarks: list[str] = []
+    values: dict[str, list[str]] = {}
+    left_out: list[str] = []
     for key in keys:
         shared = all(found[host.node_name].get(key) == common[key] for host in agents)
         why = _why_not("agent", key, common) if shared else "the agents differ in it, and the file says one for all"
         if not why:
-            values[key] = _value(key, common[key] or [])
+            values[key] = common[key] or []
             continue
-        remarks.extend(_left_out(host, key, why) for host in agents if key in found[host.node_name])
-    return _Said(values, tuple(remarks))
+        left_out.extend(_left_out(host, key, why) for host in agents if key in found[host.node_name])
+    return _said("agent", values, left_out)
+
+
+def _said(role: str, found: Mapping[str, list[str]], remarks: Sequence[str]) -> _Said:
+    """Return the flags with variables in place of what looks like a secret inside of a value."""
+    variables: dict[str, str] = {}
+    values: Document = {}
+    for key, items in found.items():
+        shown = []
+        for number, item in enumerate(items, 1):
+            name = f"{role}_{key}_{number}".upper().replace("-", "_")
+            if redact(item) != item:
+                variables[name] = item
+            shown.append(f"${{{name}}}" if name in variables else item.replace("${", "$${"))
+        values[key] = _value(key, shown)
+    hidden = tuple(
+        f"k3s.{role} holds what looks like a secret: set {name} to what the host has, {redact(item)}, when you run pk3s"
+        for name, item in variables.items()
+    )
+    return _Said(values, (*remarks, *hidden), variables)
 
 
 def _why_not(role: str, key: str, found: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from productive_k3s_infra.operations.from_host import (
     require_free,
     write_adopted,
 )
-from productive_k3s_infra.operations.init import require_only_hosts
+from productive_k3s_infra.operations.init import require_only_hosts, write_cluster_file
 from productive_k3s_infra.plan.model import ClusterRecord
 from productive_k3s_infra.spec.load import load_cluster_file
 from productive_k3s_infra.workspace.record import read_record, write_record
@@ -53,6 +53,10 @@ def test_a_file_that_is_there_is_not_touched(tmp_path: Path) -> None:
     assert code_of(require_free, file).code == "init.exists"
     assert code_of(write_adopted, file, WANTED, os.environ, found(server(*INIT))).code == "init.exists"
     assert file.read_text() == "mine\n"
+
+
+def test_a_folder_that_is_not_there_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    assert code_of(write_cluster_file, tmp_path / "none" / "cluster.yaml", "text").code == "workspace.missing"
 
 
 def test_a_lock_of_another_cluster_stays(tmp_path: Path) -> None:

@@ -235,6 +235,15 @@ def test_what_stands_in_a_drop_in_of_one_agent_only_stays_there() -> None:
     assert content.remarks[0].endswith("It stays where it is.")
 
 
+def test_a_secret_inside_of_a_flag_is_a_variable() -> None:
+    argument = "--kube-apiserver-arg=some-client-secret=decoy-000"
+    content, plan = adopted(server(*INIT, "--kube-apiserver-arg=v=1", argument, "--kubelet-arg=a=${b}"), agent(1))
+    assert k3s_of(content)["server"]["kube-apiserver-arg"] == ["v=1", "${SERVER_KUBE_APISERVER_ARG_2}"]
+    assert "decoy" not in render(content)
+    assert "set SERVER_KUBE_APISERVER_ARG_2 to what the host has, some-client-secret=[redacted]" in content.remarks[0]
+    assert changes(plan) == []
+
+
 PROXY = "HTTP_PROXY='http://p:1'\nHTTPS_PROXY='http://***@p:1'\nNO_PROXY='127.0.0.0/8,10.0.0.0/8'\n"
 
 
