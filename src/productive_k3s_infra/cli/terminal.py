@@ -126,7 +126,7 @@ class Terminal:
         self.close()
         if not self._interactive:
             return None
-        return Secret(self._console.input(f"sudo password on {host}: ", password=True))
+        return Secret(self._console.input(f"sudo password on {host}, tried on the other hosts too: ", password=True))
 
     def _yes(self, question: str) -> bool:
         return self._ask(f"{question} [y/N] ").strip().lower() in {"y", "yes"}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,8 @@ from productive_k3s_infra.hosts import bootstrap, refusals
 from productive_k3s_infra.hosts.exchange import Exchange, Order
 from productive_k3s_infra.hosts.session import HostSession, OnEvent
 from productive_k3s_infra.hosts.ssh_connection import Connections, Trust
+from productive_k3s_infra.hosts.sudo_passwords import AskSudo, SudoPasswords
 from productive_k3s_infra.inventory.model import Host, Inventory
-
-AskSudo = Callable[[str], Secret | None]
 
 
 class SshFleet:
@@ -25,8 +25,8 @@ class SshFleet:
 
     `known_hosts` is the team's file beside the cluster file (None: there is none, and nothing is remembered). `trust`
     shows a host key that nobody knows yet and says whether it is the host's; `ask_sudo` asks for a sudo password, once
-    per host. Both may block: they are called in a thread, one at a time. `ssh_config` are OpenSSH configuration files,
-    ~/.ssh/config by default.
+    for all hosts that take it. Both may block: they are called in a thread, one at a time. `ssh_config` are OpenSSH
+    configuration files, ~/.ssh/config by default.
     """
 
     def __init__(
@@ -43,8 +43,9 @@ class SshFleet:
         self._inventory = inventory
         questions = asyncio.Lock()
         self._connections = Connections(known_hosts, trust, questions, connect_seconds, ssh_config)
+        passwords = SudoPasswords(ask_sudo, questions)
         self._sessions = {
-            host.name: SshSession(host, self._connections, program, ask_sudo, questions) for host in inventory.hosts
+            host.name: SshSession(host, self._connections, program, passwords) for host in inventory.hosts
         }
 
     async def session(self, host: str) -> HostSession:
@@ -63,15 +64,11 @@ class SshFleet:
 class SshSession:
     """Implements HostSession: every call is one run of the program in one channel of the host's connection."""
 
-    def __init__(
-        self, host: Host, connections: Connections, program: Program, ask_sudo: AskSudo, questions: asyncio.Lock
-    ) -> None:
+    def __init__(self, host: Host, connections: Connections, program: Program, passwords: SudoPasswords) -> None:
         self._host = host
         self._connections = connections
         self._program = program
-        self._ask_sudo = ask_sudo
-        self._questions = questions
-        self._password: Secret | None = None
+        self._passwords = passwords
 
     @property
     def name(self) -> str:
@@ -95,16 +92,20 @@ class SshSession:
         """See HostSession."""
         run = bootstrap.invocation(verb, document, arguments, deadline_seconds, has_payload=payload is not None)
         user = self._host.endpoint.user
-        order = Order(self.name, user, self._program, run, self._password)
+        order = Order(self.name, user, self._program, run, self._passwords.of_host(self.name))
         try:
             return await self._run(order, on_event, payload)
         except Pk3sError as error:
             if error.code == "sudo.wrong-password":
-                self._password = None
+                self._passwords.forget(self.name)
             if error.code != "sudo.password-wanted" or order.password is not None:
                 raise
-            password = await self._ask(error)
-        return await self._run(Order(self.name, user, self._program, run, password), on_event, payload)
+            refusal = refusals.password_wanted(self.name, user, error.evidence)
+
+        async def again(password: Secret) -> Result:
+            return await self._run(replace(order, password=password), on_event, payload)
+
+        return await self._passwords.run(self.name, user, again, refusal)
 
     async def close(self) -> None:
         """See HostSession."""
@@ -118,12 +119,3 @@ class SshSession:
             command = bootstrap.sudo_command(with_password=order.password is not None)
         channel = await self._connections.channel(endpoint, self.name, command)
         return await Exchange(channel, order, on_event, payload).run()
-
-    async def _ask(self, refusal: Pk3sError) -> Secret:
-        """Return the password that was given for this host, asked once even if several calls want it at once."""
-        async with self._questions:
-            if self._password is None:
-                self._password = await asyncio.to_thread(self._ask_sudo, self.name)
-        if self._password is None:
-            raise refusals.password_wanted(self.name, self._host.endpoint.user, refusal.evidence) from refusal
-        return self._password
