@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from productive_k3s import hosts_file, removal
+from productive_k3s import hosts_file, paths, removal
 from productive_k3s.apply import Task, apply_change
 from productive_k3s.changes import assess
 from productive_k3s.facts.gather import gather
@@ -21,7 +21,7 @@ from productive_k3s.system import Answer, Completed
 from productive_k3s.verbs import install
 from productive_k3s_infra.rehearse.system import Command
 from static.contract_program.hosts import TOKEN, agent, fresh, server
-from static.contract_program.simulated import LiveMachine, Machine
+from static.contract_program.simulated import STARTED_SECONDS, LiveMachine, Machine
 
 NAMES = (HostEntry("10.0.0.11", ("server-1", "k3s.internal")), HostEntry("10.0.0.21", ("agent-1",)))
 TEMPLATE = "/etc/cloud/templates/hosts.debian.tmpl"
@@ -82,8 +82,10 @@ class TestBlock:
     def test_it_restarts_nothing(self) -> None:
         machine = LiveMachine()
         machine.system.put({"/etc/hosts": THEIRS})
+        machine.system.put({paths.SERVER_TOKEN: "s", paths.AGENT_TOKEN: "a"}, changed=STARTED_SECONDS - 60)
         before = {change.id for change in assess(server(), machine.facts()).changes}
         after = {change.id for change in assess(server(hosts_file=NAMES), machine.facts()).changes}
+        assert "restart:k3s" not in before
         assert after - before == {"hosts:/etc/hosts"}
 
     def test_it_comes_before_what_may_need_the_names(self) -> None:
