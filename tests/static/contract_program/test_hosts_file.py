@@ -83,8 +83,8 @@ class TestBlock:
         machine = LiveMachine()
         machine.system.put({"/etc/hosts": THEIRS})
         machine.system.put({paths.SERVER_TOKEN: "s", paths.AGENT_TOKEN: "a"}, changed=STARTED_SECONDS - 60)
-        before = {change.id for change in assess(server(), machine.facts()).changes}
-        after = {change.id for change in assess(server(hosts_file=NAMES), machine.facts()).changes}
+        before = {change.id for change in assess(server(binary=None), machine.facts()).changes}
+        after = {change.id for change in assess(server(binary=None, hosts_file=NAMES), machine.facts()).changes}
         assert "restart:k3s" not in before
         assert after - before == {"hosts:/etc/hosts"}
 
