@@ -82,17 +82,15 @@ def adopt(name: str, cluster: FoundCluster, reach: Reach, source: str = "") -> A
     surroundings = around(cluster)
     k3s |= surroundings.keys
     k3s |= {key: said.values for key, said in (("server", of_server), ("agent", of_agents)) if said.values}
-    document = {
-        "apiVersion": API_VERSION,
-        "kind": "Cluster",
-        "metadata": {"name": name},
-        "spec": {
-            "provider": {"kind": "onprem"},
-            "ssh": _ssh(reach),
-            "k3s": k3s,
-            "nodes": [_node(host, cluster.node(host), reach) for host in cluster.hosts],
-        },
+    spec = {
+        "provider": {"kind": "onprem"},
+        "ssh": _ssh(reach),
+        "k3s": k3s,
+        # Only pk3s writes such a block.
+        **({"hostsFile": True} if any(_has_names(host) for host in cluster.hosts) else {}),
+        "nodes": [_node(host, cluster.node(host), reach) for host in cluster.hosts],
     }
+    document = {"apiVersion": API_VERSION, "kind": "Cluster", "metadata": {"name": name}, "spec": spec}
     remarks = (
         *of_server.remarks,
         *of_agents.remarks,
@@ -102,6 +100,10 @@ def adopt(name: str, cluster: FoundCluster, reach: Reach, source: str = "") -> A
     )
     variables = {**surroundings.variables, **of_server.variables, **of_agents.variables}
     return AdoptedFile(document, ClusterRecord(server.ca_hash, server.binary_version), remarks, variables)
+
+
+def _has_names(host: FoundHost) -> bool:
+    return any(file.block is not None for file in host.facts.host.hosts_files)
 
 
 def _ssh(reach: Reach) -> Document:

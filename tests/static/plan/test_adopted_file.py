@@ -12,7 +12,7 @@ import yaml
 
 from productive_k3s import paths
 from productive_k3s.changes import assess
-from productive_k3s.facts.model import ClusterFacts, Facts, FileFact, Interface, NodeFact, Running, UnitFact
+from productive_k3s.facts.model import ClusterFacts, Facts, FileFact, HostsFile, Interface, NodeFact, Running, UnitFact
 from productive_k3s.render import HEADER
 from productive_k3s_infra.errors import BadInput
 from productive_k3s_infra.inventory.model import Endpoint
@@ -226,6 +226,20 @@ def test_what_is_not_said_is_a_remark() -> None:
     text = render(content)
     assert all(f"# - {remark}" in text for remark in content.remarks)
     assert yaml.safe_load(text) == content.document
+
+
+def test_names_in_etc_hosts_stay_there() -> None:
+    block = ("10.0.0.11 server-1", "10.0.0.21 agent-1")
+    there = [with_hosts(one, block) for one in (server(*INIT), agent(1))]
+    content, plan = adopted(*there)
+    assert content.document["spec"]["hostsFile"] is True
+    assert changes(plan) == []
+    content, _ = adopted(server(*INIT), agent(1))
+    assert "hostsFile" not in content.document["spec"]
+
+
+def with_hosts(facts: Facts, block: tuple[str, ...]) -> Facts:
+    return replace(facts, host=replace(facts.host, hosts_files=(HostsFile("/etc/hosts", block),)))
 
 
 def test_what_stands_in_a_drop_in_of_one_agent_only_stays_there() -> None:
