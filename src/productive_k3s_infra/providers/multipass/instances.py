@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -17,6 +18,7 @@ from productive_k3s_infra.spec.model import ClusterSpec, Machine, MultipassProvi
 _INNER = {"cluster-cidr": "10.42.0.0/16", "service-cidr": "10.43.0.0/16"}
 # Multipass' own (1 CPU, 1G, 5G) is less than a K3s server wants (docs.k3s.io, requirements: 2 cores, 2 GB).
 DEFAULT = Machine(cpus=2, memory="4G", disk="20G")
+_NAME_LENGTH = 63
 _UP = frozenset({"Running", "Delayed Shutdown"})
 # `start` resumes those too, and waits for one that is on its way up.
 _DOWN = frozenset({"Stopped", "Suspended", "Suspending", "Starting", "Restarting"})
@@ -51,9 +53,16 @@ class Own:
 
 
 def instance_name(cluster: str, node: str) -> str:
-    """Name the instance of a node; Multipass wants a letter first (`launch --help`), and so may a cluster's name."""
-    name = f"{cluster}-{node}"
-    return name if name[0].isalpha() else f"k3s-{name}"
+    """Name the instance of a node, which is its host name too.
+
+    Multipass wants a letter first and no dots (`launch --help`); RFC 1123 leaves 63 characters.
+    """
+    name = f"{cluster}-{node}".replace(".", "-")
+    name = name if name[0].isalpha() else f"k3s-{name}"
+    if len(name) <= _NAME_LENGTH:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:6]
+    return f"{name[: _NAME_LENGTH - 7].rstrip('-')}-{digest}"
 
 
 def wish_of(spec: ClusterSpec, node: Node) -> Wish:

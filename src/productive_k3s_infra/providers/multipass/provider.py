@@ -173,20 +173,18 @@ class MultipassProvider:
             for node, own in found.own.items()
             if own.state == "running" and before.get(node, own.address) != own.address
         ]
-        taken = [f"{instances.name_taken(node, name)}: apply will refuse" for node, name in found.taken.items()]
-        return (*moved, *taken)
+        refused = [instances.name_taken(node, name) for node, name in found.taken.items()]
+        refused += [error for node, own in found.own.items() if (error := _unusable(node, own)) is not None]
+        return (*moved, *(f"{error}: apply will refuse" for error in refused))
 
     def _require_usable(self, node: str, found: _Found) -> None:
         """Raise before anything is made: nothing is begun that cannot be finished."""
         if node in found.taken:
             raise instances.name_taken(node, found.taken[node])
         own = found.own.get(node)
-        if own is None or own.instance is None:
-            return
-        if own.instance.state == "Deleted":
-            raise instances.deleted(node, own.record.instance)
-        if own.instance.state == "Unknown":
-            raise instances.bad_state(node, own.record.instance, own.instance.state)
+        error = _unusable(node, own) if own is not None else None
+        if error is not None:
+            raise error
 
     async def _finish(self, node: str, launching: Launching, on_progress: OnProgress) -> None:
         """Wait for the address, SSH and cloud-init, in that order; then the machine counts as made."""
@@ -216,6 +214,15 @@ class MultipassProvider:
             raise ProviderFailed("the cluster file does not ask for Multipass", code="multipass.failed")
         architecture = _ARCHITECTURES.get(platform.machine(), "amd64")
         return Assumption("ubuntu", provider.image, architecture, "ens3")
+
+
+def _unusable(node: str, own: Own) -> ProviderFailed | None:
+    """Return why an instance of ours can neither be used nor made, None if there is no such reason."""
+    if own.instance is not None and own.instance.state == "Deleted":
+        return instances.deleted(node, own.record.instance)
+    if own.instance is not None and own.instance.state == "Unknown":
+        return instances.bad_state(node, own.record.instance, own.instance.state)
+    return None
 
 
 def _last_addresses(workspace: Workspace) -> Mapping[str, str]:

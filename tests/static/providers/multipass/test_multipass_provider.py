@@ -334,6 +334,7 @@ async def test_one_that_lies_among_the_deleted_is_the_persons_to_decide(bed: Bed
         await bed.make("server-1")
     assert code_of(caught) == "multipass.deleted"
     assert "multipass recover edge-server-1" in caught.value.remedy
+    assert (await bed.provider().survey()).notes == (f"{caught.value}: apply will refuse",)
     assert bed.stub.instances["edge-server-1"].state == "Deleted"
 
 
@@ -396,7 +397,14 @@ async def test_a_record_that_cannot_be_read_is_no_reason_to_guess(bed: Bed) -> N
 
 
 @pytest.mark.parametrize(
-    ("cluster", "node", "name"), [("edge", "server-1", "edge-server-1"), ("7th", "agent", "k3s-7th-agent")]
+    ("cluster", "node", "name"),
+    [
+        ("edge", "server-1", "edge-server-1"),
+        ("7th", "agent", "k3s-7th-agent"),
+        ("edge", "agent-1.example", "edge-agent-1-example"),
+        ("edge", "n" * 58, "edge-" + "n" * 58),
+        ("edge", "n" * 59, "edge-" + "n" * 51 + "-eda43a"),
+    ],
 )
 def test_an_instance_is_named_for_its_cluster_and_node(cluster: str, node: str, name: str) -> None:
     assert instance_name(cluster, node) == name
