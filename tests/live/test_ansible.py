@@ -12,14 +12,16 @@ import lab_bed
 from ansible_bed import Ended, Playbook
 from lab_bed import Bed, Machine, Release
 from live.fingerprint import differences, fingerprint
-from live.onprem_bed import USER, Onprem, make_onprem
+from live.onprem_bed import ONE_LINE, USER, Onprem, make_onprem
 from pk3s_bed import Done
 from productive_k3s_infra.providers.local.machines import MachineRequest
 
-# Ansible runs a shell as root; one line for one command is not enough for it.
+# Ansible runs a shell as root: one line for one command is not enough for it. On the agent that wants a password.
 SUDO = "ALL=(root) NOPASSWD: ALL"
-# An empty folder for files on their way.
-LEFT_BY_ANSIBLE = (f"file /home/{USER}/.ansible",)
+SUDO_WITH_PASSWORD = f"ALL=(root) PASSWD: ALL, {ONE_LINE.removeprefix('ALL=(root) ')}"
+PASSWORD = "a-sudo-password"
+# Ansible's empty folder for files on their way; that sudo has asked.
+LEFT = (f"file /home/{USER}/.ansible", "file /run/sudo")
 Runs = Mapping[str, tuple[str, str, str]]
 
 
@@ -52,18 +54,27 @@ def runs_of(bed: Bed, nodes: tuple[Machine, ...]) -> Runs:
 
 
 def touched(bed: Bed, nodes: tuple[Machine, ...], before: Mapping[str, Mapping[str, str]]) -> Mapping[str, list[str]]:
-    return {one.name: differences(before[one.name], fingerprint(bed, one), LEFT_BY_ANSIBLE) for one in nodes}
+    return {one.name: differences(before[one.name], fingerprint(bed, one), LEFT) for one in nodes}
 
 
 @pytest.fixture(scope="module")
 def life(module_lab: Bed, k3s_release: Release, kubectl_tool: Path, tmp_path_factory: pytest.TempPathFactory) -> Life:
     bed, folder = module_lab, tmp_path_factory.mktemp("ansible")
-    nodes = bed.create("ansible", *(MachineRequest(n, extra_user=USER, sudoers=SUDO) for n in ("server-1", "agent-1")))
+    nodes = bed.create(
+        "ansible",
+        MachineRequest("server-1", extra_user=USER, sudoers=SUDO),
+        MachineRequest("agent-1", ssh_port=2222, extra_user=USER, sudoers=SUDO_WITH_PASSWORD),
+    )
+    server, agent = nodes
+    bed.ssh(agent, "chpasswd", data=f"{USER}:{PASSWORD}\n".encode())
     before = {one.name: fingerprint(bed, one) for one in nodes}
     onprem = make_onprem(folder / "site", bed, k3s_release, kubectl_tool)
-    site = onprem.write(*(onprem.node(one.name, one) for one in nodes))
+    jump = {"address": server.address, "user": USER, "hostKey": server.host_key}
+    site = onprem.write(onprem.node("server-1", server), onprem.node("agent-1", agent, ssh={"jump": jump}))
     playbook = Playbook(folder, site.workspace / "ansible" / "hosts.yml")
     written = site.expect(0, "inventory")
+    vault = playbook.inventory.parent / "group_vars" / "agents.yml"
+    vault.write_text(f"ansible_become_password: {PASSWORD}\n")
     checked = playbook.expect(0, "cluster", "--check", "--diff")
     touched_by_check = touched(bed, nodes, before)
     made = playbook.expect(0, "cluster")
