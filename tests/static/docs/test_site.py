@@ -94,6 +94,20 @@ def test_what_is_written_beside_the_code_is_on_the_site(site: Path) -> None:
         assert (site / f"{page}.html").exists(), page
 
 
+def test_each_page_is_named_once() -> None:
+    named = re.findall(r"^ +- (?:.+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+    assert len(named) > 20
+    assert [page for page in named if named.count(page) > 1] == []
+
+
+def test_decisions_are_listed() -> None:
+    listed = re.findall(
+        r"^\| \[(\d+)\]\((.+)\) \|", (ROOT / "docs/decisions/README.md").read_text("utf-8"), re.MULTILINE
+    )
+    files = sorted(path.name for path in (ROOT / "docs/decisions").glob("0*.md"))
+    assert listed == [(str(int(name[:4])), name) for name in files]
+
+
 def test_nothing_is_asked_of_another_host(site: Path, pages: dict[Path, Html]) -> None:
     elsewhere = {
         (page.relative_to(site).as_posix(), target)
