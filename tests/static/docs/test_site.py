@@ -101,9 +101,8 @@ def test_each_page_is_named_once() -> None:
 
 
 def test_decisions_are_listed() -> None:
-    listed = re.findall(
-        r"^\| \[(\d+)\]\((.+)\) \|", (ROOT / "docs/decisions/README.md").read_text("utf-8"), re.MULTILINE
-    )
+    table = (ROOT / "docs/decisions/README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| \[(\d+)\]\((.+)\) \|", table, re.MULTILINE)
     files = sorted(path.name for path in (ROOT / "docs/decisions").glob("0*.md"))
     assert listed == [(str(int(name[:4])), name) for name in files]
 
