@@ -6,6 +6,7 @@ are written. Host keys that a person accepts go into `known_hosts` beside the fi
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from productive_k3s_infra._files import explained
 from productive_k3s_infra.artifacts.program import build_program
 from productive_k3s_infra.errors import BadInput, ClusterFileInvalid
 from productive_k3s_infra.hosts.gathering import gather
@@ -31,7 +33,7 @@ from productive_k3s_infra.spec import text_checks
 from productive_k3s_infra.spec.load import load_cluster_file
 from productive_k3s_infra.spec.mistake import Objection
 from productive_k3s_infra.spec.model import ClusterSpec
-from productive_k3s_infra.workspace.directory import Workspace
+from productive_k3s_infra.workspace.directory import AREA, Workspace
 from productive_k3s_infra.workspace.record import read_record, write_record
 
 
@@ -83,7 +85,7 @@ def write_adopted(file: Path, wanted: Wanted, environment: Mapping[str, str], fo
     """Write cluster.lock and the file of what was found, or nothing; see `init_from_hosts`."""
     workspace = Workspace(file, wanted.name)
     cluster = require_one_cluster(found)
-    content = adopt(wanted.name, cluster, _reach(wanted), _source(wanted.artifacts))
+    content = adopt(wanted.name, cluster, _reach(wanted, file), _source(wanted.artifacts))
     _require_same_record(workspace, content)
     text = render(content)
     spec = load_text(text, file, {**content.variables, **environment})
@@ -138,15 +140,16 @@ async def look_at(inventory: Inventory, fleet: Fleet) -> tuple[FoundHost, ...]:
     return tuple(FoundHost(host.name, host.endpoint, facts[host.name]) for host in inventory.hosts)
 
 
-def _reach(wanted: Wanted) -> Reach:
-    return Reach(wanted.user, wanted.port, _short(Path(wanted.key)) if wanted.key else "", wanted.jump)
+def _reach(wanted: Wanted, file: Path) -> Reach:
+    return Reach(wanted.user, wanted.port, _short(wanted.key, file) if wanted.key else "", wanted.jump)
 
 
-def _short(path: Path) -> str:
-    """Return a path that also means something on a colleague's computer, if it is below the home directory."""
-    full = path.expanduser().absolute()
-    home = Path.home()
-    return f"~/{full.relative_to(home)}" if full.is_relative_to(home) else str(full)
+def _short(key: str, file: Path) -> str:
+    """Return a key's path as it also means something on a colleague's computer: from home, or from the file."""
+    path = Path(key).expanduser()
+    if not path.is_absolute():
+        return os.path.relpath(path, file.parent)
+    return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
 
 
 def _source(artifacts: str) -> str:
@@ -177,17 +180,17 @@ def render(content: AdoptedFile) -> str:
 
 def load_text(text: str, file: Path, environment: Mapping[str, str]) -> ClusterSpec:
     """Read the text as the next run will; raises BadInput if no cluster file can say what these hosts have."""
-    with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder) / file.name
-        draft.write_text(text, encoding="utf-8")
-        draft.chmod(0o600)
+    # Beside the file to be, as names of other files in it start there.
+    with explained(file, AREA), tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.") as draft:
+        draft.write(text)
+        draft.flush()
         try:
-            return load_cluster_file(draft, environment)
+            return load_cluster_file(Path(draft.name), environment)
         except ClusterFileInvalid as error:
             raise BadInput(
                 "what these hosts have cannot be said in a cluster file",
                 where=str(file),
-                evidence="; ".join(str(item).replace(f"{draft}:", "line ") for item in error.mistakes),
+                evidence="; ".join(str(item).replace(f"{draft.name}:", "line ") for item in error.mistakes),
                 remedy="change it on the hosts first, in the way they were set up; nothing was written",
                 code="init.cannot-say",
             ) from error

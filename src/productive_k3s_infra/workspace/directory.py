@@ -35,8 +35,12 @@ class Workspace:
 
     @property
     def folder(self) -> Path:
-        """The folder of the cluster file, absolute, so that it stays what it is when the working folder changes."""
-        return self.cluster_file.expanduser().absolute().parent
+        """The folder of the cluster file, absolute, so that it stays what it is when the working folder changes.
+
+        It is one folder however it was named: machines of the provider `local` are known by it.
+        """
+        folder = self.cluster_file.expanduser().absolute().parent
+        return folder.resolve() if ".." in folder.parts else folder
 
     @property
     def path(self) -> Path:

@@ -10,6 +10,7 @@ import pytest
 from productive_k3s.events import Result
 from productive_k3s_infra.cli.adopted import adopted_lines
 from productive_k3s_infra.errors import BadInput, HostUnreachable
+from productive_k3s_infra.operations import from_host
 from productive_k3s_infra.operations.from_host import (
     Wanted,
     inventory_of,
@@ -96,6 +97,18 @@ def test_how_hosts_are_reached() -> None:
     assert first.jump == second.jump
     assert str(first.jump) == "jumper@bastion.example:2200"
     assert code_of(inventory_of, Wanted("edge", ("ops@",))).code == "init.address"
+
+
+@pytest.mark.parametrize(
+    ("key", "written"), [("keys/k", "../keys/k"), ("~/.ssh/k", "~/.ssh/k"), ("/keys/k", "/keys/k")]
+)
+def test_a_key_is_named_from_home_or_from_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, written: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    reach = from_host._reach(Wanted("edge", (), key=key), Path("site/cluster.yaml"))
+    assert reach.key == written
 
 
 def test_other_wishes_beside_hosts_are_refused() -> None:

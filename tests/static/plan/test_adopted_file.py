@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ def adopted(*facts: Facts, nodes: tuple[NodeFact, ...] = ()) -> tuple[AdoptedFil
     """The file and the first plan on it, through the file's own text."""
     cluster = require_one_cluster(found(*facts, nodes=nodes))
     content = adopt("edge", cluster, Reach("ops"))
-    spec = load_text(render(content), Path("cluster.yaml"), {**content.variables, **os.environ})
+    with tempfile.TemporaryDirectory() as folder:
+        spec = load_text(render(content), Path(folder, "cluster.yaml"), {**content.variables, **os.environ})
     return content, first_plan(spec, cluster, content)
 
 
@@ -354,9 +356,10 @@ def test_other_things_that_no_file_says() -> None:
     assert refused(replace(stopped, facts=replace(stopped.facts, cluster=None))).evidence == "unit k3s active"
 
 
-def test_a_name_that_no_file_can_say_is_an_error_before_anything_is_written() -> None:
+def test_a_name_that_no_file_can_say_is_an_error_before_anything_is_written(tmp_path: Path) -> None:
     content = adopt("edge", require_one_cluster(found(server(*INIT, "--tls-san=*.k3s.example"))), Reach("ops"))
     with pytest.raises(BadInput) as raised:
-        load_text(render(content), Path("there/cluster.yaml"), os.environ)
+        load_text(render(content), tmp_path / "cluster.yaml", os.environ)
+    assert list(tmp_path.iterdir()) == []
     assert raised.value.code == "init.cannot-say"
     assert "*.k3s.example" in raised.value.evidence

@@ -48,6 +48,12 @@ def test_it_stays_where_it_is_when_the_working_folder_changes(tmp_path: Path, mo
     assert workspace.path == tmp_path / ".pk3s" / "edge"
 
 
+def test_it_is_one_folder_however_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    assert Workspace(Path("../cluster.yaml"), "edge").folder == Workspace(tmp_path / "cluster.yaml", "edge").folder
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../../etc", "a\0"])
 def test_a_name_never_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(BadInput):
