@@ -21,7 +21,8 @@ _FAMILIES = {
 # Merged by cloud-init itself, as root only can read it; older ones leave the parts only.
 _COMBINED = "/run/cloud-init/combined-cloud-config.json"
 _BASE = "/etc/cloud/cloud.cfg"
-_USER_DATA = "/var/lib/cloud/instance/cloud-config.txt"
+# What whoever made the machine said, and after that what its owner said.
+_SAID = ("/var/lib/cloud/instance/vendor-cloud-config.txt", "/var/lib/cloud/instance/cloud-config.txt")
 _SETTING = re.compile(r"(?m)^[ \t]*[\"']?manage_etc_hosts[\"']?[ \t]*:[ \t]*[\"']?(\w+)")
 # `localhost` is not among them: cloud-init then keeps the file, and sees to the line of 127.0.1.1 only.
 _WRITES_ANEW = ("true", "yes", "on", "1", "template")
@@ -55,7 +56,7 @@ async def _writes_hosts(system: System) -> bool:
     if combined is not None:
         return combined_writes_hosts(combined.decode(errors="replace"))
     parts = [name for name in await system.list_directory(f"{_BASE}.d") if name.endswith(".cfg")]
-    texts = [await system.read(path) for path in (_BASE, *(f"{_BASE}.d/{name}" for name in parts), _USER_DATA)]
+    texts = [await system.read(path) for path in (_BASE, *(f"{_BASE}.d/{name}" for name in parts), *_SAID)]
     return parts_write_hosts("\n".join((text or b"").decode(errors="replace") for text in texts))
 
 

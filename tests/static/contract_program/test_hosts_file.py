@@ -228,6 +228,9 @@ class TestCloudInit:
             }
         )
         assert len(machine.facts().host.hosts_files) == 1
+        machine.system.put({"/var/lib/cloud/instance/vendor-cloud-config.txt": "manage_etc_hosts: true\n"})
+        assert len(machine.facts().host.hosts_files) == 2
+        machine.system.put({"/var/lib/cloud/instance/vendor-cloud-config.txt": ""})
         machine.system.put({"/var/lib/cloud/instance/cloud-config.txt": "#cloud-config\nmanage_etc_hosts: True\n"})
         assert len(machine.facts().host.hosts_files) == 2
         machine.system.put({"/run/cloud-init/combined-cloud-config.json": '{"manage_etc_hosts": false}'})
