@@ -155,6 +155,7 @@ def written_lines(written: Written) -> Iterator[str]:
     if not written.preflight.passed:
         yield "Refused: nothing was written."
         return
+    yield from (f"note: {note}" for note in written.notes)
     yield f"{written.folder}: {', '.join(written.changed) or 'nothing changed'}"
     if written.secrets:
         yield f"secrets that the role wants in remote_cluster_secrets: {', '.join(written.secrets)}"
@@ -168,6 +169,7 @@ def written_document(written: Written) -> dict[str, Any]:
         "folder": str(written.folder),
         "changed": list(written.changed),
         "secrets": list(written.secrets),
+        "notes": list(written.notes),
         "preflight": written.preflight.document(),
     }
 

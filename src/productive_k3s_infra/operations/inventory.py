@@ -31,7 +31,7 @@ _FOLDER = "ansible"
 
 @dataclass(frozen=True)
 class Written:
-    """What was written where; `secrets` are the names of those that the role has to be given.
+    """What was written where; `secrets` are the names of those that the role has to be given, `notes` worth a line.
 
     Nothing was written if the preflight did not pass.
     """
@@ -40,6 +40,7 @@ class Written:
     preflight: Report
     changed: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -72,7 +73,7 @@ async def write_inventory(session: Session, folder: Path | None = None) -> Writt
     content = ansible_inventory(view, build_program(), proof)
     if folder is None:
         open_workspace(session.workspace.cluster_file, session.workspace.cluster)
-    return Written(target, found, write_ansible(target, content), secret_names(content))
+    return Written(target, found, write_ansible(target, content), secret_names(content), view.notes)
 
 
 def _target(session: Session, folder: Path | None) -> Path:

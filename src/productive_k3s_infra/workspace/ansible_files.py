@@ -31,6 +31,8 @@ SECRETS = "remote_cluster_secrets"
 GROUPS = ("servers", "agents")
 _HEAD = "# Written by pk3s inventory: change cluster.yaml and write it anew.\n"
 _TEMPLATE = re.compile(r"\{[{%#]")
+_STRING = "tag:yaml.org,2002:str"
+_ESCAPED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 _WIDTH = 4096
 _MODE = 0o644
 
@@ -91,13 +93,12 @@ class _Dumper(yaml.SafeDumper):
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
     if _TEMPLATE.search(value):
         return dumper.represent_scalar("!unsafe", value, style='"')
-    return dumper.represent_str(value)
+    # In plain text and in single quotes what ends a line in Unicode would be read as a blank.
+    return dumper.represent_scalar(_STRING, value, style='"' if _ESCAPED.search(value) else None)
 
 
 _Dumper.add_representer(str, _text)
-_Dumper.add_representer(
-    _Template, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:str", value.text, style='"')
-)
+_Dumper.add_representer(_Template, lambda dumper, value: dumper.represent_scalar(_STRING, value.text, style='"'))
 
 
 def published(request: Request) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -66,9 +66,7 @@ def test_a_program_that_is_another_one_is_refused(module: ModuleType, tmp_path: 
     digest = hashlib.sha256(b"program").hexdigest()
     described = {"path": program, "loader": loader, "command": ["python3"], "sha256": digest}
     assert module.Program(described).input(module.Run(("facts",))).startswith(b"'loader'\n{")
-    with pytest.raises(
-        AnsibleActionFail, match=r"not the one that the inventory names \[ansible.program\].*pk3s inv"
-    ):
+    with pytest.raises(AnsibleActionFail, match=r"not the one that the inventory names \[ansible.program\].*pk3s inv"):
         module.Program({**described, "sha256": "0" * 64})
     loader.unlink()
     with pytest.raises(AnsibleActionFail, match=r"is not here \[ansible.program\]; seen: .*loader: No such file"):
