@@ -108,7 +108,8 @@ async def _join_veto(host: Host, request: Request, facts: Facts) -> Optional[Fai
 def _with_address(request: Request, server: str) -> str:
     """Return the URL with the address that this host is yet to be told of, where its name is one of the request's."""
     parts = urlsplit(server)
-    found = [entry.address for entry in request.hosts_file if parts.hostname in map(str.lower, entry.names)]
+    name = parts.hostname or ""
+    found = [entry.address for entry in request.hosts_file if name in map(str.lower, entry.names)]
     if not found:
         return server
     address = f"[{found[0]}]" if ":" in found[0] else found[0]
