@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest_plugins = ("lab_bed",)
+pytest_plugins = ("lab_bed", "tofu_bed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

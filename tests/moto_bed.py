@@ -12,8 +12,9 @@ Cloud
 from __future__ import annotations
 
 import base64
+import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ from typing import Any
 
 import yaml
 
+OnInstance = Callable[[Any], None]
 REGION = "eu-central-1"
 _ACCOUNT = "123456789012"
 _CANONICAL = "099720109477"
@@ -92,6 +94,24 @@ class Cloud:
         }
         return {what: ids for what, ids in found.items() if ids}
 
+    def watch(self, *, on_launch: OnInstance, on_end: OnInstance) -> None:
+        """Call these with each instance, before whoever launches or terminates it hears of it."""
+        backend = self.backend
+        run, terminate = backend.run_instances, backend.terminate_instances
+
+        def launched(*words: Any, **more: Any) -> Any:
+            made = run(*words, **more)
+            for instance in made.instances:
+                on_launch(instance)
+            return made
+
+        def ended(ids: list[str]) -> Any:
+            for instance in backend.get_multi_instances_by_id(ids):
+                on_end(instance)
+            return terminate(ids)
+
+        backend.run_instances, backend.terminate_instances = launched, ended
+
     def user_data(self, instance_id: str) -> str:
         """Return the user data as an instance reads it."""
         answer = self.client.describe_instance_attribute(InstanceId=instance_id, Attribute="userData")
@@ -113,6 +133,7 @@ def cloud() -> Iterator[Cloud]:
         warnings.simplefilter("ignore")  # moto's own affairs
         from moto.server import ThreadedMotoServer
 
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         _keep_groups_of_interfaces()
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()

@@ -10,11 +10,12 @@ locals {
     "productive-k3s/cluster" = var.cluster
   })
 
-  ports = merge([
-    for use, ports in { ssh = [22], api = [6443], http = [80, 443] } : merge([
-      for port in ports : { for cidr in toset(var.allowed_cidrs[use]) : "${use} ${port} ${cidr}" => { port = port, cidr = cidr } }
-    ]...)
-  ]...)
+  ports = {
+    for name, port in { "ssh" = 22, "api" = 6443, "http" = 80, "https" = 443 } : name => {
+      port                    = port
+      cidrs                   = var.allowed_cidrs[name == "https" ? "http" : name]
+    }
+  }
 }
 
 data "aws_vpc" "default" {
@@ -96,7 +97,8 @@ data "aws_key_pair" "given" {
 
 resource "aws_key_pair" "operator" {
   count           = var.key_pair == null ? 1 : 0
-  key_name_prefix = "${var.cluster}-"
+  key_name        = var.key_name
+  key_name_prefix = var.key_name == null ? "${var.cluster}-" : null
   public_key      = var.public_key
   tags            = local.tags
 
@@ -111,11 +113,41 @@ resource "aws_key_pair" "operator" {
   }
 }
 
+# The rules stand in the group itself: one that somebody has added by hand is seen, and goes.
 resource "aws_security_group" "nodes" {
   name_prefix = "${var.cluster}-"
   description = "Nodes of ${var.cluster}"
   vpc_id      = local.vpc_id
   tags        = merge(local.tags, { Name = var.cluster })
+
+  dynamic "ingress" {
+    for_each = { for name, rule in local.ports : name => rule if length(rule.cidrs) > 0 }
+
+    content {
+      description      = ingress.key
+      protocol         = "tcp"
+      from_port        = ingress.value.port
+      to_port          = ingress.value.port
+      cidr_blocks      = [for cidr in ingress.value.cidrs : cidr if !strcontains(cidr, ":")]
+      ipv6_cidr_blocks = [for cidr in ingress.value.cidrs : cidr if strcontains(cidr, ":")]
+    }
+  }
+
+  ingress {
+    description = "nodes among each other"
+    protocol    = "-1"
+    from_port   = 0
+    to_port     = 0
+    self        = true
+  }
+
+  egress {
+    protocol         = "-1"
+    from_port        = 0
+    to_port          = 0
+    cidr_blocks      = ["0.0.0.0/0"]
+    ipv6_cidr_blocks = ["::/0"]
+  }
 
   lifecycle {
     precondition {
@@ -123,34 +155,6 @@ resource "aws_security_group" "nodes" {
       error_message = "aws.network: vpc_id and subnet_id belong together: say both or neither."
     }
   }
-}
-
-resource "aws_vpc_security_group_ingress_rule" "outside" {
-  for_each = local.ports
-
-  security_group_id = aws_security_group.nodes.id
-  description       = each.key
-  ip_protocol       = "tcp"
-  from_port         = each.value.port
-  to_port           = each.value.port
-  cidr_ipv4         = strcontains(each.value.cidr, ":") ? null : each.value.cidr
-  cidr_ipv6         = strcontains(each.value.cidr, ":") ? each.value.cidr : null
-  tags              = local.tags
-}
-
-resource "aws_vpc_security_group_ingress_rule" "members" {
-  security_group_id            = aws_security_group.nodes.id
-  ip_protocol                  = "-1"
-  referenced_security_group_id = aws_security_group.nodes.id
-  tags                         = local.tags
-}
-
-resource "aws_vpc_security_group_egress_rule" "all" {
-  security_group_id = aws_security_group.nodes.id
-  description       = "everywhere"
-  ip_protocol       = "-1"
-  cidr_ipv4         = "0.0.0.0/0"
-  tags              = local.tags
 }
 
 resource "aws_instance" "node" {
@@ -200,12 +204,6 @@ resource "aws_instance" "node" {
     # changed. An Elastic IP, once associated, looks like a public address of the instance.
     ignore_changes = [ami, user_data, user_data_base64, key_name, associate_public_ip_address, subnet_id]
   }
-
-  depends_on = [
-    aws_vpc_security_group_egress_rule.all,
-    aws_vpc_security_group_ingress_rule.members,
-    aws_vpc_security_group_ingress_rule.outside,
-  ]
 }
 
 # Starts a node that was stopped; what is not named here stays as it is.
@@ -221,7 +219,7 @@ resource "aws_eip" "node" {
 
   domain   = "vpc"
   instance = aws_instance.node[each.key].id
-  tags     = merge(local.tags, { Name = "${var.cluster}-${each.key}" })
+  tags     = merge(local.tags, { Name = "${var.cluster}-${each.key}", "productive-k3s/node" = each.key })
 }
 
 check "open_to_the_world" {

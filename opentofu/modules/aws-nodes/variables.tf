@@ -67,6 +67,12 @@ variable "key_pair" {
   default     = null
 }
 
+variable "key_name" {
+  description = "What the key pair that is made of public_key is called. Without it a name that begins with the cluster's."
+  type        = string
+  default     = null
+}
+
 variable "host_keys" {
   description = "Private SSH host keys (OpenSSH, ed25519) by node, for the first contact only; replace them afterwards: user data can be read on the instance. A node without one makes its own."
   type        = map(string)

@@ -52,8 +52,8 @@ run "one_node" {
   }
 
   assert {
-    condition = toset([for rule in aws_vpc_security_group_ingress_rule.outside : "${rule.from_port} ${rule.cidr_ipv4}"]) == toset([
-      "22 203.0.113.7/32", "6443 203.0.113.0/24",
+    condition = toset([for rule in aws_security_group.nodes.ingress : "${rule.from_port} ${try(join(",", rule.cidr_blocks), "")} ${coalesce(rule.self, false)}"]) == toset([
+      "22 203.0.113.7/32 false", "6443 203.0.113.0/24 false", "0  true",
     ])
     error_message = "what is written is open, and nothing else"
   }
@@ -96,12 +96,12 @@ run "seeded_and_open_to_browsers" {
   }
 
   assert {
-    condition     = length(aws_eip.node) == 2 && length(aws_vpc_security_group_ingress_rule.outside) == 4
+    condition     = length(aws_eip.node) == 2 && toset(aws_security_group.nodes.ingress[*].from_port) == toset([0, 22, 80, 443, 6443])
     error_message = "an address for each; 22, 6443, 80 and 443"
   }
 
   assert {
-    condition     = aws_vpc_security_group_ingress_rule.outside["api 6443 2001:db8::/32"].cidr_ipv6 == "2001:db8::/32"
+    condition     = contains(flatten([for rule in aws_security_group.nodes.ingress : coalesce(rule.ipv6_cidr_blocks, [])]), "2001:db8::/32")
     error_message = "a network of IPv6"
   }
 }

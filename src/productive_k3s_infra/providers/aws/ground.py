@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from productive_k3s_infra.errors import ProviderFailed, Refused
 from productive_k3s_infra.providers.aws import wish
-from productive_k3s_infra.providers.aws.document import NODE, InventoryOutput, Plan, State, read_inventory, summary
+from productive_k3s_infra.providers.aws.document import (
+    ADDRESS_PREFIX,
+    NODE,
+    InventoryOutput,
+    Plan,
+    State,
+    read_inventory,
+    summary,
+)
 from productive_k3s_infra.providers.aws.host_keys import HostKeys
 from productive_k3s_infra.providers.aws.tofu import OnObject, Tofu
 from productive_k3s_infra.providers.aws.workdir import WorkFolder
 from productive_k3s_infra.spec.model import AwsProvider, ClusterSpec
 
-# Rules of the security group come and go with `allowedCidrs`; no machine depends on one.
-RULE = "aws_vpc_security_group_ingress_rule"
 _STOPPED = ("stopped", "stopping")
 _LOOKUPS = (wish.ALL_INSTANCES, wish.ALL_GROUPS, wish.ALL_ADDRESSES)
 
 
 @dataclass(frozen=True)
 class Look:
-    """One look. `existing` are the instances' attributes as AWS shows them, `adopted` those not recorded so far."""
+    """One look.
+
+    `existing` are the instances' attributes as AWS shows them. `adopted` are objects of ours
+    that nobody has recorded, left by a run that was killed: address to id."""
 
     plan: Plan
     state: State
@@ -43,7 +51,7 @@ class Look:
 
     def destroying(self) -> tuple[str, ...]:
         """Say what would go that must not go by the way."""
-        return tuple(summary(tuple(one for one in self.plan.changes if one.destroys and one.type != RULE)))
+        return tuple(summary(tuple(one for one in self.plan.changes if one.destroys)))
 
 
 @dataclass
@@ -55,11 +63,12 @@ class Ground:
     tofu: Tofu
     keys: HostKeys
     public_key: Callable[[], str]
-    _identity: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _identity: str = ""
 
     def recorded(self) -> tuple[str, State]:
         """Return the program that was used and the state, once OpenTofu is ready."""
         program = self.tofu.version()
+        self._identity = self._identity or wish.shared_identity(self.spec) or self.work.identity()
         self.work.write(wish.root_module(self.spec, self._identity, {}), {})
         if self.work.needs_init(program):
             self.tofu.init()
@@ -78,11 +87,11 @@ class Ground:
         plan = self._plan(names, recorded, {}, started)
         # Gone without us, or made by a run that was killed before it was written down.
         alive = {name: attributes for name, attributes in recorded.items() if name in plan.instances()}
-        adopted = self._unrecorded(plan, names)
+        adopted = self._unrecorded(plan)
         stopped = {name for name, found in plan.instances().items() if found.get("instance_state") in _STOPPED}
         stopped &= {node.name for node in self.spec.nodes}
         if adopted or stopped - started or set(recorded) & set(names) - set(alive):
-            names = tuple(name for name in names if name in alive or name in adopted or self._declared(name))
+            names = tuple(name for name in names if name in alive or self._declared(name))
             plan = self._plan(names, alive, adopted, started | stopped)
         existing = plan.instances()
         known = {str(one.get("id")) for one in existing.values()}
@@ -100,11 +109,13 @@ class Ground:
                 code="aws.plan-changed",
             )
         self.keys.keep(look.making)
+        self.work.begin(self._identity)
         try:
             self.tofu.apply(self.work.plan, on_object)
         finally:
             # The plan holds seeded keys. What is not done is planned anew.
             self.work.drop_plan()
+        self.work.ended(self._identity)
         return self.inventory()
 
     def inventory(self) -> InventoryOutput:
@@ -114,6 +125,8 @@ class Ground:
     def destroy(self, on_object: OnObject) -> State:
         """Destroy every object and make sure that nothing is left; return the state as it was before."""
         _, state = self.recorded()
+        if self.work.was_cut_off():
+            state = self._take_over(on_object)
         if state.empty:
             return state
         self._write(tuple(state.nodes()), state.nodes(), {}, seeds={}, running=state.started())
@@ -136,6 +149,16 @@ class Ground:
             )
         return state
 
+    def _take_over(self, on_object: OnObject) -> State:
+        """Have OpenTofu write down what a killed run has left: it destroys only what it knows."""
+        declared = {node.name for node in self.spec.nodes}
+        look = self.look(lambda recorded: sorted(recorded | declared))
+        if look.adopted:
+            self._plan(tuple(look.existing), look.state.nodes(), look.adopted, look.state.started())
+            self.tofu.apply(self.work.plan, on_object)
+        self.work.ended(self._identity)
+        return self.tofu.state_pull()
+
     def _plan(
         self,
         names: Collection[str],
@@ -143,11 +166,9 @@ class Ground:
         adopted: Mapping[str, str],
         running: Collection[str],
     ) -> Plan:
-        seeds = {
-            name: self.keys.seed(name).private.unmask()
-            for name in names
-            if name not in existing and name not in adopted
-        }
+        taken = {address for address in adopted if ".aws_instance." in address}
+        new = [name for name in names if name not in existing and not any(f'"{name}"' in one for one in taken)]
+        seeds = {name: self.keys.seed(name).private.unmask() for name in new}
         self._write(names, existing, adopted, seeds=seeds, running=running)
         self.tofu.plan(self.work.plan, self.work.variables)
         # From here on the plan alone has the seeds.
@@ -173,21 +194,36 @@ class Ground:
         values = wish.variables(self.spec, sizes, self._identity, public_key=public_key, seeds=seeds, running=running)
         self.work.write(wish.root_module(self.spec, self._identity, adopted), values)
 
-    def _unrecorded(self, plan: Plan, names: Collection[str]) -> dict[str, str]:
-        """Return our own instances of nodes that the plan would make a second time."""
-        making = {one.node for one in plan.changes if one.type == NODE and one.change.before is None}
-        found = {name: plan.found(wish.lookup(name)) for name in names if name in making and self._declared(name)}
-        several = {name: ids for name, ids in found.items() if len(ids) > 1}
+    def _unrecorded(self, plan: Plan) -> dict[str, str]:
+        """Return our own objects that the plan would make a second time."""
+        making = {one.address for one in plan.changes if one.change.actions == ("create",)}
+        places = wish.lookups([node.name for node in self.spec.nodes])
+        found = {address: plan.found(place) for address, place in places.items() if address in making}
+        several = {address: ids for address, ids in found.items() if len(ids) > 1}
         if several:
-            name, ids = next(iter(several.items()))
+            address, ids = next(iter(several.items()))
             raise ProviderFailed(
-                "several instances say that they are this node, and none is recorded",
-                where=name,
+                "several objects say that they are this one, and none is recorded",
+                where=address.removeprefix(ADDRESS_PREFIX),
                 evidence=", ".join(ids),
-                remedy="terminate all but one by hand, then run it again",
-                code="aws.several-instances",
+                remedy="delete all but one by hand, then run it again",
+                code="aws.several-objects",
             )
-        return {name: ids[0] for name, ids in found.items() if ids}
+        adopted = {address: ids[0] for address, ids in found.items() if ids}
+        # Key pairs cannot be looked for: the name is ours alone, and there only if a run was cut off.
+        if wish.KEY_PAIR in making and self.work.was_cut_off() and self._has_key_pair():
+            adopted[wish.KEY_PAIR] = wish.key_name(self.spec, self._identity)
+        return adopted
+
+    def _has_key_pair(self) -> bool:
+        name = wish.key_name(self.spec, self._identity)
+        try:
+            self._plan((), {}, {wish.KEY_PAIR: name}, ())
+        except ProviderFailed as error:
+            if "non-existent" in error.evidence:
+                return False
+            raise
+        return True
 
     def _declared(self, name: str) -> bool:
         return any(node.name == name for node in self.spec.nodes)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from productive_k3s_infra.errors import BadInput, Refused
 from productive_k3s_infra.hosts.first_contact import OpenFleet, Patience, fleet_of_endpoints
@@ -24,7 +24,7 @@ from productive_k3s_infra.providers.aws.document import (
     State,
     summary,
 )
-from productive_k3s_infra.providers.aws.ground import RULE, Ground, Look
+from productive_k3s_infra.providers.aws.ground import Ground, Look
 from productive_k3s_infra.providers.aws.host_keys import HostKeys
 from productive_k3s_infra.providers.aws.tofu import OnObject, Tofu
 from productive_k3s_infra.providers.aws.workdir import WorkFolder
@@ -38,6 +38,15 @@ USER = "ubuntu"
 _STATES: Mapping[str, MachineState] = {"running": "running", "stopped": "stopped", "stopping": "stopped"}
 _SHARED = {"aws_security_group": "the security group", "aws_key_pair": "the key pair"}
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _There:
+    """An instance's id and addresses."""
+
+    instance_id: str
+    private: str
+    public: str
 
 
 class AwsProvider:
@@ -70,29 +79,28 @@ class AwsProvider:
     async def create(self, names: tuple[str, ...], on_progress: OnProgress) -> Survey:
         """See Provider."""
         look = await self._off(lambda: self._agreed(names))
-        found: InventoryOutput | None = None
-        if look.plan.changes or look.adopted:
-            found = await self._off(lambda: self._ground.apply(look, self._teller(on_progress)))
-        # What starts or is adopted is known only after another look.
+        made: Mapping[str, _There] | None = None
         self._look = None
-        locations = self._made(found, look) if found is not None and look.making >= set(names) else None
-        if locations is None:
-            again = await self._off(lambda: self._ground.look(self._all))
-            locations = {name: (str(one["id"]), self._location(name, again)) for name, one in again.existing.items()}
+        if look.plan.changes:
+            found = await self._off(lambda: self._ground.apply(look, self._teller(on_progress)))
+            made = None if look.adopted or _starts(look) else self._made(found)
+            if made is None:  # what was started or taken over is known only after another look
+                look = await self._off(lambda: self._ground.look(self._all))
+        locations = made if made is not None else self._there(look)
         waiting = [name for name in locations if name in names or self._keys.seeded(name) is not None]
         ended = await asyncio.gather(
-            *(self._meet(name, *locations[name], on_progress) for name in waiting), return_exceptions=True
+            *(self._meet(name, locations[name], on_progress) for name in waiting), return_exceptions=True
         )
         # The others were waited for all the same: what they came to need not be done again.
         for error in ended:
             if error is not None:
                 raise error
-        return await self.survey()
+        return self._surveyed(look) if made is None else self._just_made(made)
 
     async def destroy(self, names: tuple[str, ...], on_progress: OnProgress) -> None:
         """See Provider."""
         look = await self._off(lambda: self._ground.look(lambda recorded: sorted(recorded - set(names))))
-        going = [one for one in look.plan.changes if one.destroys and one.type != RULE]
+        going = [one for one in look.plan.changes if one.destroys]
         if not going:
             return
         strange = tuple(one for one in going if one.node not in names)
@@ -140,23 +148,41 @@ class AwsProvider:
             raise _destroys(going, self._spec.name)
         return look
 
-    async def _meet(self, name: str, instance_id: str, location: Location, on_progress: OnProgress) -> None:
-        await self._contact.meet(name, instance_id, location, lambda what: on_progress(name, what))
+    async def _meet(self, name: str, there: _There, on_progress: OnProgress) -> None:
+        location = self._at(name, there)
+        await self._contact.meet(name, there.instance_id, location, lambda what: on_progress(name, what))
 
-    def _made(self, found: InventoryOutput, look: Look) -> dict[str, tuple[str, Location]] | None:
-        """Return where the machines are that the output names, None where it cannot know that yet."""
-        started = {one.node for one in look.plan.changes if one.type == STARTED}
-        if look.adopted or started:
-            return None
-        there: dict[str, tuple[str, Location]] = {}
-        for name, node in found.nodes.items():
-            if node.instance_id is None or node.private_address is None:
-                return None
-            there[name] = (
-                node.instance_id,
-                self._at(name, node.instance_id, node.private_address, node.public_address or ""),
+    def _made(self, found: InventoryOutput) -> dict[str, _There] | None:
+        """Return where the machines are that the output names, None where it does not know that yet."""
+        there = {
+            name: _There(node.instance_id, node.private_address, node.public_address or "")
+            for name, node in found.nodes.items()
+            if node.instance_id and node.private_address
+        }
+        return there if len(there) == len(found.nodes) else None
+
+    def _there(self, look: Look) -> dict[str, _There]:
+        return {
+            name: _There(
+                str(one.get("id")),
+                str(one.get("private_ip")),
+                look.addresses.get(name) or str(one.get("public_ip") or ""),
             )
-        return there
+            for name, one in look.existing.items()
+        }
+
+    def _just_made(self, made: Mapping[str, _There]) -> Survey:
+        """Return the survey after an apply that left nothing to do."""
+        declared = [node.name for node in self._spec.nodes]
+        machines = tuple(
+            SurveyedMachine(name, "running" if name in declared else "extra", self._at(name, made[name]))
+            for name in self._all(frozenset(made))
+            if name in made
+        )
+        return Survey(owns_machines=True, machines=machines, assumption=self._assumption())
+
+    def _assumption(self) -> Assumption:
+        return Assumption("ubuntu", "24.04", self._wanted.architecture, "ens5")
 
     def _surveyed(self, look: Look) -> Survey:
         declared = {node.name: wish.wanted_size(self._wanted, node) for node in self._spec.nodes}
@@ -165,7 +191,7 @@ class AwsProvider:
             owns_machines=True,
             machines=machines,
             resources=tuple(_resource(one) for one in look.plan.changes),
-            assumption=Assumption("ubuntu", "24.04", self._wanted.architecture, "ens5"),
+            assumption=self._assumption(),
             shared=tuple(_shared(look.state)),
             notes=tuple(self._notes(look)),
         )
@@ -177,32 +203,27 @@ class AwsProvider:
         there = str(attributes.get("instance_state"))
         state = _STATES.get(there, "broken")
         evidence = f"instance {attributes.get('id')} is {there}"
-        if name in look.adopted:
-            state, evidence = "broken", f"instance {look.adopted[name]} was made by a run that was cut off"
+        if attributes.get("id") in look.adopted.values():
+            state, evidence = "broken", f"instance {attributes.get('id')} was made by a run that was cut off"
         elif state == "running" and self._keys.seeded(name) is not None:
             state, evidence = "broken", f"instance {attributes.get('id')} was made, and has still the key given to it"
         if wanted is None:
-            return SurveyedMachine(name, "extra", self._location(name, look), evidence)
+            return SurveyedMachine(name, "extra", self._at(name, self._there(look)[name]), evidence)
         differences = wish.differences(wanted, wish.existing_size(attributes))
-        location = self._location(name, look) if state == "running" else None
+        location = self._at(name, self._there(look)[name]) if state == "running" else None
         return SurveyedMachine(name, state, location, evidence, differences)
 
-    def _location(self, name: str, look: Look) -> Location:
-        found = look.existing[name]
-        public = look.addresses.get(name) or str(found.get("public_ip") or "")
-        return self._at(name, str(found.get("id")), str(found.get("private_ip")), public)
-
-    def _at(self, name: str, instance_id: str, private: str, public: str) -> Location:
+    def _at(self, name: str, there: _There) -> Location:
         node = next((one for one in self._spec.nodes if one.name == name), Node(name=name, role="agent"))
         declared = declared_endpoint(self._spec, node)
         # People on a VPN never use the public address: it is neither in their kubeconfig nor in the certificate.
-        outside = "" if (node.ssh.via or self._spec.ssh.via) == "private" else public
+        outside = "" if (node.ssh.via or self._spec.ssh.via) == "private" else there.public
         seed = self._keys.seeded(name)
-        keys = (*self._keys.pinned(instance_id), *((seed,) if seed else ()))
+        keys = (*self._keys.pinned(there.instance_id), *((seed,) if seed else ()))
         user = node.ssh.user or self._spec.ssh.user or USER
         key = declared.key or (None if self._wanted.key_pair else str(self._workspace.operator_key))
-        address = node.ssh.address or outside or private
-        return Location(private, replace(declared, address=address, user=user, key=key, host_keys=keys), outside)
+        address = node.ssh.address or outside or there.private
+        return Location(there.private, replace(declared, address=address, user=user, key=key, host_keys=keys), outside)
 
     def _notes(self, look: Look) -> Iterator[str]:
         if look.program.startswith("terraform"):
@@ -259,6 +280,10 @@ class AwsProvider:
             raise
 
 
+def _starts(look: Look) -> bool:
+    return any(one.type == STARTED for one in look.plan.changes)
+
+
 def _resource(one: ResourceChange) -> Resource:
     name = one.address.removeprefix(ADDRESS_PREFIX)
     actions = set(one.change.actions)
@@ -266,9 +291,6 @@ def _resource(one: ResourceChange) -> Resource:
         return Resource(name, "update", one.node, f"take over {one.change.importing.get('id')}, left by a run cut off")
     if one.type == STARTED and "delete" not in actions:
         return Resource(name, "update", one.node, "start it")
-    if one.type == RULE and "delete" in actions:
-        rule: Any = one.change.before or {}
-        return Resource(name, "update", "", f"no longer open: {rule.get('description', '')}")
     if actions == {"create", "delete"}:
         return Resource(name, "replace", one.node)
     return Resource(name, "delete" if "delete" in actions else "create" if "create" in actions else "update", one.node)

@@ -146,7 +146,9 @@ class Tofu:
                 raise _too_slow(words[0], timeout, last, str(self.folder)) from error
             if error.code == "process.missing":
                 raise
-            raise explain(tuple(wrong) or (Diagnostic(error.evidence),), words[0], str(self.folder)) from error
+            raise explain(
+                tuple(wrong) or (Diagnostic(f"it ended after: {last}"),), words[0], str(self.folder)
+            ) from error
         finally:
             self._interrupt = None
 

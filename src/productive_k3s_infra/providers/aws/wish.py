@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from productive_k3s_infra.spec.model import AwsProvider, ClusterSpec, Node
 PROVIDER_VERSION = ">= 5.100.0, < 7.0.0"
 OPENTOFU_VERSION = ">= 1.10.0"
 DEFAULT_TYPE, DEFAULT_DISK = "t3a.xlarge", "80G"
+GROUP, KEY_PAIR = "module.nodes.aws_security_group.nodes", "module.nodes.aws_key_pair.operator[0]"
 CLUSTER_TAG, NODE_TAG, ID_TAG = "productive-k3s/cluster", "productive-k3s/node", "productive-k3s/id"
 ALL_INSTANCES, ALL_GROUPS, ALL_ADDRESSES = "data.aws_instances.all", "data.aws_security_groups.all", "data.aws_eips.all"
 VARIABLES = (
@@ -19,6 +22,7 @@ VARIABLES = (
     "nodes",
     "allowed_cidrs",
     "public_key",
+    "key_name",
     "key_pair",
     "host_keys",
     "architecture",
@@ -109,6 +113,7 @@ def variables(
             "http": list(provider.allowed_cidrs.http),
         },
         "public_key": None if provider.key_pair else public_key,
+        "key_name": None if provider.key_pair else key_name(spec, identity),
         "key_pair": provider.key_pair,
         "host_keys": dict(seeds),
         "architecture": provider.architecture,
@@ -122,9 +127,10 @@ def variables(
 
 
 def root_module(spec: ClusterSpec, identity: str, imports: Mapping[str, str]) -> dict[str, Any]:
-    """Return the root module as a document. `imports` are instances by node that are ours and not recorded."""
+    """Return the root module as a document. `imports` are ours and not recorded: address to id."""
     provider = _aws(spec)
     state = provider.state
+    addresses = {_label(name): _tagged(identity, **{NODE_TAG: name}) for name in _names(spec)}
     backend = {state.backend: dict(state.config)} if state is not None else {"local": {"path": "terraform.tfstate"}}
     return {
         "terraform": {
@@ -149,7 +155,7 @@ def root_module(spec: ClusterSpec, identity: str, imports: Mapping[str, str]) ->
                 **{_label(name): _of_node(identity, name) for name in _names(spec)},
             },
             "aws_security_groups": {"all": _tagged(identity)},
-            "aws_eips": {"all": _tagged(identity)},
+            "aws_eips": {"all": _tagged(identity), **(addresses if provider.elastic_ip else {})},
         },
         "module": {"nodes": {"source": "./modules/aws-nodes", **{name: f"${{var.{name}}}" for name in VARIABLES}}},
         "output": {"inventory": {"value": "${module.nodes.inventory}"}},
@@ -157,13 +163,29 @@ def root_module(spec: ClusterSpec, identity: str, imports: Mapping[str, str]) ->
     }
 
 
-def lookup(name: str) -> str:
-    """Return the address of the data source that finds a node's instances, whoever recorded them."""
-    return f"data.aws_instances.{_label(name)}"
+def lookups(names: Collection[str]) -> dict[str, str]:
+    """Return what could be ours and not recorded: addresses of objects, and of the data sources that find them."""
+    own = {f'module.nodes.aws_instance.node["{name}"]': f"data.aws_instances.{_label(name)}" for name in names}
+    addresses = {f'module.nodes.aws_eip.node["{name}"]': f"data.aws_eips.{_label(name)}" for name in names}
+    return {GROUP: ALL_GROUPS, **own, **addresses}
+
+
+def shared_identity(spec: ClusterSpec) -> str:
+    """Return the mark of the cluster's objects where a team shares the state: all of them know the same one."""
+    state = _aws(spec).state
+    if state is None:
+        return ""
+    words = json.dumps([spec.name, state.backend, dict(state.config)], sort_keys=True)
+    return hashlib.sha256(words.encode()).hexdigest()[:32]
+
+
+def key_name(spec: ClusterSpec, identity: str) -> str:
+    """Return what the key pair is called: nobody else's is called so."""
+    return f"{spec.name}-{identity[:8]}"
 
 
 def _imports(imports: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"to": f'module.nodes.aws_instance.node["{name}"]', "id": found} for name, found in imports.items()]
+    return [{"to": address, "id": found} for address, found in imports.items()]
 
 
 def _names(spec: ClusterSpec) -> tuple[str, ...]:
@@ -174,8 +196,9 @@ def _label(name: str) -> str:
     return f"node-{name}"
 
 
-def _tagged(identity: str) -> dict[str, Any]:
-    return {"filter": [{"name": f"tag:{ID_TAG}", "values": [identity]}]}
+def _tagged(identity: str, **more: str) -> dict[str, Any]:
+    tags = {ID_TAG: identity, **more}
+    return {"filter": [{"name": f"tag:{key}", "values": [value]} for key, value in tags.items()]}
 
 
 def _living(identity: str) -> dict[str, Any]:

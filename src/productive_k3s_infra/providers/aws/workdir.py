@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,6 +38,27 @@ class WorkFolder:
     def seeds(self) -> Path:
         """Host keys that machines were made with and still have."""
         return self.path / "seeds.json"
+
+    @property
+    def _identity(self) -> Path:
+        """The mark of this cluster's objects, and whether an apply is under way."""
+        return self.path / "identity.json"
+
+    def identity(self) -> str:
+        """Return the mark of this cluster's objects; a new one is remembered when something is applied."""
+        return str(dict(read_json(self._identity)).get("id") or uuid.uuid4().hex)
+
+    def was_cut_off(self) -> bool:
+        """Whether an apply has begun here and not ended."""
+        return bool(dict(read_json(self._identity)).get("applying"))
+
+    def begin(self, identity: str) -> None:
+        """Remember that an apply begins, and the mark of what it makes: OpenTofu itself writes only now and then."""
+        write_json(self._identity, {"id": identity, "applying": True})
+
+    def ended(self, identity: str) -> None:
+        """Remember that everything is written down."""
+        write_json(self._identity, {"id": identity, "applying": False})
 
     @property
     def plan(self) -> Path:
@@ -84,7 +106,7 @@ class WorkFolder:
 
     def clear(self) -> None:
         """Remove everything that describes machines which are gone; what OpenTofu has fetched stays."""
-        for path in (self.variables, self.seeds, self.plan):
+        for path in (self.variables, self.seeds, self.plan, self._identity):
             path.unlink(missing_ok=True)
 
     def _needs(self, program: str) -> str:
