@@ -192,13 +192,12 @@ class ActionModule(ActionBase):
         found = self._call(Run(words, expectation, seconds))
         result = self._said(found, changed=False)
         checks = found.get("checks", [])
-        wrong = [check for check in checks if not check["passed"] and check["severity"] == "error"]
-        result["checks"] = {"passed": sum(check["passed"] for check in checks), "failed": wrong}
+        failed = [check for check in checks if not check["passed"]]
+        wrong = [check for check in failed if check["severity"] == "error"]
+        result["checks"] = {"passed": len(checks) - len(failed), "failed": failed}
+        result["warnings"] = [_in_words(check) for check in failed if check["severity"] == "warning"]
         if wrong:
-            said = (
-                {**check, "code": check["id"], "what": f"{check['subject']}: {check['message']}"} for check in wrong
-            )
-            result["msg"] = "; ".join((*map(in_words, said), *([result["msg"]] if found.get("failures") else [])))
+            result["msg"] = "; ".join((*map(_in_words, wrong), *map(in_words, found.get("failures", []))))
         return result
 
     def _remove(self, arguments: Result) -> Result:
@@ -241,7 +240,7 @@ def _plan_of(request: Mapping[str, Any]) -> Run:
     return Run((_verb(request), "--plan"), request, _FACTS_SECONDS)
 
 
-def _wrong(check: Mapping[str, Any]) -> str:
+def _in_words(check: Mapping[str, Any]) -> str:
     return in_words({**check, "code": check["id"], "what": f"{check['subject']}: {check['message']}"})
 
 

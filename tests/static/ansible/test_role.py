@@ -219,15 +219,25 @@ def test_a_host_in_two_groups_is_refused(make: Make) -> None:
     assert "in the groups servers and agents [ansible.two-groups]; seen: agent-2;" in wrong(bed).plain
 
 
-def test_all_that_is_wrong_with_groups_and_variables_is_named_at_once(make: Make) -> None:
-    bed = make(situation(spec()), secrets=SECRETS)
+def test_a_host_in_the_group_of_another_role_is_refused(make: Make) -> None:
+    bed = make(situation(spec()))
     document = yaml.safe_load(bed.playbook.inventory.read_text())
     groups = document["all"]["children"]["cluster_edge"]["children"]
     groups["servers"]["hosts"]["agent-2"] = groups["agents"]["hosts"].pop("agent-2")
     bed.playbook.inventory.write_text(yaml.safe_dump(document))
-    said = wrong(bed, "-e", "remote_cluster_validat=none").plain
+    said = wrong(bed).plain
     assert "than their request is for [ansible.role]; seen: agent-2; next: change the role in cluster.yaml" in said
+    assert "ansible.unknown-variable" not in said
+
+
+def test_a_variable_that_does_not_exist_is_named(make: Make) -> None:
+    said = wrong(make(situation(spec(1))), "-e", "remote_cluster_validat=none").plain
     assert "[ansible.unknown-variable]; seen: remote_cluster_validat; next: correct the name; there are remote_" in said
+    assert "ansible.role" not in said
+
+
+def test_a_secret_that_is_not_given_is_named(make: Make) -> None:
+    said = wrong(make(situation(spec(1)), secrets=SECRETS)).plain
     assert "[ansible.missing-secret]; seen: secrets.environment.HTTPS_PROXY; next: put them by these names" in said
 
 
@@ -292,10 +302,12 @@ def test_a_check_that_fails_fails_the_run(make: Make) -> None:
     seen = situation(spec(1))
     bed = make(executed(seen, plan_cluster(seen)))
     answers = worlds.answers(executed(seen, plan_cluster(seen)))
-    answers["server-1"]["validate"] = {"outcome": "failed", "checks": [worlds.check(passed=False)]}
+    remark = {**worlds.check(passed=False), "id": "certificate.days", "severity": "warning"}
+    answers["server-1"]["validate"] = {"outcome": "failed", "checks": [worlds.check(passed=False), remark]}
     bed.answer(answers)
     ended = bed.playbook.expect(2, "cluster")
     assert "agent-1: is not Ready [node.ready]; seen: NotReady for 40 s; next: see its unit" in ended.plain
+    assert "[WARNING]: agent-1: is not Ready [certificate.days]" in ended.plain
 
 
 def test_a_server_without_its_data_founds_no_second_cluster(make: Make) -> None:
