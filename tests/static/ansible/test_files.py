@@ -22,12 +22,13 @@ from productive_k3s_infra.artifacts.release import Resolved
 from productive_k3s_infra.errors import BadInput
 from productive_k3s_infra.hosts.gathering import Observed
 from productive_k3s_infra.inventory.build import build_inventory, declared_location
-from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory
+from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory, Location
 from productive_k3s_infra.operations.inventory import ansible_inventory, known_hosts_text
 from productive_k3s_infra.operations.looking import View
 from productive_k3s_infra.plan.model import ReleaseFiles
 from productive_k3s_infra.plan.requests import Situation, request_for
 from productive_k3s_infra.spec.load import load_cluster_file
+from productive_k3s_infra.spec.model import ClusterSpec
 from productive_k3s_infra.workspace import ansible_files
 from productive_k3s_infra.workspace.ansible_files import AnsibleHost, AnsibleInventory, render_ansible, write_ansible
 from static.ansible.worlds import inventory
@@ -35,7 +36,8 @@ from static.plan.clusters import BINARY, IMAGES, empty_host, situation, spec
 
 GOLDEN = Path(__file__).parent / "golden"
 USE_CASES = Path(__file__).resolve().parents[3] / "use-cases"
-ENVIRONMENT = {"ONPREM_SERVER": "10.0.0.11", "ONPREM_AGENT_1": "10.0.0.21", "ONPREM_AGENT_2": "10.0.0.22"}
+ADDRESSES = {"ONPREM_SERVER": "10.0.0.11", "ONPREM_AGENT_1": "10.0.0.21", "ONPREM_AGENT_2": "10.0.0.22"}
+ENVIRONMENT = {**ADDRESSES, "MY_NETWORK": "203.0.113.7/32"}
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1sKp2b1Xo6WmQ0c9v5m7yq3tq4n2v0w8x6y4z2A1b3"
 HOSTILE = ["0644", "yes", "Off", "012", "1e3", "1_000", "12:30:45", "2026-01-01", "~", "null", "", " a ", "a\nb", "é☃"]
 TEMPLATES = ["{{ lookup('pipe', 'id') }}", "a{% raw %}b", "{# c #}", "{ {x} }"]
@@ -43,7 +45,7 @@ TEMPLATES = ["{{ lookup('pipe', 'id') }}", "a{% raw %}b", "{# c #}", "{ {x} }"]
 
 def files_of(name: str, key: Path) -> dict[str, bytes]:
     spec_of = load_cluster_file(USE_CASES / name / "cluster.yaml", {**ENVIRONMENT, "ONPREM_SSH_KEY": str(key)})
-    found = build_inventory(spec_of, {node.name: declared_location(spec_of, node) for node in spec_of.nodes})
+    found = build_inventory(spec_of, {node.name: place(spec_of, row) for row, node in enumerate(spec_of.nodes, 1)})
     facts = {host.name: empty_host(host.name, host.address) for host in found.hosts}
     files = ReleaseFiles(spec_of.k3s.version, "amd64", BINARY, (IMAGES,))
     seen = Situation(spec_of, found, facts, {"amd64": files})
@@ -51,7 +53,17 @@ def files_of(name: str, key: Path) -> dict[str, bytes]:
     return render_ansible(ansible_inventory(view, Program(b"program", "5" * 64), known_hosts_text(found, f"* {KEY}\n")))
 
 
-@pytest.mark.parametrize("name", ["onprem-basic"])
+def place(spec_of: ClusterSpec, row: int) -> Location:
+    """Return where a node is: as the file says, or as a provider that made its machine could say."""
+    if spec_of.provider.kind == "onprem":
+        return declared_location(spec_of, spec_of.nodes[row - 1])
+    private, public = f"10.9.0.{row}", f"198.51.100.{row}"
+    if spec_of.provider.kind == "aws":
+        return Location(private, Endpoint(public, "ubuntu", host_keys=(KEY,)), public)
+    return Location(private, Endpoint(private, host_keys=(KEY,)))
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in USE_CASES.glob("*/cluster.yaml")))
 def test_the_files_are_the_golden_ones(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     key = tmp_path / "key"
     key.write_text("a key")
