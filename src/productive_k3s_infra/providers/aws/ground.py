@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -170,6 +171,9 @@ class Ground:
         new = [name for name in names if name not in existing and not any(f'"{name}"' in one for one in taken)]
         seeds = {name: self.keys.seed(name).private.unmask() for name in new}
         self._write(names, existing, adopted, seeds=seeds, running=running)
+        # A plan that nobody applies goes with this run: it holds seeded keys.
+        atexit.unregister(self.work.drop_plan)
+        atexit.register(self.work.drop_plan)
         self.tofu.plan(self.work.plan, self.work.variables)
         # From here on the plan alone has the seeds.
         self._write(names, existing, adopted, seeds={}, running=running)
