@@ -13,7 +13,7 @@ from productive_k3s_infra.inventory.model import Endpoint, Inventory
 from productive_k3s_infra.operations.looking import View, look, plan_of
 from productive_k3s_infra.operations.plan import preflight
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
-from productive_k3s_infra.plan.requests import request_for
+from productive_k3s_infra.plan.requests import Situation, request_for
 from productive_k3s_infra.validate.quick import expectation
 from productive_k3s_infra.validate.report import Report
 from productive_k3s_infra.workspace.ansible_files import (
@@ -73,7 +73,16 @@ async def write_inventory(session: Session, folder: Path | None = None) -> Writt
     content = ansible_inventory(view, build_program(), proof)
     if folder is None:
         open_workspace(session.workspace.cluster_file, session.workspace.cluster)
-    return Written(target, found, write_ansible(target, content), secret_names(content), view.notes)
+    notes = (*view.notes, *unrecorded(view.situation))
+    return Written(target, found, write_ansible(target, content), secret_names(content), notes)
+
+
+def unrecorded(situation: Situation) -> tuple[str, ...]:
+    """PURE: say that a cluster which the role made is not recorded yet: only `apply` does that, having validated it."""
+    first = situation.facts.get(situation.inventory.first_server.name)
+    if situation.record is not None or first is None or first.k3s.datastore is None:
+        return ()
+    return ("this cluster is not in cluster.lock: pk3s apply records it, so that no second one is founded by mistake",)
 
 
 def _target(session: Session, folder: Path | None) -> Path:

@@ -21,11 +21,14 @@ from productive_k3s_infra.hosts.session import Fleet
 from productive_k3s_infra.inventory.model import Host, Inventory
 from productive_k3s_infra.inventory.survey import Assumption, Survey, SurveyedMachine
 from productive_k3s_infra.operations import inventory as operation
-from productive_k3s_infra.operations.inventory import write_inventory
+from productive_k3s_infra.operations.inventory import unrecorded, write_inventory
 from productive_k3s_infra.operations.session import Session, open_session
 from productive_k3s_infra.plan.assumed import assumed_facts
+from productive_k3s_infra.plan.model import ClusterRecord
+from productive_k3s_infra.plan.pipeline import plan_cluster
 from static.contract_program.hosts import VERSION
 from static.fleet_doubles import Call, FakeFleet, host
+from static.plan.clusters import executed, situation, spec
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1sKp2b1Xo6WmQ0c9v5m7yq3tq4n2v0w8x6y4z2A1b3"
 BINARY = b"a binary"
@@ -117,3 +120,11 @@ async def test_machines_have_to_be_there(session: Session, fleet: FakeFleet) -> 
         await write_inventory(replace(session, provider=cast("Any", Empty())))
     assert (caught.value.code, caught.value.where) == ("cluster.missing", "server-1, agent-1")
     assert fleet.calls == []
+
+
+def test_a_cluster_that_is_not_recorded_is_mentioned() -> None:
+    empty = situation(spec(1))
+    made = executed(empty, plan_cluster(empty))
+    assert unrecorded(empty) == ()
+    assert "pk3s apply records it" in unrecorded(made)[0]
+    assert unrecorded(replace(made, record=ClusterRecord("a" * 64, VERSION))) == ()

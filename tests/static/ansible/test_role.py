@@ -284,6 +284,16 @@ def test_hosts_that_refuse_or_say_nothing_stop_everything_before_a_change(make: 
     assert [call.verb for call in bed.calls] == ["look"] * 3
 
 
+def test_a_host_that_does_not_answer_stops_everything_before_a_change(make: Make) -> None:
+    bed = make(situation(spec()))
+    nowhere = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    with (bed.playbook.inventory.parent / "host_vars" / "agent-2.yml").open("a") as file:
+        file.write(yaml.safe_dump(nowhere))
+    ended = bed.playbook.expect(4, "cluster")
+    assert ended.count("unreachable") == {"agent-2": 1}
+    assert [call.verb for call in bed.calls] == ["look"] * 2
+
+
 def test_an_agent_that_fails_stops_no_other_and_nothing_is_validated(make: Make) -> None:
     seen = situation(spec(3))
     bed = make(seen)
