@@ -31,7 +31,7 @@ soak: setup ## the long sweeps
 
 docs: setup ## the documentation as a site, in build/site, with its reference made from the code
 	$(BIN)/python scripts/docs-reference
-	$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: setup ## the figures, as ratios within one run
 	@$(BIN)/python scripts/bench $(ARGS)
