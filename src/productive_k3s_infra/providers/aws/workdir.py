@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from productive_k3s_infra._files import explained, replace_file
-from productive_k3s_infra.workspace.directory import Workspace, make_private, open_workspace
+from productive_k3s_infra.workspace.directory import AREA, Workspace, make_private, open_workspace
 
-_AREA = "tofu-folder"
 _MODULE = "aws-nodes"
 _RUN = "run-"
 
@@ -72,7 +71,7 @@ class WorkFolder:
     def write(self, root: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
         """Write the root module, a copy of the module that it uses, and the values."""
         open_workspace(self.workspace.cluster_file, self.workspace.cluster)
-        with explained(self.path, _AREA):
+        with explained(self.path, AREA):
             make_private(self.path)
             self._sweep()
             for file in sorted(module_source().glob("*.tf")):
@@ -87,17 +86,17 @@ class WorkFolder:
         ready = self._ready
         if not (self.path / ".terraform").is_dir() or not ready.exists():
             return True
-        with explained(ready, _AREA):
+        with explained(ready, AREA):
             return ready.read_text() != self._needs(program)
 
     def initialised(self, program: str) -> None:
         """Remember that `init` has gone well."""
-        with explained(self._ready, _AREA):
+        with explained(self._ready, AREA):
             replace_file(self._ready, self._needs(program).encode(), 0o600)
 
     def plan_digest(self) -> str:
         """Return the digest of the plan's file, '' where there is none."""
-        with explained(self.plan, _AREA):
+        with explained(self.plan, AREA):
             return hashlib.sha256(self.plan.read_bytes()).hexdigest() if self.plan.exists() else ""
 
     def drop_plan(self) -> None:
@@ -133,13 +132,13 @@ def module_source() -> Path:
 
 def read_json(path: Path) -> Iterator[tuple[str, Any]]:
     """Give the entries of a JSON object in a file, none where the file is not there."""
-    with explained(path, _AREA), suppress(FileNotFoundError):
+    with explained(path, AREA), suppress(FileNotFoundError):
         yield from json.loads(path.read_text()).items()
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object for this user alone; an empty one removes the file."""
-    with explained(path, _AREA):
+    with explained(path, AREA):
         if content:
             replace_file(path, _json(content), 0o600)
         else:

@@ -15,6 +15,7 @@ from productive_k3s.facts.model import Facts, no_k3s
 from productive_k3s_infra.errors import HostKeyMismatch, Pk3sError
 from productive_k3s_infra.hosts.first_contact import Patience
 from productive_k3s_infra.inventory.model import Endpoint
+from productive_k3s_infra.providers.aws import contact
 from productive_k3s_infra.providers.aws.provider import AwsProvider
 from productive_k3s_infra.spec.load import load_cluster_file
 from productive_k3s_infra.workspace.directory import Workspace
@@ -44,6 +45,7 @@ class Hosts:
         self.prepared: dict[str, str] = {}
         self.used: dict[str, str] = {}
         self.cut = ""
+        self.stubborn = False
         self.asked: list[tuple[str, tuple[str, ...]]] = []
 
     def open(self, endpoints: Mapping[str, Endpoint]) -> Any:
@@ -78,7 +80,7 @@ class _Session:
         assert verb == "host-key"
         if self.hosts.cut in arguments:
             raise HostKeyMismatch("cut", where=self.name)
-        if arguments == ("--rotate",):
+        if arguments == ("--rotate",) and not self.hosts.stubborn:
             self.hosts.used[self.name] = OWN
         return Result("done", data={"public": OWN})
 
@@ -196,6 +198,16 @@ async def test_a_first_contact_that_was_cut_off_is_finished(bed: Bed, argument: 
     assert [one.state for one in done.machines] == ["running"]
     assert bed.seeds() == []
     assert bed.tofu.said.count("apply") == 1
+
+
+async def test_a_host_that_keeps_the_key_given_to_it_is_named(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contact, "_RELOAD_SECONDS", 0.0)
+    provider = bed.provider(SERVER)
+    await provider.survey()
+    bed.hosts.stubborn = True
+    error = await refusal(provider.create(("server-1",), silent))
+    assert (error.code, error.where) == ("aws.host-key", "server-1")
+    assert bed.seeds() == ["server-1"]
 
 
 async def test_what_a_killed_run_left_is_taken_over(bed: Bed) -> None:
