@@ -33,7 +33,9 @@ def troubles(folder: Path) -> list[str]:
     found = sections(text)
     order = [name for name in found if name in SECTIONS]
     wrong = [] if order == list(SECTIONS) else [f"sections {order}, wanted {list(SECTIONS)}"]
-    wrong += [f"no {word}: in Needs" for word in ("Time", "Cost") if f"{word}: " not in found.get("Needs", "")]
+    wrong += [
+        f"no {word}: in Needs" for word in ("Time", "Cost") if not re.search(rf"\b{word}\b\W", found.get("Needs", ""))
+    ]
     wrong += [f"{name} says nothing to type" for name in ("Create", "Use", "Destroy") if not typed(found.get(name, ""))]
     wrong += [f"{name} shows no output" for name in ("Create", "Destroy") if not outputs(found.get(name, ""))]
     wrong += [f"Files does not name {name}" for name in sorted(COPIED) if f"`{name}`" not in found.get("Files", "")]
