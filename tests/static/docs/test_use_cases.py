@@ -16,7 +16,7 @@ SECTIONS = ("Needs", "Create", "Use", "Change", "Destroy", "Files")
 COPIED = {"cluster.yaml", "Makefile", "plan.txt"}
 # Programs of others: their arguments are theirs to judge.
 OTHERS = {"aws", "cat", "cd", "chmod", "cp", "curl", "export", "git", "kubectl", "ls", "mkdir", "multipass", "pip"}
-OTHERS |= {"python", "python3", "scp", "ssh", "ssh-keygen", "ssh-keyscan", "sudo", "terraform", "tofu", "visudo"}
+OTHERS |= {"python", "python3", "rm", "scp", "ssh", "ssh-keygen", "ssh-keyscan", "sudo", "terraform", "tofu", "visudo"}
 OTHERS |= {"ansible-galaxy", "ansible-playbook"}
 
 
@@ -87,6 +87,12 @@ def test_the_folder_is_whole_and_its_targets_are_commands(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} >= COPIED
     assert targets(folder / "Makefile") <= VERBS["pk3s"]
     assert {"plan", "apply", "validate", "destroy"} <= targets(folder / "Makefile")
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs/how-to").glob("*.md")), ids=lambda page: page.name)
+def test_what_a_page_says_can_be_typed(page: Path) -> None:
+    words = typed(page.read_text(encoding="utf-8"))
+    assert [" ".join(line) for line in words if why_cannot(line, ROOT)] == []
 
 
 @pytest.mark.parametrize(
