@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ("lab_bed", "tofu_bed")
 
@@ -15,16 +16,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark by folder, and leave the sweeps to `make soak`.
-
-    Everything that may make machines is one group: with two workers one of them runs it, alone, beside the rest.
-    """
+    """Mark by folder, and leave the sweeps to `make soak`."""
     kept, left = [], []
     for item in items:
         if "tests/live/" in item.path.as_posix():
             item.add_marker(pytest.mark.live)
-        if "tests/static/" not in item.path.as_posix():
-            item.add_marker(pytest.mark.xdist_group("machines"))
         if item.get_closest_marker("soak") and not config.getoption("--soak"):
             left.append(item)
         else:
@@ -32,3 +28,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = kept
+
+
+class OneWithMachines(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Of several workers one runs everything that may make machines, one test after the other; files are the rest."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file.startswith("tests/static/") else "machines"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneWithMachines:
+    """Let two workers share a run (`--numprocesses 2`)."""
+    return OneWithMachines(config, log)
