@@ -91,9 +91,10 @@ class Ground:
         adopted = self._unrecorded(plan)
         stopped = {name for name, found in plan.instances().items() if found.get("instance_state") in _STOPPED}
         stopped &= {node.name for node in self.spec.nodes}
-        if adopted or stopped - started or set(recorded) & set(names) - set(alive):
+        key_pair = self.work.was_cut_off() and _makes(plan, wish.KEY_PAIR)
+        if adopted or key_pair or stopped - started or set(recorded) & (set(names) - set(alive)):
             names = tuple(name for name in names if name in alive or self._declared(name))
-            plan = self._plan(names, alive, adopted, started | stopped)
+            plan = self._plan_again(names, alive, adopted, started | stopped, key_pair=key_pair)
         existing = plan.instances()
         known = {str(one.get("id")) for one in existing.values()}
         unknown = tuple(found for found in plan.found(wish.ALL_INSTANCES) if found not in known)
@@ -198,6 +199,26 @@ class Ground:
         values = wish.variables(self.spec, sizes, self._identity, public_key=public_key, seeds=seeds, running=running)
         self.work.write(wish.root_module(self.spec, self._identity, adopted), values)
 
+    def _plan_again(
+        self,
+        names: Collection[str],
+        existing: Mapping[str, Mapping[str, Any]],
+        adopted: dict[str, str],
+        running: Collection[str],
+        *,
+        key_pair: bool,
+    ) -> Plan:
+        """Plan for what was found. A key pair cannot be looked for: its name is ours, so taking it over is tried."""
+        if key_pair:
+            adopted[wish.KEY_PAIR] = wish.key_name(self.spec, self._identity)
+            try:
+                return self._plan(names, existing, adopted, running)
+            except ProviderFailed as error:
+                if "non-existent" not in error.evidence:
+                    raise
+                del adopted[wish.KEY_PAIR]
+        return self._plan(names, existing, adopted, running)
+
     def _unrecorded(self, plan: Plan) -> dict[str, str]:
         """Return our own objects that the plan would make a second time."""
         making = {one.address for one in plan.changes if one.change.actions == ("create",)}
@@ -213,21 +234,7 @@ class Ground:
                 remedy="delete all but one by hand, then run it again",
                 code="aws.several-objects",
             )
-        adopted = {address: ids[0] for address, ids in found.items() if ids}
-        # Key pairs cannot be looked for: the name is ours alone, and there only if a run was cut off.
-        if wish.KEY_PAIR in making and self.work.was_cut_off() and self._has_key_pair():
-            adopted[wish.KEY_PAIR] = wish.key_name(self.spec, self._identity)
-        return adopted
-
-    def _has_key_pair(self) -> bool:
-        name = wish.key_name(self.spec, self._identity)
-        try:
-            self._plan((), {}, {wish.KEY_PAIR: name}, ())
-        except ProviderFailed as error:
-            if "non-existent" in error.evidence:
-                return False
-            raise
-        return True
+        return {address: ids[0] for address, ids in found.items() if ids}
 
     def _declared(self, name: str) -> bool:
         return any(node.name == name for node in self.spec.nodes)
@@ -251,3 +258,7 @@ class Ground:
         if not isinstance(self.spec.provider, AwsProvider):
             raise TypeError(f"the cluster is of provider {self.spec.provider.kind}")
         return self.spec.provider
+
+
+def _makes(plan: Plan, address: str) -> bool:
+    return any(one.address == address and one.change.actions == ("create",) for one in plan.changes)

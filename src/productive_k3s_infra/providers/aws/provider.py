@@ -83,8 +83,8 @@ class AwsProvider:
         self._look = None
         if look.plan.changes:
             found = await self._off(lambda: self._ground.apply(look, self._teller(on_progress)))
-            made = None if look.adopted or _starts(look) else self._made(found)
-            if made is None:  # what was started or taken over is known only after another look
+            made = None if _starts(look) else self._made(found)
+            if made is None:  # where it is after its start is known only after another look
                 look = await self._off(lambda: self._ground.look(self._all))
         locations = made if made is not None else self._there(look)
         waiting = [name for name in locations if name in names or self._keys.seeded(name) is not None]

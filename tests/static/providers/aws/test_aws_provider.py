@@ -229,6 +229,17 @@ async def test_what_a_killed_run_left_is_taken_over(bed: Bed) -> None:
     assert set(bed.tofu.recorded) == set(bed.tofu.account)
 
 
+async def test_a_run_that_was_cut_before_it_made_anything_is_begun_again(bed: Bed) -> None:
+    provider = bed.provider(SERVER)
+    await provider.survey()
+    bed.tofu.cut_at = "aws_security_group"
+    await refusal(provider.create(("server-1",), silent))
+    bed.tofu.account, bed.tofu.recorded, bed.tofu.cluster, bed.tofu.cut_at = {}, {}, None, ""
+    provider = bed.provider(SERVER)
+    assert [one.action for one in (await provider.survey()).resources] == ["create", "create", "create"]
+    assert [one.state for one in (await provider.create(("server-1",), silent)).machines] == ["running"]
+
+
 async def test_destroying_takes_over_what_was_left_first(bed: Bed) -> None:
     provider = bed.provider(SERVER)
     await provider.survey()

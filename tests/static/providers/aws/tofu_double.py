@@ -65,6 +65,9 @@ class TofuDouble:
         self.said.append(" ".join(("plan", *more)))
         values = json.loads(variables.read_text())
         root = json.loads((self.folder / "main.tf.json").read_text())
+        for one in root.get("import", ()):
+            if one["to"] not in self.account:
+                raise ProviderFailed("failed", evidence="Cannot import non-existent remote object", code="tofu.failed")
         self.names.append(sorted(values["nodes"]))
         target.write_text(json.dumps({"values": values, "root": root, "destroy": "-destroy" in more}))
 
