@@ -57,6 +57,26 @@ class Cloud:
         keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
         return boto3.client("ec2", region_name=REGION, endpoint_url=self.url, **keys)
 
+    def bucket(self, name: str) -> None:
+        """Make a bucket for states."""
+        self._s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+
+    def lock(self, bucket: str, key: str) -> None:
+        """Lock a state as a run does that goes on somewhere else."""
+        body = b'{"ID":"6a5c","Operation":"OperationTypePlan","Who":"somebody@elsewhere","Version":"1.10.6"}'
+        self._s3.put_object(Bucket=bucket, Key=key, Body=body)
+
+    def unlock(self, bucket: str, key: str) -> None:
+        """Take the lock away."""
+        self._s3.delete_object(Bucket=bucket, Key=key)
+
+    @property
+    def _s3(self) -> Any:
+        import boto3
+
+        keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+        return boto3.client("s3", region_name=REGION, endpoint_url=self.url, **keys)
+
     def add_image(self, day: str) -> str:
         """Put an image into the catalogue; `day` is as 2026-01-31."""
         name = f"ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-{day.replace('-', '')}"

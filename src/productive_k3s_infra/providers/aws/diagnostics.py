@@ -107,10 +107,10 @@ _CAUSES = (
     ),
     Meaning(
         ProviderFailed,
-        r"InvalidKeyPair\.NotFound|no matching EC2 Key Pair|aws\.key-pair:",
+        r"InvalidKeyPair\.|InvalidKey\.|no matching EC2 Key Pair|aws\.key-pair:",
         "aws.key-pair",
-        "there is no such key pair in this region",
-        "correct spec.provider.keyPair, or leave it out: then one is made from your public key",
+        "the key pair cannot be used, or is not in this region",
+        "correct spec.provider.keyPair, or leave it out: then one is made from your public key (RSA or ED25519)",
     ),
     Meaning(
         ProviderFailed,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from productive_k3s_infra import _process
 from productive_k3s_infra._process import ProcessResult
 from productive_k3s_infra.errors import Pk3sError, ProcessFailed
 from productive_k3s_infra.providers.aws.diagnostics import Diagnostic, explain
@@ -199,3 +200,18 @@ def test_a_complaint_has_a_cause_and_a_remedy(code: str, exit_code: int, summary
     assert (error.code, error.exit_code) == (code, exit_code)
     assert error.remedy
     assert summary in error.evidence
+
+
+def test_a_program_that_runs_hears_the_interruption() -> None:
+    """A process of its own group, as the real OpenTofu is: it stops in order, and that is no failure."""
+    script = 'trap "echo stopped; exit 0" INT; echo ready; while :; do sleep 0.05; done'
+    said: list[str] = []
+    handles: list[Callable[[], None]] = []
+
+    def hear(line: str) -> None:
+        said.append(line)
+        if line == "ready":
+            handles[0]()
+
+    _process.run_with_lines(("/bin/sh", "-c", script), hear, timeout_seconds=60, on_start=handles.append)
+    assert said == ["ready", "stopped"]
