@@ -7,12 +7,11 @@ from pathlib import Path
 
 from productive_k3s.codec import encode
 from productive_k3s_infra.artifacts.program import Program, build_program
-from productive_k3s_infra.errors import Refused
 from productive_k3s_infra.hosts import bootstrap, known_hosts
 from productive_k3s_infra.inventory.model import Endpoint, Inventory
 from productive_k3s_infra.operations.looking import View, look, plan_of
 from productive_k3s_infra.operations.plan import preflight
-from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
+from productive_k3s_infra.operations.session import Session, fleet_of, running_inventory_of
 from productive_k3s_infra.plan.requests import Situation, request_for
 from productive_k3s_infra.validate.quick import expectation
 from productive_k3s_infra.validate.report import Report
@@ -54,15 +53,7 @@ async def write_inventory(session: Session, folder: Path | None = None) -> Writt
     Raises Refused while machines of the cluster do not exist.
     """
     survey = await session.provider.survey()
-    inventory = inventory_of(session, survey)
-    missing = [host.name for host in inventory.hosts if host.assumed]
-    if missing:
-        raise Refused(
-            "machines of this cluster do not run",
-            where=", ".join(missing),
-            remedy="pk3s apply makes or starts them",
-            code="cluster.missing",
-        )
+    inventory = running_inventory_of(session, survey)
     async with fleet_of(session, inventory) as fleet:
         view = await look(session, survey, inventory, fleet)
     target = _target(session, folder)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from productive_k3s_infra.artifacts.program import build_program
+from productive_k3s_infra.errors import Refused
 from productive_k3s_infra.hosts.session import Fleet
 from productive_k3s_infra.hosts.ssh import SshFleet
 from productive_k3s_infra.inventory.build import build_inventory
@@ -65,6 +66,20 @@ def inventory_of(session: Session, survey: Survey) -> Inventory:
         if machine.state == "running" and machine.location is not None
     }
     return build_inventory(session.spec, found)
+
+
+def running_inventory_of(session: Session, survey: Survey) -> Inventory:
+    """Return the inventory of a cluster whose machines all run; raises Refused naming those that do not."""
+    inventory = inventory_of(session, survey)
+    missing = [host.name for host in inventory.hosts if host.assumed]
+    if missing:
+        raise Refused(
+            "machines of this cluster do not run",
+            where=", ".join(missing),
+            remedy="pk3s apply makes or starts them",
+            code="cluster.missing",
+        )
+    return inventory
 
 
 @asynccontextmanager

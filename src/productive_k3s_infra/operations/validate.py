@@ -6,12 +6,12 @@ from typing import Any
 
 import yaml
 
-from productive_k3s_infra.errors import Pk3sError, Refused
+from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.hosts.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.operations.early import EarlyValidation
 from productive_k3s_infra.operations.kubeconfig import fetch_kubeconfig
-from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
+from productive_k3s_infra.operations.session import Session, fleet_of, running_inventory_of
 from productive_k3s_infra.plan.surroundings import api_names
 from productive_k3s_infra.validate.gather import OnEvent, validate_cluster
 from productive_k3s_infra.validate.quick import expectation
@@ -21,15 +21,7 @@ from productive_k3s_infra.validate.report import Report
 async def validate(session: Session, *, full: bool = True) -> Report:
     """Ask every host and the cluster; `full` runs a pod on every node too, and cleans up after it."""
     survey = await session.provider.survey()
-    inventory = inventory_of(session, survey)
-    missing = [host.name for host in inventory.hosts if host.assumed]
-    if missing:
-        raise Refused(
-            "machines of this cluster do not run",
-            where=", ".join(missing),
-            remedy="pk3s apply makes or starts them",
-            code="cluster.missing",
-        )
+    inventory = running_inventory_of(session, survey)
     async with fleet_of(session, inventory) as fleet:
         return await validate_with(session, inventory, fleet, full=full)
 
