@@ -10,11 +10,12 @@ locals {
     "productive-k3s/cluster" = var.cluster
   })
 
-  ports = {
-    for name, port in { "ssh" = 22, "api" = 6443, "http" = 80, "https" = 443 } : name => {
-      port                    = port
-      cidrs                   = var.allowed_cidrs[name == "https" ? "http" : name]
-    }
+  ports = { ssh = 22, api = 6443, http = 80, https = 443 }
+  cidrs = {
+    ssh   = var.allowed_cidrs.ssh
+    api   = var.allowed_cidrs.api
+    http  = var.allowed_cidrs.http
+    https = var.allowed_cidrs.http
   }
 }
 
@@ -121,15 +122,15 @@ resource "aws_security_group" "nodes" {
   tags        = merge(local.tags, { Name = var.cluster })
 
   dynamic "ingress" {
-    for_each = { for name, rule in local.ports : name => rule if length(rule.cidrs) > 0 }
+    for_each = { for name, cidrs in local.cidrs : name => cidrs if length(cidrs) > 0 }
 
     content {
       description      = ingress.key
       protocol         = "tcp"
-      from_port        = ingress.value.port
-      to_port          = ingress.value.port
-      cidr_blocks      = [for cidr in ingress.value.cidrs : cidr if !strcontains(cidr, ":")]
-      ipv6_cidr_blocks = [for cidr in ingress.value.cidrs : cidr if strcontains(cidr, ":")]
+      from_port        = local.ports[ingress.key]
+      to_port          = local.ports[ingress.key]
+      cidr_blocks      = [for cidr in ingress.value : cidr if !strcontains(cidr, ":")]
+      ipv6_cidr_blocks = [for cidr in ingress.value : cidr if strcontains(cidr, ":")]
     }
   }
 

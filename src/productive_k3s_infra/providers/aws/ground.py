@@ -131,11 +131,11 @@ class Ground:
             state = self._take_over(on_object)
         if state.empty:
             return state
-        self._write(tuple(state.nodes()), state.nodes(), {}, seeds={}, running=state.started())
+        self._write(tuple(state.nodes()), state.nodes(), {}, running=state.started())
         self.tofu.plan(self.work.plan, self.work.variables, "-destroy")
         try:
             self.tofu.apply(self.work.plan, on_object)
-            self._write((), {}, {}, seeds={})
+            self._write((), {}, {})
             self.tofu.plan(self.work.plan, self.work.variables, "-refresh-only")
             plan = self.tofu.show(self.work.plan)
         finally:
@@ -171,13 +171,12 @@ class Ground:
         taken = {address for address in adopted if ".aws_instance." in address}
         new = [name for name in names if name not in existing and not any(f'"{name}"' in one for one in taken)]
         seeds = {name: self.keys.seed(name).private.unmask() for name in new}
-        self._write(names, existing, adopted, seeds=seeds, running=running)
+        values = self._write(names, existing, adopted, running=running)
         # A plan that nobody applies goes with this run: it holds seeded keys.
         atexit.unregister(self.work.drop_plan)
         atexit.register(self.work.drop_plan)
-        self.tofu.plan(self.work.plan, self.work.variables)
-        # From here on the plan alone has the seeds.
-        self._write(names, existing, adopted, seeds={}, running=running)
+        with self.work.secret_variables({**values, "host_keys": seeds}) as variables:
+            self.tofu.plan(self.work.plan, variables)
         return self.tofu.show(self.work.plan)
 
     def _write(
@@ -186,9 +185,8 @@ class Ground:
         existing: Mapping[str, Mapping[str, Any]],
         adopted: Mapping[str, str],
         *,
-        seeds: Mapping[str, str],
         running: Collection[str] = (),
-    ) -> None:
+    ) -> dict[str, Any]:
         declared = {node.name: wish.wanted_size(self._provider, node) for node in self.spec.nodes}
         sizes = {
             name: wish.existing_size(existing[name]) if name in existing else declared[name]
@@ -196,8 +194,9 @@ class Ground:
             if name in existing or name in declared
         }
         public_key = "" if self._provider.key_pair else self.public_key()
-        values = wish.variables(self.spec, sizes, self._identity, public_key=public_key, seeds=seeds, running=running)
+        values = wish.variables(self.spec, sizes, self._identity, public_key=public_key, running=running)
         self.work.write(wish.root_module(self.spec, self._identity, adopted), values)
+        return values
 
     def _plan_again(
         self,

@@ -86,10 +86,9 @@ def variables(
     identity: str,
     *,
     public_key: str,
-    seeds: Mapping[str, str],
     running: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Return the values of the module's variables. `seeds` are private host keys: the document is a secret."""
+    """Return the values of the module's variables, without what is secret."""
     provider = _aws(spec)
     return {
         "cluster": spec.name,
@@ -110,7 +109,7 @@ def variables(
         "public_key": None if provider.key_pair else public_key,
         "key_name": None if provider.key_pair else key_name(spec, identity),
         "key_pair": provider.key_pair,
-        "host_keys": dict(seeds),
+        "host_keys": {},
         "architecture": provider.architecture,
         "image_id": provider.image_id,
         "vpc_id": provider.vpc_id,

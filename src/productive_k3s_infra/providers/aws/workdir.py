@@ -7,7 +7,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ _RUN = "run-"
 
 @dataclass(frozen=True)
 class WorkFolder:
-    """The folder and its files. `variables` and plans hold seeded host keys: they are this user's alone."""
+    """The folder and its files. A plan holds seeded host keys: all of it is this user's alone."""
 
     workspace: Workspace
 
@@ -32,6 +32,16 @@ class WorkFolder:
     @property
     def variables(self) -> Path:
         return self.path / "terraform.tfvars.json"
+
+    @contextmanager
+    def secret_variables(self, values: Mapping[str, Any]) -> Iterator[Path]:
+        """Give a file of this run's own with these values for the block."""
+        path = self.path / f"{_RUN}{os.getpid()}.tfvars.json"
+        write_json(path, values)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
     @property
     def seeds(self) -> Path:
@@ -116,8 +126,8 @@ class WorkFolder:
 
     def _sweep(self) -> None:
         # A run that was killed leaves its plan behind, and a plan holds seeded keys.
-        for path in self.path.glob(f"{_RUN}*.tfplan"):
-            pid = path.stem.removeprefix(_RUN)
+        for path in self.path.glob(f"{_RUN}*"):
+            pid = path.name.removeprefix(_RUN).partition(".")[0]
             if pid.isdigit() and int(pid) != os.getpid() and not Path(f"/proc/{pid}").exists() and not _lives(int(pid)):
                 path.unlink(missing_ok=True)
 

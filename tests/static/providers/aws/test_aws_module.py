@@ -52,7 +52,7 @@ def test_the_program_gives_every_variable_that_it_declares(tmp_path: Path) -> No
     file = tmp_path / "cluster.yaml"
     file.write_text(FILE.format(nodes=SERVER, more=", keyPair: mine, elasticIp: true", ssh=""))
     spec = load_cluster_file(file, {})
-    values = wish.variables(spec, {"server-1": wish.Size("server", "t3a.large", 40)}, "mark", public_key="", seeds={})
+    values = wish.variables(spec, {"server-1": wish.Size("server", "t3a.large", 40)}, "mark", public_key="")
     assert set(values) == set(wish.VARIABLES)
     assert (values["key_pair"], values["public_key"], values["key_name"]) == ("mine", None, None)
     assert values["allowed_cidrs"] == {"ssh": ["203.0.113.7/32"], "api": ["203.0.113.0/24"], "http": []}

@@ -180,6 +180,16 @@ async def test_no_seeded_key_stays_in_a_file(bed: Bed) -> None:
     assert [oct(one.stat().st_mode & 0o777) for one in (bed.work, bed.work / "main.tf.json")] == ["0o700", "0o600"]
 
 
+async def test_what_a_killed_run_left_of_its_secrets_is_swept(bed: Bed) -> None:
+    await bed.provider().survey()
+    # Numbers of processes end at 4194304.
+    left = [bed.work / f"run-9999999.{kind}" for kind in ("tfplan", "tfvars.json")]
+    for path in left:
+        path.write_text("secret")
+    await bed.provider().survey()
+    assert [path for path in left if path.exists()] == []
+
+
 @pytest.mark.parametrize("argument", ["--prepare", "--rotate"])
 async def test_a_first_contact_that_was_cut_off_is_finished(bed: Bed, argument: str) -> None:
     provider = bed.provider(SERVER)
