@@ -41,3 +41,16 @@ def test_terraform_understands_it_too(tmp_path: Path) -> None:
     module = bed.copy_module(tmp_path)
     done = bed.run(module, "validate", "-no-color")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_its_readme_shows_is_valid(tofu: TofuBed, tmp_path: Path) -> None:
+    example = (MODULE / "README.md").read_text().partition("```hcl\n")[2].partition("```")[0]
+    assert example.count("./opentofu/modules/aws-nodes") == 1
+    (tmp_path / "main.tf").write_text(example)
+    shutil.copytree(MODULE, tmp_path / "opentofu" / "modules" / "aws-nodes")
+    key = tmp_path / ".home" / ".ssh" / "id_ed25519.pub"
+    key.parent.mkdir(parents=True)
+    key.write_text("ssh-ed25519 AAAA somebody\n")
+    for words in (("init", "-input=false"), ("validate", "-no-color")):
+        done = tofu.run(tmp_path, *words)
+        assert done.returncode == 0, done.stdout + done.stderr
