@@ -83,14 +83,21 @@ class World:
 
         def kill() -> None:
             running.process.kill()
-            mine = f"-chdir={self.site.tofu_folder}".encode()
-            for process in Path("/proc").glob("[0-9]*/cmdline"):
-                with suppress(OSError):
-                    if mine in process.read_bytes().split(b"\0"):
-                        os.kill(int(process.parent.name), signal.SIGKILL)
+            self._kill_its_children()
 
         self.interruption = kill
-        return running.end()
+        done = running.end()
+        self._kill_its_children()  # a provider may have been started since
+        return done
+
+    def _kill_its_children(self) -> None:
+        """Kill OpenTofu in the site's folder, and its providers, which outlive it where they wait for AWS."""
+        mine = str(self.site.tofu_folder).encode()
+        for process in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                words = process.read_bytes().split(b"\0")
+                if b"-chdir=" + mine in words or words[0].startswith(mine + b"/"):
+                    os.kill(int(process.parent.name), signal.SIGKILL)
 
     def known(self, machine: Machine) -> Machine:
         """Return the machine with the host key that it shows now."""
@@ -160,5 +167,8 @@ def world(folder: Path, bed: Bed, release: Release, tool: Path, tofu: TofuBed, *
         site.file.write_text(cluster_file(bed, machines, vpc, subnet))
         found = World(made, bed, machines, site)
         made.watch(on_launch=found.boot, on_end=found.left)
-        yield found
+        try:
+            yield found
+        finally:
+            found._kill_its_children()
         assert not found.failures, found.failures
