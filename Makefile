@@ -14,8 +14,8 @@ $(STAMP): requirements.lock pyproject.toml scripts/setup
 
 setup: $(STAMP) ## the Python environment in .venv, and the Debian packages that the lab needs
 
-test: setup ## static, contract and live tests; those with machines one after the other, the rest beside them
-	$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+test: setup ## static, contract and live tests; two files at a time
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 static: setup ## the tests that need no host
 	$(BIN)/python -m pytest tests/static $(ARGS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ("lab_bed", "tofu_bed")
 
@@ -16,7 +15,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark by folder, and leave the sweeps to `make soak`."""
+    """Mark by folder, and leave the sweeps to `make soak`.
+
+    What takes long comes first: two workers that share the files of a run then end at about the same time.
+    """
     kept, left = [], []
     for item in items:
         if "tests/live/" in item.path.as_posix():
@@ -27,17 +29,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             kept.append(item)
     if left:
         config.hook.pytest_deselected(items=left)
-        items[:] = kept
-
-
-class OneWithMachines(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
-    """Of several workers one runs everything that may make machines, one test after the other; files are the rest."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return file if file.startswith("tests/static/") else "machines"
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneWithMachines:
-    """Let two workers share a run (`--numprocesses 2`)."""
-    return OneWithMachines(config, log)
+    items[:] = sorted(kept, key=lambda item: "tests/static/" in item.path.as_posix())
