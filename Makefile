@@ -15,6 +15,8 @@ $(STAMP): requirements.lock pyproject.toml scripts/setup
 setup: $(STAMP) ## the Python environment in .venv, and the Debian packages that the lab needs
 
 test: setup ## static, contract and live tests; two files at a time
+	@$(BIN)/python lab/build >/dev/null
+	@$(BIN)/python lab/tofu/build >/dev/null
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 static: setup ## the tests that need no host

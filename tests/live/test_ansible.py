@@ -13,7 +13,7 @@ from ansible_bed import Ended, Playbook
 from lab_bed import Bed, Machine, Release
 from live.fingerprint import differences, fingerprint
 from live.onprem_bed import ONE_LINE, USER, Onprem, make_onprem
-from pk3s_bed import Done
+from pk3s_bed import Done, Site
 from productive_k3s_infra.providers.local.machines import MachineRequest
 
 # Ansible runs a shell as root: one line for one command is not enough for it. On the agent that wants a password.
@@ -39,6 +39,8 @@ class Life:
     made: Ended
     ready: set[str]
     again: Ended
+    taken_over: Done
+    planned_there: Done
     planned: Done
     applied: Done
     runs: Runs
@@ -55,6 +57,15 @@ def runs_of(bed: Bed, nodes: tuple[Machine, ...]) -> Runs:
 
 def touched(bed: Bed, nodes: tuple[Machine, ...], before: Mapping[str, Mapping[str, str]]) -> Mapping[str, list[str]]:
     return {one.name: differences(before[one.name], fingerprint(bed, one), LEFT) for one in nodes}
+
+
+def take_over(site: Site, bed: Bed, server: Machine) -> tuple[Done, Done]:
+    """Write a cluster file of what the role made, somewhere else, and plan by it."""
+    site.path.mkdir()
+    (site.path / "known_hosts").write_text(f"{server.address} {server.host_key}\n")
+    reach = ("--user", USER, "--key", str(bed.key), "--artifacts", str(site.release.directory))
+    found = site.pk3s("init", "--name", "taken", "--from-host", server.address, *reach)
+    return found, site.pk3s("plan", "--exit-code")
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +92,7 @@ def life(module_lab: Bed, k3s_release: Release, kubectl_tool: Path, tmp_path_fac
     ready = lab_bed.ready_nodes(bed, nodes[0])
     runs = runs_of(bed, nodes)
     again = playbook.expect(0, "cluster")
+    taken_over, planned_there = take_over(Site(folder / "taken", k3s_release, kubectl_tool, "taken"), bed, server)
     planned = site.pk3s("plan", "--exit-code")
     applied = site.expect(0, "apply", "--yes", "-o", "json")
     rewritten = site.expect(0, "inventory", "-o", "json")
@@ -99,6 +111,8 @@ def life(module_lab: Bed, k3s_release: Release, kubectl_tool: Path, tmp_path_fac
         made,
         ready,
         again,
+        taken_over,
+        planned_there,
         planned,
         applied,
         runs,
@@ -131,6 +145,13 @@ def test_pk3s_finds_nothing_to_do_after_the_role(life: Life) -> None:
     assert "Nothing to change." in life.planned.out
     assert life.applied.document["results"] == []
     assert life.applied.document["report"]["passed"]
+
+
+def test_the_file_that_is_read_off_the_role_s_cluster_changes_nothing(life: Life) -> None:
+    assert life.taken_over.code == 0, life.taken_over
+    assert life.planned_there.code == 0, life.planned_there
+    assert "Nothing to change." in life.planned_there.out
+    assert "cosmetic" not in life.planned_there.out
 
 
 def test_the_role_finds_nothing_to_do_after_pk3s(life: Life) -> None:
