@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,18 @@ from productive_k3s_infra.providers.aws.diagnostics import Diagnostic, explain
 from productive_k3s_infra.providers.aws.tofu import Tofu, find_program
 
 NAMED = {"TOFU_BIN": "/bin/true", "PATH": "/bin"}
+
+# A shell cannot trap a signal that was ignored when it began, as in a job in the background; this and OpenTofu can.
+STOPS_IN_ORDER = """
+import signal, sys
+def stop(*_):
+    print("stopped", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGINT, stop)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
 
 
 class Program:
@@ -204,7 +217,6 @@ def test_a_complaint_has_a_cause_and_a_remedy(code: str, exit_code: int, summary
 
 def test_a_program_that_runs_hears_the_interruption() -> None:
     """A process of its own group, as the real OpenTofu is: it stops in order, and that is no failure."""
-    script = 'trap "echo stopped; exit 0" INT; echo ready; while :; do sleep 0.05; done'
     said: list[str] = []
     handles: list[Callable[[], None]] = []
 
@@ -213,5 +225,5 @@ def test_a_program_that_runs_hears_the_interruption() -> None:
         if line == "ready":
             handles[0]()
 
-    _process.run_with_lines(("/bin/sh", "-c", script), hear, timeout_seconds=60, on_start=handles.append)
+    _process.run_with_lines((sys.executable, "-c", STOPS_IN_ORDER), hear, timeout_seconds=60, on_start=handles.append)
     assert said == ["ready", "stopped"]
