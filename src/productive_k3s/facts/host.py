@@ -18,7 +18,7 @@ from productive_k3s.system import System
 
 _SECONDS = 10.0
 # The release asset's word for what `uname -m` says (k3s-io/k3s, install.sh).
-_ARCHITECTURES = {
+ARCHITECTURES = {
     "x86_64": "amd64",
     "amd64": "amd64",
     "aarch64": "arm64",
@@ -83,7 +83,7 @@ async def _operating_system(system: System) -> OperatingSystem:
         version_id=release.get("VERSION_ID", ""),
         pretty_name=release.get("PRETTY_NAME", ""),
         kernel=(await text_of(system, "/proc/sys/kernel/osrelease")).strip(),
-        arch=_ARCHITECTURES.get(machine, machine),
+        arch=ARCHITECTURES.get(machine, machine),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from productive_k3s.facts.model import ClusterFacts
+from productive_k3s.facts.model import ClusterFacts, Facts
 from productive_k3s.failure import Failure
 from productive_k3s_infra.plan.model import Plan, Refusal, Step
 from productive_k3s_infra.plan.requests import Situation
@@ -44,7 +44,7 @@ def plan_stale(situation: Situation) -> Plan:
     refusals: list[Refusal] = []
     for host in situation.inventory.agents:
         facts, node = situation.facts.get(host.name), nodes.get(host.name)
-        if facts is None or node is None or facts.k3s.has_node_password:
+        if facts is None or node is None or facts.k3s.has_node_password or _runs_k3s(facts):
             continue
         if node.ready and not situation.owned:
             what = "another host lives in the cluster by this name"
@@ -55,6 +55,11 @@ def plan_stale(situation: Situation) -> Plan:
             reason = "its Node is that of a host that is gone; K3s would refuse the new one"
             steps.append(_forget(first, host.name, reason, ()))
     return Plan(situation.spec.name, tuple(steps), refusals=tuple(refusals))
+
+
+def _runs_k3s(facts: Facts) -> bool:
+    """A host that runs is the Node itself, whatever became of its password."""
+    return any(unit.active_state == "active" for unit in facts.k3s.units)
 
 
 def without_nodes(situation: Situation, names: Collection[str]) -> Situation:

@@ -239,6 +239,16 @@ def test_a_member_that_only_does_not_run_keeps_its_node() -> None:
     assert not [step for step in plan_cluster(replace(there, facts=facts)).steps if "node" in step.id]
 
 
+@pytest.mark.parametrize("owned", [True, False])
+def test_a_host_that_runs_is_its_node_also_without_its_password(owned: bool) -> None:
+    there = running(1)
+    agent = there.facts["agent-1"]
+    facts = {**there.facts, "agent-1": replace(agent, k3s=replace(agent.k3s, has_node_password=False))}
+    plan = plan_cluster(replace(there, facts=facts, owned=owned))
+    assert not [step for step in plan.steps if step.action == "forget-node"]
+    assert ("agent-1", "machine.name-in-use") not in codes(plan)
+
+
 def test_a_machine_that_is_down_is_not_drained() -> None:
     there = shrunk()
     server = there.facts["server-1"]

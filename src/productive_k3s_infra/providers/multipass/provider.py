@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from productive_k3s.facts.host import ARCHITECTURES
 from productive_k3s_infra.errors import ProviderFailed
 from productive_k3s_infra.hosts.first_contact import (
     OpenFleet,
@@ -30,7 +31,6 @@ from productive_k3s_infra.spec.model import MultipassProvider as Wanted
 from productive_k3s_infra.workspace.directory import Workspace
 from productive_k3s_infra.workspace.operator_key import ensure_operator_key
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _SIZES = ("cpus", "memory", "disk")
 
 
@@ -212,7 +212,7 @@ class MultipassProvider:
         provider = self._spec.provider
         if not isinstance(provider, Wanted):
             raise ProviderFailed("the cluster file does not ask for Multipass", code="multipass.failed")
-        architecture = _ARCHITECTURES.get(platform.machine(), "amd64")
+        architecture = ARCHITECTURES.get(platform.machine(), "amd64")
         return Assumption("ubuntu", provider.image, architecture, "ens3")
 
 
