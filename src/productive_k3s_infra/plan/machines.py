@@ -77,7 +77,7 @@ def _differing(survey: Survey) -> Iterator[Refusal]:
                     "machine.differs",
                     "the machine is not as the file says, and cannot be changed while it lives",
                     "; ".join(machine.differences),
-                    f"--replace {machine.name} makes it anew, and its disk is lost; or write into the file what it is",
+                    f"write what it is into the file; --replace {machine.name} makes an agent anew, without its disk",
                     4,
                 ),
             )
