@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 import lab_bed
 from lab_bed import Bed, Machine
-from productive_k3s import paths, render
+from productive_k3s.k3s import paths
+from productive_k3s.plan import render
 
 
 def unit_text(role: str, *flags: str) -> str:

@@ -33,7 +33,7 @@ from typing import Any, TypeVar
 import pytest
 import yaml
 
-from productive_k3s import render
+from productive_k3s.plan import render
 from productive_k3s_infra.providers.local import leftovers
 from productive_k3s_infra.providers.local.machines import Machine, MachineRequest, create, destroy
 

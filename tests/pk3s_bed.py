@@ -33,7 +33,7 @@ from typing import Any, Self
 
 import lab_bed
 from lab_bed import REPOSITORY, Bed, Machine, Release
-from productive_k3s_infra.hosts.bootstrap import COMMAND
+from productive_k3s_infra.hosts.wire.bootstrap import COMMAND
 from productive_k3s_infra.providers.local import leftovers, machines
 from productive_k3s_infra.providers.local.cgroup import detect, group_name
 from productive_k3s_infra.providers.local.provider import set_name

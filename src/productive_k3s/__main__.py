@@ -7,13 +7,13 @@ import sys
 from types import FrameType
 from typing import List, Optional, Sequence
 
-from productive_k3s.command_line import parser
-from productive_k3s.events import Result
-from productive_k3s.host import Host, drive
-from productive_k3s.kube import Kube
-from productive_k3s.local import LocalSystem
+from productive_k3s.cli import parser
+from productive_k3s.contract.events import Result
+from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.kube import Kube
+from productive_k3s.doors.local import LocalSystem
 from productive_k3s.output import FactsOutput, KubeconfigOutput, Output, TextOutput, WireOutput
-from productive_k3s.run import run
+from productive_k3s.verbs.run import run
 
 # One table for both programs (design section 9).
 _EXIT_CODES = {"done": 0, "unchanged": 0, "planned": 0, "refused": 4, "locked": 7, "interrupted": 130}
@@ -61,7 +61,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def _kube(kubeconfig: str) -> Kube:
     """Open the API; what speaks HTTP and TLS is loaded only where there is something to say."""
-    from productive_k3s.kube_http import HttpKube
+    from productive_k3s.doors.kube_http import HttpKube
 
     return HttpKube(kubeconfig)
 

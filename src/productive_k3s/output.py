@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Any, List, Protocol, TextIO
 
 from productive_k3s import __version__
-from productive_k3s.change import Change
-from productive_k3s.codec import encode
-from productive_k3s.events import CheckResult, Event, EventKind, Hello, Result
-from productive_k3s.failure import Failure
-from productive_k3s.secret import Secret
+from productive_k3s.contract.change import Change
+from productive_k3s.contract.codec import encode
+from productive_k3s.contract.events import CheckResult, Event, EventKind, Hello, Result
+from productive_k3s.contract.failure import Failure
+from productive_k3s.contract.secret import Secret
 
 _SAME_AGAIN_SECONDS = 10.0
 _MARKS = {"read": " ", "change": "+", "disrupt": "!"}

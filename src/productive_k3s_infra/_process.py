@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from productive_k3s.secret import Secret
+from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.errors import ProcessFailed
 
 _EVIDENCE_LINES = 3

@@ -16,8 +16,8 @@
     ├── Locked                   exit 7   another pk3s holds the cluster directory
     └── Interrupted              exit 130
 
-An expected failure of one host is a value (`productive_k3s.failure.Failure` in a `StepResult`), not an exception; these
-are raised where nothing further can be done in the operation.
+An expected failure of one host is a value (`productive_k3s.contract.failure.Failure` in a `StepResult`), not an
+exception; these are raised where nothing further can be done in the operation.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import Any
 import lab_bed
 from lab_bed import Bed, Machine, Release
 from pk3s_bed import Done, Site
-from productive_k3s_infra.hosts.refusals import sudoers_line
+from productive_k3s_infra.hosts.wire.refusals import sudoers_line
 
 USER = "ops"
 ONE_LINE = sudoers_line(USER).removeprefix(f"{USER} ")

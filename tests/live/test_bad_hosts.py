@@ -19,8 +19,8 @@ from live.fingerprint import differences, fingerprint
 from live.onprem_bed import ONE_LINE, Onprem, found, make_onprem
 from pk3s_bed import Done
 from productive_k3s_infra.artifacts.program import build_program
-from productive_k3s_infra.hosts.probing import probe_ports
-from productive_k3s_infra.hosts.ssh import SshFleet
+from productive_k3s_infra.hosts.fleet.probing import probe_ports
+from productive_k3s_infra.hosts.ssh.fleet import SshFleet
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory
 from productive_k3s_infra.providers.local.machines import MachineRequest
 

@@ -18,7 +18,7 @@ import pytest
 from lab_bed import CONFIG, Bed, Machine, Release, started
 from live.fingerprint import differences, fingerprint
 from live.program_bed import LOCK, PROGRAM, SINGLE_NODE, Run, ca_hash, equip, plan, read_wire, run, show, succeed, token
-from productive_k3s import unit_file
+from productive_k3s.k3s import unit_file
 from productive_k3s_infra.artifacts.program import build_program
 
 FIXTURE = Path(__file__).parent.parent / "static" / "contract_program" / "install-script-unit.json"

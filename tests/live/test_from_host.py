@@ -21,7 +21,7 @@ from install_script import install
 from lab_bed import CONFIG, Bed, Machine, Release
 from live.program_bed import SINGLE_NODE, equip, succeed
 from pk3s_bed import Done, Site
-from productive_k3s import paths
+from productive_k3s.k3s import paths
 
 PASSWORD = "the-password-that-a-person-chose"
 FLAGS = ("--cluster-init", "--tls-san=k3s.example", "--kube-apiserver-arg=v=1", "--node-label=disk=ssd")

@@ -17,7 +17,7 @@ from lab_bed import REPOSITORY, Bed, Machine, Release
 from live.fingerprint import differences, fingerprint
 from live.onprem_bed import ONE_LINE
 from pk3s_bed import Done, Site
-from productive_k3s_infra.hosts.refusals import sudoers_line
+from productive_k3s_infra.hosts.wire.refusals import sudoers_line
 from productive_k3s_infra.providers.local.machines import MachineRequest
 
 NAMES = ("server-1", "agent-1", "agent-2")

@@ -14,12 +14,12 @@ import pytest
 
 from contract.wire.suite import CONTENT, WireSuite, in_pieces, stage
 from lab_bed import Bed
-from productive_k3s.secret import Secret
+from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.artifacts.program import build_program
 from productive_k3s_infra.errors import HostKeyMismatch, HostUnreachable, Pk3sError, SudoRefused
-from productive_k3s_infra.hosts import known_hosts, refusals
-from productive_k3s_infra.hosts.session import HostSession
-from productive_k3s_infra.hosts.ssh import SshFleet
+from productive_k3s_infra.hosts.fleet.session import HostSession
+from productive_k3s_infra.hosts.ssh.fleet import SshFleet, known_hosts
+from productive_k3s_infra.hosts.wire import refusals
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory
 from productive_k3s_infra.providers.local.machines import Machine, MachineRequest
 

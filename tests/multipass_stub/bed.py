@@ -11,7 +11,7 @@ from typing import Any
 
 from multipass_stub.program import execute
 from multipass_stub.state import Instance, opened
-from productive_k3s.secret import Secret
+from productive_k3s.contract.secret import Secret
 from productive_k3s_infra._process import ProcessResult
 
 TESTS = Path(__file__).resolve().parent.parent

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from productive_k3s.events import Event, Result
+from productive_k3s.contract.events import Event, Result
 from productive_k3s_infra.errors import Pk3sError
-from productive_k3s_infra.hosts.session import OnEvent
+from productive_k3s_infra.hosts.fleet.session import OnEvent
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory, Role
 
 

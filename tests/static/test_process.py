@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from productive_k3s.secret import Secret
+from productive_k3s.contract.secret import Secret
 from productive_k3s_infra import _process
 from productive_k3s_infra.errors import ProcessFailed
 

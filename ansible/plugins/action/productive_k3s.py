@@ -96,9 +96,9 @@ class ActionModule(ActionBase):
         facts = self._program.decode("Facts", found["facts"])
         wanted = {change["id"]: change["action"] for change in found["changes"]}
         result["facts"] = found["facts"]
-        result["member"] = self._program.module("compare").is_member(facts)
+        result["member"] = self._program.module("plan.compare").is_member(facts)
         result["wants_token"] = bool(wanted) and (
-            self._program.module("vetoes").needs_token(request, facts) or "write-secret" in wanted.values()
+            self._program.module("plan.vetoes").needs_token(request, facts) or "write-secret" in wanted.values()
         )
         there = {item.sha256 for item in facts.k3s.staged}
         asked = (("binary", request.binary), *((f"image:{item.name}", item) for item in request.images))
@@ -163,7 +163,7 @@ class ActionModule(ActionBase):
         for wish, seen in arguments["members"]:
             request = self._program.decode("Request", wish)
             facts = dataclasses.replace(self._program.decode("Facts", seen), cluster=server.cluster)
-            labels = self._program.module("changes").label_differences(request, facts)
+            labels = self._program.module("plan.changes").label_differences(request, facts)
             if not labels:
                 continue
             words = [f"{key}={value}" if value is not None else f"{key}-" for key, value in sorted(labels.items())]

@@ -95,10 +95,10 @@ class Program:
 
     def decode(self, kind: str, document: Any) -> Any:
         """Return a value of the wire: `Result`, `Facts` or `Request`."""
-        home = {"Result": "events", "Facts": "facts.model", "Request": "request"}[kind]
+        home = {"Result": "contract.events", "Facts": "contract.facts", "Request": "contract.request"}[kind]
         try:
-            return self.module("codec").decode(getattr(self.module(home), kind), document, kind.lower())
-        except self.module("failure").ContractError as error:
+            return self.module("contract.codec").decode(getattr(self.module(home), kind), document, kind.lower())
+        except self.module("contract.failure").ContractError as error:
             raise AnsibleActionFail(in_words(error.failure.__dict__)) from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Tuple
 
-from productive_k3s.events import CheckResult
+from productive_k3s.contract.events import CheckResult
 
 Severity = Literal["error", "warning", "info"]
 EVIDENCE_LENGTH = 400

@@ -11,11 +11,11 @@ from productive_k3s.checks.judgement import failed, judged
 from productive_k3s.checks.of_host import config_words, host_name
 from productive_k3s.checks.of_nodes import Sighting, Standard
 from productive_k3s.checks.of_pods import SYSTEM_NAMESPACE, Pod
-from productive_k3s.events import CheckResult
-from productive_k3s.facts.model import ClusterFacts, Facts
-from productive_k3s.failure import ContractError
-from productive_k3s.host import Host
-from productive_k3s.kube import Kube
+from productive_k3s.contract.events import CheckResult
+from productive_k3s.contract.facts import ClusterFacts, Facts
+from productive_k3s.contract.failure import ContractError
+from productive_k3s.doors.host import Host
+from productive_k3s.doors.kube import Kube
 
 _SAY_SECONDS = 2.0
 _SHORTEST_INTERVAL_SECONDS = 0.05

@@ -7,8 +7,8 @@ from typing import Any, Mapping, Optional, Sequence, Tuple
 
 from productive_k3s.checks.expectation import ExpectedNode
 from productive_k3s.checks.judgement import failed, judged, passed, warned
-from productive_k3s.events import CheckResult
-from productive_k3s.facts.model import NodeFact
+from productive_k3s.contract.events import CheckResult
+from productive_k3s.contract.facts import NodeFact
 
 _CONTROL_PLANE = "control-plane"
 # The conditions of a Node that are good when they are not True (Kubernetes, reference/node/node-status).

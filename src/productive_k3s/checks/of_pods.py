@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from productive_k3s.checks.judgement import failed, passed
-from productive_k3s.events import CheckResult
+from productive_k3s.contract.events import CheckResult
 
 Pod = Mapping[str, Any]
 SYSTEM_NAMESPACE = "kube-system"

@@ -7,7 +7,7 @@ from typing import Dict, Mapping, Optional, Sequence, Tuple
 from productive_k3s.checks.judgement import failed, passed
 from productive_k3s.checks.of_pods import Pod, trouble, with_warning
 from productive_k3s.checks.trial_objects import Trial, ended, pod_name, reported
-from productive_k3s.events import CheckResult
+from productive_k3s.contract.events import CheckResult
 
 _OK = "ok"
 _DNS, _LATE = "dns", "late"

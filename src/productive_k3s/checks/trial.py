@@ -13,11 +13,11 @@ from productive_k3s.checks.of_cluster import read_warnings
 from productive_k3s.checks.of_host import config_words, host_name
 from productive_k3s.checks.of_pods import SYSTEM_NAMESPACE, Pod
 from productive_k3s.checks.trial_objects import Trial, namespace_path, pod_name
-from productive_k3s.events import CheckResult
-from productive_k3s.facts.model import Facts
-from productive_k3s.failure import ContractError, Failure
-from productive_k3s.host import Host
-from productive_k3s.kube import Kube
+from productive_k3s.contract.events import CheckResult
+from productive_k3s.contract.facts import Facts
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.doors.host import Host
+from productive_k3s.doors.kube import Kube
 
 _POLL_SECONDS = 0.2
 _SAY_SECONDS = 2.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Sequence, Tuple
 
-from productive_k3s import config_file, paths
+from productive_k3s.doors.system import System
 from productive_k3s.facts import masking
 from productive_k3s.facts.files import TextFile, read_text
-from productive_k3s.render import schema_of
-from productive_k3s.system import System
+from productive_k3s.k3s import config_file, paths
+from productive_k3s.k3s.header import schema_of
 
 _SUFFIXES = (".yaml", ".yml")
 

@@ -7,8 +7,8 @@ import posixpath
 from dataclasses import dataclass, replace
 from typing import Callable, Mapping, Optional, Tuple
 
-from productive_k3s.facts.model import FileFact
-from productive_k3s.system import Stat, System
+from productive_k3s.contract.facts import FileFact
+from productive_k3s.doors.system import Stat, System
 
 # Too big for a file of configuration: it is something else, and is not read into memory.
 _LIMIT_BYTES = 1 << 20

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Optional
 
-from productive_k3s import __version__, paths
+from productive_k3s import __version__
+from productive_k3s.contract.facts import ClusterFacts, Facts, K3sFacts
+from productive_k3s.contract.failure import ContractError, system_failure
+from productive_k3s.doors.host import Host
 from productive_k3s.facts.host import host_facts
 from productive_k3s.facts.k3s import k3s_facts
-from productive_k3s.facts.model import ClusterFacts, Facts, K3sFacts
 from productive_k3s.facts.units import ask_systemd
-from productive_k3s.failure import ContractError
-from productive_k3s.host import Host
-from productive_k3s.refusal import system_failure
+from productive_k3s.k3s import paths
 
 
 async def gather(host: Host) -> Facts:

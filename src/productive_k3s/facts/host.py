@@ -9,12 +9,12 @@ import shlex
 import sys
 from typing import Dict, List, Mapping, Optional, Tuple
 
-from productive_k3s import paths
+from productive_k3s.contract.facts import FileSystem, HostFacts, OperatingSystem
+from productive_k3s.doors.system import System
 from productive_k3s.facts import network
 from productive_k3s.facts.hosts import hosts_files
-from productive_k3s.facts.model import FileSystem, HostFacts, OperatingSystem
 from productive_k3s.facts.units import UnitTable
-from productive_k3s.system import System
+from productive_k3s.k3s import paths
 
 _SECONDS = 10.0
 # The release asset's word for what `uname -m` says (k3s-io/k3s, install.sh).

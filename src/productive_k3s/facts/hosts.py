@@ -6,10 +6,10 @@ import json
 import re
 from typing import Optional, Tuple
 
-from productive_k3s import paths
-from productive_k3s.facts.model import HostsFile
-from productive_k3s.hosts_file import block_of
-from productive_k3s.system import System
+from productive_k3s.contract.facts import HostsFile
+from productive_k3s.doors.system import System
+from productive_k3s.k3s import paths
+from productive_k3s.k3s.hosts_file import block_of
 
 # Lists of unwanted names make the file large; it is read whole, as it is written whole.
 LIMIT_BYTES = 64 << 20

@@ -9,16 +9,16 @@ import re
 from dataclasses import dataclass
 from typing import Dict, List, Literal, Optional, Sequence, Tuple
 
-from productive_k3s import paths
+from productive_k3s.contract.facts import Digests, FileFact, K3sFacts, TokenFact
+from productive_k3s.contract.secret import secret_digest
+from productive_k3s.doors.system import System
 from productive_k3s.facts import masking, start
 from productive_k3s.facts.configuration import Configuration, read_configuration
 from productive_k3s.facts.files import Known, TextFile, exists, first_lines, large_file, read_text
-from productive_k3s.facts.model import Digests, FileFact, K3sFacts, TokenFact
 from productive_k3s.facts.units import K3S_UNITS, Unit, UnitTable, read_units
-from productive_k3s.render import schema_of
-from productive_k3s.secret import secret_digest
-from productive_k3s.system import System
-from productive_k3s.unit_file import environment
+from productive_k3s.k3s import paths
+from productive_k3s.k3s.header import schema_of
+from productive_k3s.k3s.unit_file import environment
 
 _VERSION_SECONDS = 30.0
 _SERVER_CA = paths.DATA + "/server/tls/server-ca.crt"

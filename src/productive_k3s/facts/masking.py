@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Set, Tuple
 
-from productive_k3s.flags import table
-from productive_k3s.unit_file import command_words, directives, environment
+from productive_k3s.k3s.flags import table
+from productive_k3s.k3s.unit_file import command_words, directives, environment
 
 if TYPE_CHECKING:
     import yaml

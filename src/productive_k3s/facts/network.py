@@ -8,8 +8,8 @@ import re
 import struct
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from productive_k3s.facts.model import Interface, Listener
-from productive_k3s.system import System
+from productive_k3s.contract.facts import Interface, Listener
+from productive_k3s.doors.system import System
 
 _SECONDS = 10.0
 _LISTEN_STATES = {"tcp": "0A", "udp": "07"}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
-from productive_k3s import config_file, paths, unit_file
-from productive_k3s.codec import decode
+from productive_k3s.contract.codec import decode
+from productive_k3s.contract.facts import Digests, FileFact, K3sFacts, Running
+from productive_k3s.contract.failure import ContractError
+from productive_k3s.doors.system import System
 from productive_k3s.facts.configuration import Configuration
 from productive_k3s.facts.files import CLOCK_GRAIN_SECONDS, NOTHING_KNOWN, Known, TextFile
-from productive_k3s.facts.model import Digests, FileFact, K3sFacts, Running
 from productive_k3s.facts.units import K3S_UNITS, Unit
-from productive_k3s.failure import ContractError
-from productive_k3s.system import System
+from productive_k3s.k3s import config_file, paths, unit_file
 
 
 def digests(

@@ -6,12 +6,12 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
-from productive_k3s import paths
+from productive_k3s.contract.facts import UnitFact
+from productive_k3s.doors.system import System
 from productive_k3s.facts import masking
 from productive_k3s.facts.files import TextFile, read_text
-from productive_k3s.facts.model import UnitFact
-from productive_k3s.system import System
-from productive_k3s.unit_file import command_words, directives
+from productive_k3s.k3s import paths
+from productive_k3s.k3s.unit_file import command_words, directives
 
 K3S_UNITS = ("k3s", "k3s-agent")
 # Other distributions' services that run a kubelet.

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Optional, Tuple
 
-from productive_k3s.events import Result
-from productive_k3s.failure import ContractError, Failure
-from productive_k3s.host import Host
-from productive_k3s.host_lock import take_lock
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.doors.host import Host
+from productive_k3s.effects.lock import take_lock
 
 KEY = "/etc/ssh/ssh_host_ed25519_key"
 PREPARED = f"{KEY}.productive-k3s"

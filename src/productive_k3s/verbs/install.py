@@ -7,21 +7,21 @@ import secrets
 from typing import List, Optional, Tuple
 from urllib.parse import urlsplit
 
-from productive_k3s.apply import GatherFacts, NewToken, Task, apply_change
-from productive_k3s.change import Change, in_words
-from productive_k3s.changes import Assessment, assess
-from productive_k3s.compare import is_member
-from productive_k3s.events import Outcome, Result
+from productive_k3s.contract.change import Change, in_words
+from productive_k3s.contract.events import Outcome, Result
+from productive_k3s.contract.facts import Facts
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.contract.request import Request
+from productive_k3s.contract.secret import Secret
+from productive_k3s.doors.host import Host
+from productive_k3s.effects.install import GatherFacts, NewToken, Task, apply_change
+from productive_k3s.effects.lock import take_lock
 from productive_k3s.facts.gather import gather as gather_facts
-from productive_k3s.facts.model import Facts
-from productive_k3s.failure import ContractError, Failure
-from productive_k3s.host import Host
-from productive_k3s.host_lock import take_lock
-from productive_k3s.render import node_name
-from productive_k3s.request import Request
-from productive_k3s.request_rules import mistakes, unknown_version_note
-from productive_k3s.secret import Secret
-from productive_k3s.vetoes import token_ca_hash
+from productive_k3s.plan.changes import Assessment, assess
+from productive_k3s.plan.compare import is_member
+from productive_k3s.plan.render import node_name
+from productive_k3s.plan.request_rules import mistakes, unknown_version_note
+from productive_k3s.plan.vetoes import token_ca_hash
 
 _SERVER_SECONDS = 10.0
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from productive_k3s import paths
-from productive_k3s.events import Result
-from productive_k3s.host import Host
-from productive_k3s.secret import Secret
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.secret import Secret
+from productive_k3s.doors.host import Host
+from productive_k3s.k3s import paths
 from productive_k3s.verbs.token import no_server
 
 

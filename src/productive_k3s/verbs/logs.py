@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from productive_k3s.events import Result
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.contract.redaction import redact
+from productive_k3s.doors.host import Host
+from productive_k3s.facts.known_secrets import known_secrets
 from productive_k3s.facts.units import ask_systemd, read_units
-from productive_k3s.failure import ContractError, Failure
-from productive_k3s.host import Host
-from productive_k3s.known_secrets import known_secrets
-from productive_k3s.redaction import redact
 
 MOST_LINES = 20_000
 _SECONDS = 30.0

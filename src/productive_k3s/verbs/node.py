@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from productive_k3s import paths
-from productive_k3s.apply import GatherFacts
-from productive_k3s.events import Result
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.facts import NodeFact
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.doors.host import Host
+from productive_k3s.doors.kube import Kube
+from productive_k3s.effects.install import GatherFacts
 from productive_k3s.facts.gather import gather as gather_facts
-from productive_k3s.facts.model import NodeFact
-from productive_k3s.failure import ContractError, Failure
-from productive_k3s.host import Host
-from productive_k3s.kube import Kube
+from productive_k3s.k3s import paths
 from productive_k3s.verbs.token import no_server
 
 _POLL_SECONDS = 1.0

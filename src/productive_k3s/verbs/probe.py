@@ -6,10 +6,10 @@ import itertools
 import re
 from typing import Dict, Iterable, List, Sequence, Tuple
 
-from productive_k3s.events import Result
-from productive_k3s.failure import ContractError, Failure
-from productive_k3s.host import Host
-from productive_k3s.system import Place, Port
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.doors.host import Host
+from productive_k3s.doors.system import Place, Port
 
 # Drivers wait for this word: from then on a connection that fails is a finding.
 LISTENING = "listening"

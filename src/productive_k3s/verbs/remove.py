@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import List, Optional
 
-from productive_k3s.apply import GatherFacts
-from productive_k3s.change import Change, in_words
-from productive_k3s.events import Result
+from productive_k3s.contract.change import Change, in_words
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.facts import Facts
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.doors.host import Host
+from productive_k3s.effects.install import GatherFacts
+from productive_k3s.effects.lock import take_lock
+from productive_k3s.effects.removal import plan_removal, remove
 from productive_k3s.facts.gather import gather as gather_facts
-from productive_k3s.facts.model import Facts
-from productive_k3s.failure import ContractError, Failure
-from productive_k3s.host import Host
-from productive_k3s.host_lock import take_lock
-from productive_k3s.removal import plan_removal, remove
 
 
 async def run(

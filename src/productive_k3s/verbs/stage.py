@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Dict, List, Optional, Sequence
 
-from productive_k3s import paths
-from productive_k3s.events import Outcome, Result
-from productive_k3s.failure import ContractError, Failure
-from productive_k3s.host import Host
-from productive_k3s.host_lock import take_lock
+from productive_k3s.contract.events import Outcome, Result
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.doors.host import Host
+from productive_k3s.effects.lock import take_lock
+from productive_k3s.k3s import paths
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Tuple
 
-from productive_k3s import paths
 from productive_k3s.checks import of_cluster, of_host
 from productive_k3s.checks.expectation import Expectation
 from productive_k3s.checks.judgement import failed
 from productive_k3s.checks.of_cluster import Seen
 from productive_k3s.checks.trial import Course, Field, random_name
-from productive_k3s.codec import decode
-from productive_k3s.events import CheckResult, Result
+from productive_k3s.contract.codec import decode
+from productive_k3s.contract.events import CheckResult, Result
+from productive_k3s.contract.facts import Facts
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.doors.host import Host
+from productive_k3s.doors.kube import Kube
 from productive_k3s.facts.gather import gather as gather_facts
-from productive_k3s.facts.model import Facts
-from productive_k3s.failure import ContractError, Failure
-from productive_k3s.host import Host
-from productive_k3s.kube import Kube
+from productive_k3s.k3s import paths
 
 if TYPE_CHECKING:
-    from productive_k3s.apply import GatherFacts
+    from productive_k3s.effects.install import GatherFacts
 
 
 async def run(

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from productive_k3s.failure import ContractError
-from productive_k3s.release import (
+from productive_k3s.contract.failure import ContractError
+from productive_k3s.contract.request import Artifact
+from productive_k3s.k3s.release import (
     RELEASES,
     binary_name,
     checksum_file_name,
@@ -16,7 +17,6 @@ from productive_k3s.release import (
     parse_checksums,
     version_url,
 )
-from productive_k3s.request import Artifact
 from productive_k3s_infra._files import explained
 from productive_k3s_infra.artifacts.cache import OnBytes, ReleaseCache
 from productive_k3s_infra.artifacts.download import download, fetch_text

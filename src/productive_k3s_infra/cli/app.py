@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from productive_k3s.codec import encode
+from productive_k3s.contract.codec import encode
 from productive_k3s_infra.cli import show
 from productive_k3s_infra.cli.terminal import Terminal
 from productive_k3s_infra.errors import Pk3sError, stopped

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from productive_k3s.codec import encode
-from productive_k3s.failure import Failure
+from productive_k3s.contract.codec import encode
+from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.errors import ClusterFileInvalid, Pk3sError
 from productive_k3s_infra.execute.model import StepResult
 from productive_k3s_infra.operations.apply import Applied

@@ -7,8 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from productive_k3s.events import Result
-from productive_k3s.failure import Failure
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.execute.model import StepOutcome, StepResult
 from productive_k3s_infra.plan.model import Step, StepAction

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from productive_k3s.events import Result
-from productive_k3s.failure import Failure
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.plan.model import Step
 
 StepOutcome = Literal["done", "failed", "skipped"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from productive_k3s_infra.cluster_file.model import ClusterSpec, Node
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory, Location
-from productive_k3s_infra.spec.model import ClusterSpec, Node
 
 DEFAULT_USER = "root"
 DEFAULT_PORT = 22

@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from productive_k3s.facts.model import Facts
+from productive_k3s.contract.facts import Facts
 from productive_k3s_infra.execute.executor import execute
 from productive_k3s_infra.execute.model import StepResult, failed
-from productive_k3s_infra.hosts.probing import Probe, probe_ports
-from productive_k3s_infra.hosts.session import Fleet
+from productive_k3s_infra.hosts.fleet.probing import Probe, probe_ports
+from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.operations.early import EarlyValidation
 from productive_k3s_infra.operations.handlers import Handlers, TokenSource, longest_seconds
 from productive_k3s_infra.operations.kubeconfig import fetch_kubeconfig
@@ -21,13 +21,13 @@ from productive_k3s_infra.operations.plan import preflight
 from productive_k3s_infra.operations.recorded import recorded
 from productive_k3s_infra.operations.removal import RemovalHandlers
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
-from productive_k3s_infra.operations.telling import Teller
 from productive_k3s_infra.operations.validate import validate_with
 from productive_k3s_infra.plan.joining import only_new_agents_join
 from productive_k3s_infra.plan.model import ClusterRecord, Plan, Step
 from productive_k3s_infra.plan.surroundings import secrets_of
+from productive_k3s_infra.preflight.rules import door_to_probe, to_probe
+from productive_k3s_infra.progress.teller import Teller
 from productive_k3s_infra.validate.gather import ask_cluster
-from productive_k3s_infra.validate.preflight import door_to_probe, to_probe
 from productive_k3s_infra.validate.quick import Answer, expectation
 from productive_k3s_infra.validate.report import Report
 from productive_k3s_infra.workspace.inventory_file import write_inventory

@@ -6,16 +6,16 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from productive_k3s.events import Event
-from productive_k3s.failure import Failure
+from productive_k3s.contract.events import Event
+from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.errors import NotAgreed, Pk3sError
 from productive_k3s_infra.execute.executor import as_failure
-from productive_k3s_infra.hosts.gathering import failed
-from productive_k3s_infra.hosts.session import Fleet
+from productive_k3s_infra.hosts.fleet.gathering import failed
+from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Host, Inventory
 from productive_k3s_infra.operations.recorded import recorded
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
-from productive_k3s_infra.operations.telling import Teller
+from productive_k3s_infra.progress.teller import Teller
 from productive_k3s_infra.providers.protocol import Survey
 
 _REMOVE_SECONDS = 300.0

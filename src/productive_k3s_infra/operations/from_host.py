@@ -15,24 +15,24 @@ from pathlib import Path
 import yaml
 
 from productive_k3s_infra._files import explained
+from productive_k3s_infra.adopt.adopted_file import AdoptedFile, Reach, adopt
+from productive_k3s_infra.adopt.found_cluster import FoundCluster, FoundHost, require_one_cluster
 from productive_k3s_infra.artifacts.program import build_program
+from productive_k3s_infra.cluster_file import text_checks
+from productive_k3s_infra.cluster_file.load import load_cluster_file
+from productive_k3s_infra.cluster_file.mistake import Objection
+from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.errors import BadInput, ClusterFileInvalid
-from productive_k3s_infra.hosts.gathering import gather
-from productive_k3s_infra.hosts.session import Fleet
-from productive_k3s_infra.hosts.ssh import SshFleet
+from productive_k3s_infra.hosts.fleet.gathering import gather
+from productive_k3s_infra.hosts.fleet.session import Fleet
+from productive_k3s_infra.hosts.ssh.fleet import SshFleet
 from productive_k3s_infra.inventory.build import build_inventory, declared_location
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory
 from productive_k3s_infra.operations.init import write_cluster_file
-from productive_k3s_infra.operations.interaction import Interaction
-from productive_k3s_infra.plan.adopted_file import AdoptedFile, Reach, adopt
-from productive_k3s_infra.plan.found_cluster import FoundCluster, FoundHost, require_one_cluster
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.pipeline import plan_cluster
 from productive_k3s_infra.plan.requests import Situation
-from productive_k3s_infra.spec import text_checks
-from productive_k3s_infra.spec.load import load_cluster_file
-from productive_k3s_infra.spec.mistake import Objection
-from productive_k3s_infra.spec.model import ClusterSpec
+from productive_k3s_infra.progress.interaction import Interaction
 from productive_k3s_infra.workspace.directory import AREA, Workspace
 from productive_k3s_infra.workspace.record import read_record, write_record
 

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from productive_k3s.codec import encode
-from productive_k3s.events import Event, Result
-from productive_k3s.request import Artifact, Request, Secrets
-from productive_k3s.secret import Secret
+from productive_k3s.contract.codec import encode
+from productive_k3s.contract.events import Event, Result
+from productive_k3s.contract.request import Artifact, Request, Secrets
+from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.errors import StepFailed
 from productive_k3s_infra.execute.executor import Handler
-from productive_k3s_infra.hosts.gathering import failed
-from productive_k3s_infra.hosts.session import Fleet, HostSession
+from productive_k3s_infra.hosts.fleet.gathering import failed
+from productive_k3s_infra.hosts.fleet.session import Fleet, HostSession
 from productive_k3s_infra.plan.model import Step, StepAction
 from productive_k3s_infra.plan.pipeline import AGENT_TOKEN
 

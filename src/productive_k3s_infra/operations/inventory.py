@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from productive_k3s.codec import encode
+from productive_k3s.contract.codec import encode
 from productive_k3s_infra.artifacts.program import Program, build_program
-from productive_k3s_infra.hosts import bootstrap, known_hosts
+from productive_k3s_infra.hosts.ssh import known_hosts
+from productive_k3s_infra.hosts.wire import bootstrap
 from productive_k3s_infra.inventory.model import Endpoint, Inventory
 from productive_k3s_infra.operations.looking import View, look, plan_of
 from productive_k3s_infra.operations.plan import preflight

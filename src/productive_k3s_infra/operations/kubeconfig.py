@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from productive_k3s_infra.errors import StepFailed
-from productive_k3s_infra.hosts.gathering import failed
-from productive_k3s_infra.hosts.session import Fleet
+from productive_k3s_infra.hosts.fleet.gathering import failed
+from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
 from productive_k3s_infra.plan.requests import api_port

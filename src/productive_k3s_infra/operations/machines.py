@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from productive_k3s_infra.errors import NotAgreed
 from productive_k3s_infra.execute.executor import execute
 from productive_k3s_infra.execute.model import StepResult, failed
-from productive_k3s_infra.hosts.session import Fleet
+from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.operations.looking import View, look, plan_of, replacement
 from productive_k3s_infra.operations.removal import RemovalHandlers
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
-from productive_k3s_infra.operations.telling import Teller
 from productive_k3s_infra.plan.machines import has_work
 from productive_k3s_infra.plan.model import Plan
+from productive_k3s_infra.progress.teller import Teller
 from productive_k3s_infra.providers.protocol import Survey
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from productive_k3s_infra.hosts.probing import Probe
+from productive_k3s_infra.hosts.fleet.probing import Probe
 from productive_k3s_infra.operations.looking import View, look, plan_of
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
 from productive_k3s_infra.plan.model import Plan
-from productive_k3s_infra.validate.preflight import preflight_checks
+from productive_k3s_infra.preflight.rules import preflight_checks
 from productive_k3s_infra.validate.report import Report
 
 _REFUSED = 4

@@ -10,7 +10,7 @@ from dataclasses import replace
 from productive_k3s_infra.errors import Pk3sError, stopped
 from productive_k3s_infra.execute.executor import as_failure
 from productive_k3s_infra.operations.session import Session
-from productive_k3s_infra.operations.telling import Teller
+from productive_k3s_infra.progress.teller import Teller
 from productive_k3s_infra.workspace.journal import open_journal
 from productive_k3s_infra.workspace.lock import hold
 

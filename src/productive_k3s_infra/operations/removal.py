@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from productive_k3s.events import Result
+from productive_k3s.contract.events import Result
 from productive_k3s_infra.execute.executor import Handler
-from productive_k3s_infra.hosts.session import Fleet
-from productive_k3s_infra.operations.telling import Teller
+from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.plan.model import Step, StepAction
+from productive_k3s_infra.progress.teller import Teller
 from productive_k3s_infra.providers.protocol import Provider
 
 DRAIN_SECONDS = 300.0

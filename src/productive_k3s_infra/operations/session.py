@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from productive_k3s_infra.artifacts.program import build_program
+from productive_k3s_infra.cluster_file.load import load_cluster_file
+from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.errors import Refused
-from productive_k3s_infra.hosts.session import Fleet
-from productive_k3s_infra.hosts.ssh import SshFleet
+from productive_k3s_infra.hosts.fleet.session import Fleet
+from productive_k3s_infra.hosts.ssh.fleet import SshFleet
 from productive_k3s_infra.inventory.build import build_inventory
 from productive_k3s_infra.inventory.model import Inventory
-from productive_k3s_infra.operations.interaction import Interaction
+from productive_k3s_infra.progress.interaction import Interaction
 from productive_k3s_infra.providers.aws.provider import AwsProvider
 from productive_k3s_infra.providers.local.provider import LocalProvider, set_name
 from productive_k3s_infra.providers.multipass.provider import MultipassProvider
 from productive_k3s_infra.providers.onprem import OnpremProvider
 from productive_k3s_infra.providers.protocol import Provider, Survey
-from productive_k3s_infra.spec.load import load_cluster_file
-from productive_k3s_infra.spec.model import ClusterSpec
 from productive_k3s_infra.workspace.directory import Workspace
 from productive_k3s_infra.workspace.operator_key import ensure_operator_key
 

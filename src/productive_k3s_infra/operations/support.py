@@ -17,13 +17,13 @@ from typing import Any
 import yaml
 
 from productive_k3s import __version__
-from productive_k3s.codec import encode
-from productive_k3s.facts.model import Facts
-from productive_k3s.redaction import redact
+from productive_k3s.contract.codec import encode
+from productive_k3s.contract.facts import Facts
+from productive_k3s.contract.redaction import redact
 from productive_k3s_infra._files import explained, new_file
 from productive_k3s_infra.errors import BadInput, Pk3sError
-from productive_k3s_infra.hosts.gathering import Observed, failed, gather
-from productive_k3s_infra.hosts.session import Fleet
+from productive_k3s_infra.hosts.fleet.gathering import Observed, failed, gather
+from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.operations import support_files
 from productive_k3s_infra.operations.looking import look, plan_of

@@ -11,9 +11,9 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
-from productive_k3s import registry_rules
+from productive_k3s.contract.redaction import REDACTED, redact
 from productive_k3s.facts import masking
-from productive_k3s.redaction import REDACTED, redact
+from productive_k3s.k3s import registries
 
 _SECRET_NAME = re.compile(r"token|secret|passw|credential|access.?key|private.?key|(^|_)auth", re.IGNORECASE)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -59,7 +59,7 @@ def _names_a_secret(key: str) -> bool:
     # `auth` holds a user's name too; what is secret in it has a name of its own.
     if key == "auth":
         return False
-    return masking.is_secret(key) or key in registry_rules.SECRET_KEYS or bool(_SECRET_NAME.search(key))
+    return masking.is_secret(key) or key in registries.SECRET_KEYS or bool(_SECRET_NAME.search(key))
 
 
 def secrets_of(text: str, environment: Mapping[str, str]) -> frozenset[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from productive_k3s_infra.errors import Pk3sError
-from productive_k3s_infra.hosts.session import Fleet
+from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.operations.early import EarlyValidation
 from productive_k3s_infra.operations.kubeconfig import fetch_kubeconfig

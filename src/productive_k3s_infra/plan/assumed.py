@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from productive_k3s.facts.model import Facts, HostFacts, Interface, OperatingSystem, no_k3s
+from productive_k3s.contract.facts import Facts, HostFacts, Interface, OperatingSystem, no_k3s
 from productive_k3s_infra.inventory.model import Host
 from productive_k3s_infra.inventory.survey import Assumption
 

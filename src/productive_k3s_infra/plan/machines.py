@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from productive_k3s.failure import Failure
+from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.inventory.survey import Resource, Survey
 from productive_k3s_infra.plan.model import Plan, Refusal, Step

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from productive_k3s.change import Change, Impact
-from productive_k3s.failure import Failure
-from productive_k3s.request import Artifact, Request
+from productive_k3s.contract.change import Change, Impact
+from productive_k3s.contract.failure import Failure
+from productive_k3s.contract.request import Artifact, Request
 
 Stage = Literal["machines", "cluster", "stack"]
 StepAction = Literal[

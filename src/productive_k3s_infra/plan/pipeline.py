@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from productive_k3s.adoption import COSMETIC
-from productive_k3s.change import Change, Impact
-from productive_k3s.changes import assess, label_differences
-from productive_k3s.facts.model import Facts
-from productive_k3s.request import Request, Secrets
-from productive_k3s.vetoes import needs_token
+from productive_k3s.contract.change import Change, Impact
+from productive_k3s.contract.facts import Facts
+from productive_k3s.contract.request import Request, Secrets
+from productive_k3s.plan.adoption import COSMETIC
+from productive_k3s.plan.changes import assess, label_differences
+from productive_k3s.plan.vetoes import needs_token
 from productive_k3s_infra.inventory.model import Host
 from productive_k3s_infra.plan.model import Placeholder, Plan, Refusal, Step, Unchanged
 from productive_k3s_infra.plan.removal import plan_removal, plan_stale

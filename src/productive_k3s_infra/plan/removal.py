@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from productive_k3s.facts.model import ClusterFacts, Facts
-from productive_k3s.failure import Failure
+from productive_k3s.contract.facts import ClusterFacts, Facts
+from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.plan.model import Plan, Refusal, Step
 from productive_k3s_infra.plan.requests import Situation
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from productive_k3s.compare import is_member
-from productive_k3s.facts.model import Facts
-from productive_k3s.request import Join, Request
+from productive_k3s.contract.facts import Facts
+from productive_k3s.contract.request import Join, Request
+from productive_k3s.plan.compare import is_member
+from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.inventory.model import Host, Inventory
 from productive_k3s_infra.plan.model import ClusterRecord, ReleaseFiles
 from productive_k3s_infra.plan.surroundings import (
@@ -18,7 +19,6 @@ from productive_k3s_infra.plan.surroundings import (
     registration_address,
     secrets_of,
 )
-from productive_k3s_infra.spec.model import ClusterSpec
 
 API_PORT = 6443
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 
-from productive_k3s import registry_rules
-from productive_k3s.facts.model import Facts
-from productive_k3s.render import node_address
-from productive_k3s.request import HostEntry, Request, Secrets
-from productive_k3s.secret import Secret
+from productive_k3s.contract.facts import Facts
+from productive_k3s.contract.request import HostEntry, Request, Secrets
+from productive_k3s.contract.secret import Secret
+from productive_k3s.k3s import registries
+from productive_k3s.plan.render import node_address
+from productive_k3s_infra.cluster_file.model import ClusterSpec, Proxy
 from productive_k3s_infra.inventory.model import Host, Inventory
-from productive_k3s_infra.spec.model import ClusterSpec, Proxy
 
 # docs.k3s.io, cli/server: the defaults.
 CLUSTER_NETWORKS = {"cluster-cidr": "10.42.0.0/16", "service-cidr": "10.43.0.0/16"}
@@ -60,7 +60,7 @@ def secrets_of(spec: ClusterSpec) -> Secrets:
     urls = {"HTTP_PROXY": proxy.http, "HTTPS_PROXY": proxy.https}
     found = {name: Secret(url.get_secret_value()) for name, url in urls.items() if url}
     return Secrets(
-        environment={name: url for name, url in found.items() if registry_rules.has_credentials(url.unmask())},
+        environment={name: url for name, url in found.items() if registries.has_credentials(url.unmask())},
         registries={
             name: {key: Secret(value.get_secret_value()) for key, value in secrets.items()}
             for name, secrets in spec.k3s.registry_secrets.items()
@@ -75,7 +75,7 @@ def environment(spec: ClusterSpec, inventory: Inventory, request: Request, facts
     plain = {name: url.get_secret_value() for name, url in urls.items() if url}
     if not plain:
         return {}
-    shown = {name: url for name, url in plain.items() if not registry_rules.has_credentials(url)}
+    shown = {name: url for name, url in plain.items() if not registries.has_credentials(url)}
     return {**shown, "NO_PROXY": ",".join(_directly(spec, inventory, request, facts))}
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.errors import ProviderFailed
 from productive_k3s_infra.inventory.build import declared_location
 from productive_k3s_infra.providers.protocol import OnProgress, Survey, SurveyedMachine
-from productive_k3s_infra.spec.model import ClusterSpec
 
 
 class OnpremProvider:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from productive_k3s.system import Space, Stat
+from productive_k3s.doors.system import Space, Stat
 
 _LINKS_FOLLOWED = 40
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 
-from productive_k3s.failure import ContractError, Failure
-from productive_k3s.local_files import checksum_failure
-from productive_k3s.system import Answer, Place, Port
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.doors.local_files import checksum_failure
+from productive_k3s.doors.system import Answer, Place, Port
 from productive_k3s_infra.rehearse.clock import Clock
 from productive_k3s_infra.rehearse.files import MemoryFiles
 

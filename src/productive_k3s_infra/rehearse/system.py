@@ -10,10 +10,10 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from productive_k3s.failure import ContractError
-from productive_k3s.local_files import checksum_failure, what_came
-from productive_k3s.secret import Secret
-from productive_k3s.system import Completed
+from productive_k3s.contract.failure import ContractError
+from productive_k3s.contract.secret import Secret
+from productive_k3s.doors.local_files import checksum_failure, what_came
+from productive_k3s.doors.system import Completed
 from productive_k3s_infra.rehearse.clock import Clock, SteppingClock
 from productive_k3s_infra.rehearse.network import MemoryNetwork
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from productive_k3s.events import CheckResult
+from productive_k3s.contract.events import CheckResult
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from productive_k3s.checks.expectation import Expectation
-from productive_k3s.codec import encode
-from productive_k3s.events import CheckResult, Event
+from productive_k3s.contract.codec import encode
+from productive_k3s.contract.events import CheckResult, Event
 from productive_k3s_infra.errors import Pk3sError
-from productive_k3s_infra.hosts.session import Fleet
+from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.validate.api import judge_api, look_at_api
 from productive_k3s_infra.validate.quick import Answer, report_of

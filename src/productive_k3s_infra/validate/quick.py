@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from productive_k3s.checks.expectation import Expectation, ExpectedNode
-from productive_k3s.events import CheckResult, Result
+from productive_k3s.contract.events import CheckResult, Result
+from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.inventory.model import Inventory
-from productive_k3s_infra.spec.model import ClusterSpec
 from productive_k3s_infra.validate.report import Report, Scope, merge
 
 Answer = Result | Pk3sError

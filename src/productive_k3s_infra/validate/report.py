@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from productive_k3s.events import CheckResult
+from productive_k3s.contract.events import CheckResult
 
 Scope = Literal["preflight", "quick", "full"]
 _ORDER = {"error": 0, "warning": 1, "info": 2}

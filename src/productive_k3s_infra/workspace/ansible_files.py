@@ -18,9 +18,9 @@ from typing import Any
 
 import yaml
 
-from productive_k3s.codec import encode
-from productive_k3s.request import Request
-from productive_k3s.secret import Secret
+from productive_k3s.contract.codec import encode
+from productive_k3s.contract.request import Request
+from productive_k3s.contract.secret import Secret
 from productive_k3s_infra._files import explained, replace_file
 from productive_k3s_infra.errors import BadInput
 from productive_k3s_infra.inventory.model import Endpoint, Host

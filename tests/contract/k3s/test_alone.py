@@ -7,7 +7,7 @@ import json
 import pytest
 
 import lab_bed
-from productive_k3s import diagnosis
+from productive_k3s.waits import diagnosis
 
 pytestmark = pytest.mark.contract
 

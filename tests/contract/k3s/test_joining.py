@@ -6,7 +6,7 @@ import pytest
 
 import lab_bed
 from lab_bed import Machine
-from productive_k3s import diagnosis
+from productive_k3s.waits import diagnosis
 
 pytestmark = pytest.mark.contract
 

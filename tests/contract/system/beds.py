@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
-from productive_k3s.local import LocalSystem
-from productive_k3s.system import Answer, Completed, Place, Port, System
+from productive_k3s.doors.local import LocalSystem
+from productive_k3s.doors.system import Answer, Completed, Place, Port, System
 from productive_k3s_infra.rehearse.system import Command, Lasting, SimulatedSystem
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from contract.system.beds import Bed, RealBed, SimulatedBed
-from productive_k3s.failure import ContractError
-from productive_k3s.secret import Secret
-from productive_k3s.system import Place, Port
+from productive_k3s.contract.failure import ContractError
+from productive_k3s.contract.secret import Secret
+from productive_k3s.doors.system import Place, Port
 
 pytestmark = pytest.mark.contract
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from moto_bed import Cloud, cloud
+from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.providers.aws.provider import AwsProvider
 from productive_k3s_infra.providers.aws.tofu import Tofu
-from productive_k3s_infra.spec.load import load_cluster_file
 from productive_k3s_infra.workspace.directory import Workspace
 from tofu_bed import TofuBed, make_bed
 

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 
 import asyncssh
 
-from productive_k3s.system import System
+from productive_k3s.doors.system import System
 from productive_k3s_infra.artifacts.program import build_program
-from productive_k3s_infra.hosts.in_process import InProcessSession
-from productive_k3s_infra.hosts.session import HostSession
-from productive_k3s_infra.hosts.ssh import SshFleet
+from productive_k3s_infra.hosts.fleet.in_process import InProcessSession
+from productive_k3s_infra.hosts.fleet.session import HostSession
+from productive_k3s_infra.hosts.ssh.fleet import SshFleet
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory
 from productive_k3s_infra.rehearse.system import SimulatedSystem
 

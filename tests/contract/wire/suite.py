@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 
 from contract.wire.beds import Bed
-from productive_k3s.events import Event
+from productive_k3s.contract.events import Event
 from productive_k3s_infra.errors import HostProgramFailed
 
 SECRET = "K10not-to-be-seen-by-others"

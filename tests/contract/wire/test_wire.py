@@ -11,9 +11,9 @@ import pytest
 
 from contract.wire.beds import Bed, InProcessBed, LoopbackBed, loopback
 from contract.wire.suite import CONTENT, SECRET, WireSuite, in_pieces, stage
-from productive_k3s.events import Event
+from productive_k3s.contract.events import Event
 from productive_k3s_infra.errors import HostProgramFailed
-from productive_k3s_infra.hosts import bootstrap
+from productive_k3s_infra.hosts.wire import bootstrap
 
 pytestmark = pytest.mark.contract
 

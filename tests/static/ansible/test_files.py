@@ -14,21 +14,21 @@ from ansible.parsing.dataloader import DataLoader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from productive_k3s.codec import encode
-from productive_k3s.request import Request, Secrets
-from productive_k3s.secret import Secret
+from productive_k3s.contract.codec import encode
+from productive_k3s.contract.request import Request, Secrets
+from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.artifacts.program import Program
 from productive_k3s_infra.artifacts.release import Resolved
+from productive_k3s_infra.cluster_file.load import load_cluster_file
+from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.errors import BadInput
-from productive_k3s_infra.hosts.gathering import Observed
+from productive_k3s_infra.hosts.fleet.gathering import Observed
 from productive_k3s_infra.inventory.build import build_inventory, declared_location
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory, Location
 from productive_k3s_infra.operations.inventory import ansible_inventory, known_hosts_text
 from productive_k3s_infra.operations.looking import View
 from productive_k3s_infra.plan.model import ReleaseFiles
 from productive_k3s_infra.plan.requests import Situation, request_for
-from productive_k3s_infra.spec.load import load_cluster_file
-from productive_k3s_infra.spec.model import ClusterSpec
 from productive_k3s_infra.workspace import ansible_files
 from productive_k3s_infra.workspace.ansible_files import AnsibleHost, AnsibleInventory, render_ansible, write_ansible
 from static.ansible.worlds import inventory

@@ -14,10 +14,10 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from productive_k3s.events import Result
+from productive_k3s.contract.events import Result
 from productive_k3s_infra.cli import show
 from productive_k3s_infra.errors import HostUnreachable, Refused
-from productive_k3s_infra.hosts.session import Fleet
+from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Host, Inventory
 from productive_k3s_infra.inventory.survey import Assumption, Survey, SurveyedMachine
 from productive_k3s_infra.operations import inventory as operation

@@ -13,13 +13,13 @@ import pytest
 import yaml
 
 from ansible_bed import LOCKED, VERSIONS, Call, Ended, Recorded, recorded
-from productive_k3s.events import Result
-from productive_k3s.request import Secrets
-from productive_k3s.secret import Secret
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.request import Secrets
+from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.artifacts.program import Program
 from productive_k3s_infra.execute.executor import execute
 from productive_k3s_infra.execute.model import StepResult
-from productive_k3s_infra.hosts import bootstrap
+from productive_k3s_infra.hosts.wire import bootstrap
 from productive_k3s_infra.operations.handlers import Handlers, TokenSource
 from productive_k3s_infra.plan.model import Step
 from productive_k3s_infra.plan.pipeline import plan_cluster

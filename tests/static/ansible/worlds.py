@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from productive_k3s.change import Change
-from productive_k3s.changes import assess
-from productive_k3s.codec import encode
-from productive_k3s.failure import Failure
-from productive_k3s.request import Request
+from productive_k3s.contract.change import Change
+from productive_k3s.contract.codec import encode
+from productive_k3s.contract.failure import Failure
+from productive_k3s.contract.request import Request
+from productive_k3s.plan.changes import assess
 from productive_k3s_infra.artifacts.program import build_program
 from productive_k3s_infra.artifacts.release import Resolved
-from productive_k3s_infra.hosts.gathering import Observed
+from productive_k3s_infra.hosts.fleet.gathering import Observed
 from productive_k3s_infra.operations.inventory import ansible_inventory
 from productive_k3s_infra.operations.looking import View
 from productive_k3s_infra.plan.requests import Situation, request_for

@@ -40,7 +40,7 @@ def test_all_of_the_package_is_in_it_and_nothing_else() -> None:
         if path.suffix in {".py", ".sh", ".json"} and "__pycache__" not in path.parts
     }
     assert wanted == {name for name in names if name.startswith("productive_k3s/")}
-    assert {"productive_k3s/k3s-flags.json", "productive_k3s/scripts/k3s-killall.sh"} < wanted
+    assert {"productive_k3s/k3s/k3s-flags.json", "productive_k3s/k3s/scripts/k3s-killall.sh"} < wanted
     assert {name.partition("/")[0] for name in names} == {"__main__.py", "productive_k3s", "yaml"}
     assert "yaml/cyaml.py" not in names
     assert names == sorted(names)

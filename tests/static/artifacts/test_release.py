@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from productive_k3s.request import Artifact
+from productive_k3s.contract.request import Artifact
 from productive_k3s_infra.artifacts import cache as cache_module
 from productive_k3s_infra.artifacts import release as release_module
 from productive_k3s_infra.artifacts.release import Resolved, resolve_release

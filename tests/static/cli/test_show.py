@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from productive_k3s.change import Change
-from productive_k3s.events import CheckResult, Result
-from productive_k3s.failure import Failure
+from productive_k3s.contract.change import Change
+from productive_k3s.contract.events import CheckResult, Result
+from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.cli.show import (
     applied_document,
     applied_lines,

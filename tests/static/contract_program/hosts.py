@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from productive_k3s import config_file, hosts_file, paths, render, unit_file
-from productive_k3s.change import Change
-from productive_k3s.facts.model import (
+from productive_k3s.contract.change import Change
+from productive_k3s.contract.facts import (
     ClusterFacts,
     Digests,
     Facts,
@@ -23,8 +22,10 @@ from productive_k3s.facts.model import (
     UnitFact,
     no_k3s,
 )
-from productive_k3s.request import Artifact, Join, Request
-from productive_k3s.secret import Secret
+from productive_k3s.contract.request import Artifact, Join, Request
+from productive_k3s.contract.secret import Secret
+from productive_k3s.k3s import config_file, hosts_file, paths, unit_file
+from productive_k3s.plan import render
 
 CA = "a" * 64
 OTHER_CA = "b" * 64

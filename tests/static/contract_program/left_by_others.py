@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from install_script import unit_text
-from productive_k3s import paths
-from productive_k3s.changes import assess
-from productive_k3s.facts.model import Facts, FileFact, Running
+from productive_k3s.contract.facts import Facts, FileFact, Running
+from productive_k3s.k3s import paths
+from productive_k3s.plan.changes import assess
 from static.contract_program.hosts import (
     CA,
     VERSION,

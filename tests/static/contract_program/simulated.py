@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
-from productive_k3s import paths, render
+from productive_k3s.contract.facts import ClusterFacts, Facts
+from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.system import Completed
 from productive_k3s.facts.gather import gather
-from productive_k3s.facts.model import ClusterFacts, Facts
-from productive_k3s.host import Host, drive
-from productive_k3s.system import Completed
+from productive_k3s.k3s import paths
+from productive_k3s.plan import render
 from productive_k3s_infra.rehearse.clock import SteppingClock
 from productive_k3s_infra.rehearse.system import Command, SimulatedSystem
 from static.contract_program.hosts import server

@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 
 from install_script import unit_text
-from productive_k3s import paths
-from productive_k3s.changes import Assessment, assess
-from productive_k3s.facts.model import Facts, TokenFact
-from productive_k3s.request import Join, Request
+from productive_k3s.contract.facts import Facts, TokenFact
+from productive_k3s.contract.request import Join, Request
+from productive_k3s.k3s import paths
+from productive_k3s.plan.changes import Assessment, assess
 from static.contract_program.hosts import CA, TOKEN, after, agent, file, fresh, merged, on_k3s, server, with_config
 from static.contract_program.left_by_others import OLD_PRE, URL, VARIABLES, configured, left_by_script
 from static.contract_program.simulated import Machine

@@ -11,16 +11,16 @@ from dataclasses import replace
 
 import pytest
 
-from productive_k3s import paths
-from productive_k3s.apply import Task, apply_change
-from productive_k3s.changes import assess
+from productive_k3s.contract.facts import Facts
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.contract.request import Artifact, Request
+from productive_k3s.contract.secret import Secret
+from productive_k3s.doors.host import drive
+from productive_k3s.doors.system import Completed
+from productive_k3s.effects.install import Task, apply_change
 from productive_k3s.facts.gather import gather
-from productive_k3s.facts.model import Facts
-from productive_k3s.failure import ContractError, Failure
-from productive_k3s.host import drive
-from productive_k3s.request import Artifact, Request
-from productive_k3s.secret import Secret
-from productive_k3s.system import Completed
+from productive_k3s.k3s import paths
+from productive_k3s.plan.changes import assess
 from productive_k3s_infra.rehearse.system import Command
 from static.contract_program.hosts import VERSION, server
 from static.contract_program.simulated import LiveMachine, Machine

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from productive_k3s import paths, render
-from productive_k3s.changes import assess
-from productive_k3s.facts.model import Facts, FileFact, Listener, Running
-from productive_k3s.request import Artifact, HostEntry, Join, Request, Secrets
-from productive_k3s.secret import Secret
+from productive_k3s.contract.facts import Facts, FileFact, Listener, Running
+from productive_k3s.contract.request import Artifact, HostEntry, Join, Request, Secrets
+from productive_k3s.contract.secret import Secret
+from productive_k3s.k3s import paths
+from productive_k3s.plan import render
+from productive_k3s.plan.changes import assess
 from static.contract_program.hosts import (
     BINARY,
     CA,

@@ -17,8 +17,8 @@ from productive_k3s.checks.of_nodes import (
     missing,
 )
 from productive_k3s.checks.of_pods import judge_system_pods, system_troubles, trouble, warnings
-from productive_k3s.events import CheckResult
-from productive_k3s.facts.model import NodeFact
+from productive_k3s.contract.events import CheckResult
+from productive_k3s.contract.facts import NodeFact
 from static.contract_program.hosts import VERSION
 
 SERVER = NodeFact("s1", "uid-s", True, True, ("control-plane", "etcd"), VERSION, "10.0.0.11", 0.0, etcd_voter=True)

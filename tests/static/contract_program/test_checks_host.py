@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from productive_k3s.checks.certificates import Certificate, read_certificate
 from productive_k3s.checks.of_host import config_words, judge_host, read_certificates
-from productive_k3s.events import CheckResult
-from productive_k3s.facts.model import Digests, Facts, FileSystem, Running
-from productive_k3s.host import drive
+from productive_k3s.contract.events import CheckResult
+from productive_k3s.contract.facts import Digests, Facts, FileSystem, Running
+from productive_k3s.doors.host import drive
 from static.contract_program.hosts import VERSION, fresh, on_k3s, unit_fact
 
 _NOW = 1_800_000_000.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from productive_k3s.command_line import _config
-from productive_k3s.failure import ContractError
+from productive_k3s.cli import _config
+from productive_k3s.contract.failure import ContractError
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from productive_k3s import diagnosis
+from productive_k3s.waits import diagnosis
 
 _LINES = [
     (

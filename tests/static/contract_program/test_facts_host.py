@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from productive_k3s.codec import decode, encode
+from productive_k3s.contract.codec import decode, encode
+from productive_k3s.contract.facts import Facts, Listener
+from productive_k3s.contract.failure import ContractError
+from productive_k3s.doors.system import Space
 from productive_k3s.facts import host, network
-from productive_k3s.facts.model import Facts, Listener
-from productive_k3s.failure import ContractError
-from productive_k3s.system import Space
 from static.contract_program.simulated import ADDRESSES, NOW, Machine
 
 ROUTE_TABLE = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
@@ -208,7 +208,7 @@ def test_a_host_without_systemd_is_told_of() -> None:
 
 
 def _completed() -> object:
-    from productive_k3s.system import Completed
+    from productive_k3s.doors.system import Completed
 
     return Completed(127, "", "No such file or directory")
 

@@ -13,14 +13,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from productive_k3s import paths
-from productive_k3s.apply import running_record
-from productive_k3s.changes import assess
-from productive_k3s.codec import encode
+from productive_k3s.contract.codec import encode
+from productive_k3s.contract.facts import ClusterFacts
+from productive_k3s.contract.failure import ContractError
+from productive_k3s.contract.secret import secret_digest
+from productive_k3s.effects.install import running_record
 from productive_k3s.facts import k3s, start
-from productive_k3s.facts.model import ClusterFacts
-from productive_k3s.failure import ContractError
-from productive_k3s.secret import secret_digest
+from productive_k3s.k3s import paths
+from productive_k3s.plan.changes import assess
 from static.contract_program.hosts import CA, TOKEN, server
 from static.contract_program.simulated import NOW, STARTED_SECONDS, LiveMachine, Machine
 
@@ -356,7 +356,7 @@ def test_systemd_that_is_too_old_for_microseconds() -> None:
     show = machine.units.show
 
     def old(command: object) -> object:
-        from productive_k3s.system import Completed
+        from productive_k3s.doors.system import Completed
 
         if "--timestamp=us" in command.argv:  # type: ignore[attr-defined]
             return Completed(1, "", "systemctl: unrecognized option '--timestamp=us'")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from productive_k3s.command_line import parser
-from productive_k3s.events import Result
-from productive_k3s.host import Host, drive
-from productive_k3s.run import run
-from productive_k3s.system import Completed
+from productive_k3s.cli import parser
+from productive_k3s.contract.events import Result
+from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.system import Completed
 from productive_k3s.verbs.host_key import KEY, PREPARED
+from productive_k3s.verbs.run import run
 from productive_k3s_infra.rehearse.system import Command, SimulatedSystem
 
 
@@ -93,7 +93,7 @@ def test_what_does_not_work_is_said(command: tuple[str, ...], words: str) -> Non
 def test_one_at_a_time() -> None:
     machine = Machine()
     other = machine.system.another_process()
-    from productive_k3s import paths
+    from productive_k3s.k3s import paths
 
     drive(other.lock(paths.LOCK, 0))
     assert machine.run("--rotate").outcome == "locked"

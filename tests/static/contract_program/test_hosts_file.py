@@ -8,16 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from productive_k3s import hosts_file, paths, removal
-from productive_k3s.apply import Task, apply_change
-from productive_k3s.changes import assess
+from productive_k3s.contract.failure import ContractError
+from productive_k3s.contract.request import HostEntry, Join, Request
+from productive_k3s.contract.secret import Secret
+from productive_k3s.doors.host import drive
+from productive_k3s.doors.system import Answer, Completed
+from productive_k3s.effects import removal
+from productive_k3s.effects.install import Task, apply_change
 from productive_k3s.facts.gather import gather
 from productive_k3s.facts.hosts import combined_writes_hosts, parts_write_hosts
-from productive_k3s.failure import ContractError
-from productive_k3s.host import drive
-from productive_k3s.request import HostEntry, Join, Request
-from productive_k3s.secret import Secret
-from productive_k3s.system import Answer, Completed
+from productive_k3s.k3s import hosts_file, paths
+from productive_k3s.plan.changes import assess
 from productive_k3s.verbs import install
 from productive_k3s_infra.rehearse.system import Command
 from static.contract_program.hosts import TOKEN, agent, fresh, server
@@ -171,7 +172,7 @@ class TestFile:
     def test_one_that_cannot_be_read_whole_is_left_alone(
         self, machine: Machine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("productive_k3s.hosts_block.LIMIT_BYTES", 20)
+        monkeypatch.setattr("productive_k3s.effects.hosts.LIMIT_BYTES", 20)
         with pytest.raises(ContractError) as caught:
             names_changed(machine, server(hosts_file=NAMES))
         assert caught.value.failure.code == "host.hosts-file"

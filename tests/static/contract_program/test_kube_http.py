@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from productive_k3s.failure import ContractError, Failure
-from productive_k3s.host import drive
-from productive_k3s.kube import Kube
-from productive_k3s.kube_http import HttpKube
-from productive_k3s.kube_objects import node_fact, unix_seconds
-from productive_k3s.kubeconfig import read_access, tls_context
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.doors.host import drive
+from productive_k3s.doors.kube import Kube
+from productive_k3s.doors.kube_http import HttpKube
+from productive_k3s.doors.kube_objects import node_fact, unix_seconds
+from productive_k3s.doors.kubeconfig import read_access, tls_context
 from static.contract_program.api_server import ApiServer, authority
 
 NODE: dict[str, Any] = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from productive_k3s import paths
-from productive_k3s.failure import ContractError
-from productive_k3s.host import drive
-from productive_k3s.redaction import REDACTED, redact
+from productive_k3s.contract.failure import ContractError
+from productive_k3s.contract.redaction import REDACTED, redact
+from productive_k3s.doors.host import drive
+from productive_k3s.k3s import paths
 from productive_k3s.verbs import logs
 from static.contract_program.hosts import CA, TOKEN
 from static.contract_program.simulated import LiveMachine

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from productive_k3s.command_line import parser
-from productive_k3s.events import Result
-from productive_k3s.failure import ContractError
-from productive_k3s.host import Host, drive
-from productive_k3s.local import LocalSystem
+from productive_k3s.cli import parser
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.failure import ContractError
+from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.local import LocalSystem
+from productive_k3s.doors.system import Place, Port
 from productive_k3s.output import result_lines
-from productive_k3s.run import run
-from productive_k3s.system import Place, Port
 from productive_k3s.verbs import probe
+from productive_k3s.verbs.run import run
 from productive_k3s_infra.rehearse.system import SimulatedSystem
 
 

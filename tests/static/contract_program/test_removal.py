@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from productive_k3s import removal
-from productive_k3s.facts.model import ClusterFacts, Facts, NodeFact
-from productive_k3s.host import Host, drive
+from productive_k3s.contract.facts import ClusterFacts, Facts, NodeFact
+from productive_k3s.doors.host import Host, drive
+from productive_k3s.effects import removal
 from productive_k3s.verbs import remove
 from static.contract_program.hosts import CA, fresh, on_k3s, unit_fact
 

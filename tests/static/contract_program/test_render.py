@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from productive_k3s import config_file, paths, render, unit_file
-from productive_k3s.request import Request
+from productive_k3s.contract.request import Request
+from productive_k3s.k3s import config_file, header, paths, unit_file
+from productive_k3s.plan import render
 from static.contract_program.hosts import agent, fresh, server, with_config
 
 HEADER = "# Written by productive-k3s, schema 1. Changes made here are shown and replaced by its next run.\n"
@@ -86,9 +87,9 @@ def test_environment_survives_its_file(value: str) -> None:
 
 
 def test_schema_is_read_back() -> None:
-    assert render.schema_of(HEADER) == 1
-    assert render.schema_of("# Written by productive-k3s, schema 12. x") == 12
-    assert render.schema_of("# by hand") == 0
+    assert header.schema_of(HEADER) == 1
+    assert header.schema_of("# Written by productive-k3s, schema 12. x") == 12
+    assert header.schema_of("# by hand") == 0
 
 
 @pytest.mark.parametrize("name", ["k3s-killall.sh", "k3s-uninstall.sh"])

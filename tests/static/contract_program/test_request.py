@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from productive_k3s.codec import decode, encode
-from productive_k3s.command_line import parser, request_by_hand
-from productive_k3s.failure import ContractError
-from productive_k3s.host import Host, drive
-from productive_k3s.request import Artifact, HostEntry, Join, Request, Secrets
-from productive_k3s.request_rules import mistakes
-from productive_k3s.secret import Secret
+from productive_k3s.cli import parser, request_by_hand
+from productive_k3s.contract.codec import decode, encode
+from productive_k3s.contract.failure import ContractError
+from productive_k3s.contract.request import Artifact, HostEntry, Join, Request, Secrets
+from productive_k3s.contract.secret import Secret
+from productive_k3s.doors.host import Host, drive
+from productive_k3s.plan.request_rules import mistakes
 from static.contract_program.hosts import TOKEN, agent, server
 
 _TEXT = st.text(max_size=8)

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from productive_k3s import paths
-from productive_k3s.command_line import parser
-from productive_k3s.events import Result
-from productive_k3s.host import Host, drive
-from productive_k3s.run import run
+from productive_k3s.cli import parser
+from productive_k3s.contract.events import Result
+from productive_k3s.doors.host import Host, drive
+from productive_k3s.k3s import paths
+from productive_k3s.verbs.run import run
 from static.contract_program.simulated import Machine
 
 FILES = {"k3s": b"the binary", "images.tar": b"images that are longer", "more.tar": b"more"}

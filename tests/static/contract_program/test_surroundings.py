@@ -13,17 +13,20 @@ from typing import Any
 
 import pytest
 
-from productive_k3s import local_http, paths, registry_rules, render
-from productive_k3s.apply import Task, apply_change
-from productive_k3s.changes import assess
-from productive_k3s.codec import encode
+from productive_k3s.contract.codec import encode
+from productive_k3s.contract.failure import ContractError
+from productive_k3s.contract.request import Artifact, Request, Secrets
+from productive_k3s.contract.secret import Secret
+from productive_k3s.doors import local_http
+from productive_k3s.doors.host import drive
+from productive_k3s.doors.system import Answer
+from productive_k3s.effects.install import Task, apply_change
 from productive_k3s.facts import masking
 from productive_k3s.facts.gather import gather
-from productive_k3s.failure import ContractError
-from productive_k3s.host import drive
-from productive_k3s.request import Artifact, Request, Secrets
-from productive_k3s.secret import Secret
-from productive_k3s.system import Answer
+from productive_k3s.k3s import paths
+from productive_k3s.k3s import registries as registry_rules
+from productive_k3s.plan import render
+from productive_k3s.plan.changes import assess
 from static.contract_program.hosts import server
 from static.contract_program.simulated import STARTED_SECONDS, LiveMachine
 

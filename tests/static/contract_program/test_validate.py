@@ -11,11 +11,11 @@ import pytest
 from productive_k3s.__main__ import exit_code
 from productive_k3s.checks import trial_objects
 from productive_k3s.checks.expectation import Expectation, ExpectedNode
-from productive_k3s.codec import encode
-from productive_k3s.events import CheckResult, Result
-from productive_k3s.facts.model import ClusterFacts, Facts, NodeFact
-from productive_k3s.failure import ContractError, Failure
-from productive_k3s.host import Host, drive
+from productive_k3s.contract.codec import encode
+from productive_k3s.contract.events import CheckResult, Result
+from productive_k3s.contract.facts import ClusterFacts, Facts, NodeFact
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.doors.host import Host, drive
 from productive_k3s.verbs import validate
 from static.contract_program.hosts import VERSION, on_k3s
 from static.contract_program.test_checks_cluster import AGENT, DNS, SERVER, pod

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from productive_k3s import paths
-from productive_k3s.command_line import parser
-from productive_k3s.events import Result
-from productive_k3s.facts.model import ClusterFacts, Facts, NodeFact
-from productive_k3s.failure import ContractError, Failure
-from productive_k3s.host import Host, drive
+from productive_k3s.cli import parser
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.facts import ClusterFacts, Facts, NodeFact
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.doors.host import Host, drive
+from productive_k3s.k3s import paths
 from productive_k3s.verbs import node as verb
 from productive_k3s_infra.rehearse.system import SimulatedSystem
 from static.contract_program.hosts import fresh, on_k3s

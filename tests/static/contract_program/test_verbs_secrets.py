@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from productive_k3s import paths
-from productive_k3s.codec import encode
-from productive_k3s.command_line import parser
-from productive_k3s.events import Result
-from productive_k3s.host import drive
+from productive_k3s.cli import parser
+from productive_k3s.contract.codec import encode
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.secret import Secret
+from productive_k3s.doors.host import drive
+from productive_k3s.k3s import paths
 from productive_k3s.output import FactsOutput, KubeconfigOutput, TextOutput, WireOutput
-from productive_k3s.secret import Secret
 from productive_k3s.verbs import facts, install, kubeconfig, token
 from static.contract_program.hosts import TOKEN, server
 from static.contract_program.simulated import Machine
@@ -58,7 +58,7 @@ def test_a_server_that_was_made_says_its_tokens_if_asked(
         return Result(outcome)
 
     monkeypatch.setattr(install, "run", made)
-    monkeypatch.setattr("productive_k3s.command_line.read_document", lambda _: encode(server()))
+    monkeypatch.setattr("productive_k3s.cli.read_document", lambda _: encode(server()))
     flags = parser().parse_args(["server", "--request", "-", *words])
     result = drive(flags.function(machine().host(), flags))
     assert result.data == ({"agent": Secret(TOKEN), "server": Secret("K10x::server:y")} if is_said else None)

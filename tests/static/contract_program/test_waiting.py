@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from productive_k3s.facts.model import NodeFact
-from productive_k3s.failure import ContractError, Failure
-from productive_k3s.host import Host, drive
-from productive_k3s.request import Deadlines, Join, Request
-from productive_k3s.system import Completed
-from productive_k3s.waiting import wait_until_ready
+from productive_k3s.contract.facts import NodeFact
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.contract.request import Deadlines, Join, Request
+from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.system import Completed
+from productive_k3s.waits.ready import wait_until_ready
 from static.contract_program.hosts import agent, server
 
 _NODE = NodeFact("node-1", "uid", True, True, (), "v1.34.4+k3s1", "10.0.0.11", 2000.0, etcd_voter=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import typer
 
-from productive_k3s.command_line import parser
+from productive_k3s.cli import parser
 from productive_k3s_infra.cli.app import app
 
 COMMAND = re.compile(r"(^[a-z]*[$#] |`|^|[\s(/])(pk3s|productive-k3s(?:\.pyz)?) ((?:[^`#\n|)]|\|(?! ))*)")

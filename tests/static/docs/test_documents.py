@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from productive_k3s import paths
-from productive_k3s.command_line import parser
-from productive_k3s_infra.hosts.refusals import sudoers_line
+from productive_k3s.cli import parser
+from productive_k3s.k3s import paths
+from productive_k3s_infra.hosts.wire.refusals import sudoers_line
 from productive_k3s_infra.providers.local.__main__ import main as machines
 from static.docs.command_lines import VERBS, command_lines, why_not
 

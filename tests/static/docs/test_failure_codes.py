@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from productive_k3s_infra.validate.preflight import RULES
+from productive_k3s_infra.preflight.rules import RULES
 from static.docs.failure_codes import Walk, read_modules
 
 ROOT = Path(__file__).parents[3]

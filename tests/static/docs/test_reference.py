@@ -10,8 +10,8 @@ from types import ModuleType
 
 import pytest
 
-from productive_k3s import flags
-from productive_k3s_infra.spec.schema import cluster_file_schema
+from productive_k3s.k3s import flags
+from productive_k3s_infra.cluster_file.schema import cluster_file_schema
 from static.docs.command_lines import VERBS, pk3s
 
 ROOT = Path(__file__).parents[3]

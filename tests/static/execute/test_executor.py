@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from productive_k3s.events import Result
-from productive_k3s.failure import Failure
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.errors import HostUnreachable
 from productive_k3s_infra.execute.executor import execute
 from productive_k3s_infra.execute.model import StepResult, failed

@@ -11,8 +11,8 @@ import pytest
 
 import pythons
 from productive_k3s_infra.artifacts.program import build_program
-from productive_k3s_infra.hosts import bootstrap, refusals
-from productive_k3s_infra.hosts.wire import WireReader
+from productive_k3s_infra.hosts.wire import bootstrap, refusals
+from productive_k3s_infra.hosts.wire.reader import WireReader
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PYTHONS = pythons.find()

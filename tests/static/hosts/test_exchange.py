@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-from productive_k3s.events import Result
-from productive_k3s.secret import Secret
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.artifacts.program import Program
 from productive_k3s_infra.errors import HostProgramFailed, Pk3sError
-from productive_k3s_infra.hosts import bootstrap
-from productive_k3s_infra.hosts.exchange import ChannelLost, Exchange, Order
+from productive_k3s_infra.hosts.wire import bootstrap
+from productive_k3s_infra.hosts.wire.exchange import ChannelLost, Exchange, Order
 
 PROGRAM = Program(b"the program", "0" * 64)
 DOCUMENT = "the-tokens-are-here"
@@ -184,7 +184,7 @@ async def test_a_host_that_falls_silent_is_given_up_after_its_deadline(monkeypat
             channel.say(HELLO, '{"type":"event","kind":"waiting","message":"for the API","seconds":1.0}')
 
     for name in ("GRACE_SECONDS", "_TRAVEL_SECONDS", "_STOP_SECONDS"):
-        monkeypatch.setattr(f"productive_k3s_infra.hosts.exchange.{name}", 0.01)
+        monkeypatch.setattr(f"productive_k3s_infra.hosts.wire.exchange.{name}", 0.01)
     invocation = bootstrap.invocation("validate", {"token": DOCUMENT}, (), 0.05, has_payload=False)
     channel = ScriptedChannel(react)
     with pytest.raises(HostProgramFailed) as caught:

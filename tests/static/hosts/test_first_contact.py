@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from productive_k3s.events import Result
-from productive_k3s.facts.model import Facts, no_k3s
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.facts import Facts, no_k3s
 from productive_k3s_infra.errors import (
     AuthenticationRefused,
     HostKeyMismatch,
@@ -18,7 +18,7 @@ from productive_k3s_infra.errors import (
     ProviderFailed,
     SudoRefused,
 )
-from productive_k3s_infra.hosts.first_contact import Patience, fleet_of_endpoints, identify, wait_for_machine
+from productive_k3s_infra.hosts.ssh.first_contact import Patience, fleet_of_endpoints, identify, wait_for_machine
 from productive_k3s_infra.inventory.model import Endpoint
 from static.contract_program.simulated import Machine
 from static.fleet_doubles import Answer, Call, FakeFleet

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from productive_k3s.events import Result
-from productive_k3s.failure import Failure
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.errors import HostKeyMismatch, HostProgramFailed
-from productive_k3s_infra.hosts import gathering
-from productive_k3s_infra.hosts.gathering import failed, gather, require_facts
+from productive_k3s_infra.hosts.fleet import gathering
+from productive_k3s_infra.hosts.fleet.gathering import failed, gather, require_facts
 from static.contract_program.hosts import fresh
 from static.fleet_doubles import Call, FakeFleet, host, inventory
 

@@ -9,7 +9,7 @@ import asyncssh
 import pytest
 
 from productive_k3s_infra.errors import BadInput
-from productive_k3s_infra.hosts import known_hosts
+from productive_k3s_infra.hosts.ssh import known_hosts
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICMrDSnRyjYLtqj3XYIjMuxlZts0HJOV/0tMm/AhSE6y"
 

@@ -6,17 +6,17 @@ import asyncio
 
 import pytest
 
-from productive_k3s.command_line import parser
-from productive_k3s.events import Result
-from productive_k3s.failure import Failure
-from productive_k3s.system import Place, Port
+from productive_k3s.cli import parser
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.failure import Failure
+from productive_k3s.doors.system import Place, Port
 from productive_k3s.verbs.probe import longest_seconds, parse_ports
 from productive_k3s_infra.errors import HostUnreachable
-from productive_k3s_infra.hosts import probing
-from productive_k3s_infra.hosts.bootstrap import GRACE_SECONDS
-from productive_k3s_infra.hosts.in_process import InProcessSession
-from productive_k3s_infra.hosts.probing import Door, Probe, needed_ports, probe_ports
-from productive_k3s_infra.hosts.session import HostSession
+from productive_k3s_infra.hosts.fleet import probing
+from productive_k3s_infra.hosts.fleet.in_process import InProcessSession
+from productive_k3s_infra.hosts.fleet.probing import Door, Probe, needed_ports, probe_ports
+from productive_k3s_infra.hosts.fleet.session import HostSession
+from productive_k3s_infra.hosts.wire.bootstrap import GRACE_SECONDS
 from productive_k3s_infra.rehearse.system import SimulatedSystem
 from static.fleet_doubles import Answer, Call, FakeFleet, host, inventory
 

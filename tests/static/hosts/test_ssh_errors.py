@@ -10,7 +10,7 @@ import asyncssh
 import pytest
 
 from productive_k3s_infra.errors import AuthenticationRefused, HostUnreachable, Pk3sError
-from productive_k3s_infra.hosts import ssh_errors
+from productive_k3s_infra.hosts.ssh import errors
 
 TO = ("node-1", "ops", "10.0.0.11", 22)
 
@@ -31,20 +31,18 @@ def test_every_exception_of_asyncssh_has_a_meaning() -> None:
     unmapped = {
         name
         for name, kind in known.items()
-        if name not in ssh_errors.MEANINGS
-        and name not in ssh_errors.NEVER_RAISED
-        and not issubclass(kind, asyncssh.SFTPError)
+        if name not in errors.MEANINGS and name not in errors.NEVER_RAISED and not issubclass(kind, asyncssh.SFTPError)
     }
     assert unmapped == set()
 
 
 def test_no_meaning_is_left_of_an_exception_that_went() -> None:
-    assert set(ssh_errors.MEANINGS) <= set(exceptions())
-    assert ssh_errors.NEVER_RAISED - set(exceptions()) <= {"GSSError"}
+    assert set(errors.MEANINGS) <= set(exceptions())
+    assert errors.NEVER_RAISED - set(exceptions()) <= {"GSSError"}
 
 
 def test_remedies_name_only_what_is_known() -> None:
-    for meaning in ssh_errors.MEANINGS.values():
+    for meaning in errors.MEANINGS.values():
         names = {name for _, name, _, _ in string.Formatter().parse(meaning.remedy) if name}
         assert names <= {"user", "address", "port"}
         assert meaning.remedy
@@ -67,7 +65,7 @@ def test_remedies_name_only_what_is_known() -> None:
     ],
 )
 def test_what_an_exception_means(error: Exception, kind: type[Pk3sError], code: str) -> None:
-    found = ssh_errors.explain(error, *TO)
+    found = errors.explain(error, *TO)
     assert type(found) is kind
     assert found.code == code
     assert found.where == "node-1"
@@ -76,4 +74,4 @@ def test_what_an_exception_means(error: Exception, kind: type[Pk3sError], code: 
 
 
 def test_a_bug_stays_a_bug() -> None:
-    assert ssh_errors.explain(ValueError("ours"), *TO) is None
+    assert errors.explain(ValueError("ours"), *TO) is None

@@ -11,7 +11,7 @@ import asyncssh
 import pytest
 
 from productive_k3s_infra.errors import AuthenticationRefused, BadInput
-from productive_k3s_infra.hosts.ssh_options import Login, login_options
+from productive_k3s_infra.hosts.ssh.options import Login, login_options
 from productive_k3s_infra.inventory.model import Endpoint
 
 

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from productive_k3s.secret import Secret
+from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.errors import HostUnreachable, Pk3sError, SudoRefused
-from productive_k3s_infra.hosts.sudo_passwords import SudoPasswords
+from productive_k3s_infra.hosts.ssh.sudo_passwords import SudoPasswords
 
 REFUSAL = SudoRefused("sudo wants a password", where="server-1", code="sudo.password-wanted")
 

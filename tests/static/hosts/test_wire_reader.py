@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from productive_k3s.events import Event, Hello, Result
+from productive_k3s.contract.events import Event, Hello, Result
 from productive_k3s_infra.errors import HostProgramFailed
-from productive_k3s_infra.hosts.wire import Ready, Want, WireReader
+from productive_k3s_infra.hosts.wire.reader import Ready, Want, WireReader
 
 HELLO = {"type": "hello", "program": "0.1.0", "python": "3.9.2", "schema": 1}
 EVENT = {"type": "event", "kind": "note", "message": "ü", "seconds": 1.5, "change": ""}
@@ -86,7 +86,7 @@ def test_what_no_program_says_is_refused(documents: tuple[object, ...]) -> None:
 
 
 def test_a_line_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("productive_k3s_infra.hosts.wire._LONGEST_LINE", 1000)
+    monkeypatch.setattr("productive_k3s_infra.hosts.wire.reader._LONGEST_LINE", 1000)
     with pytest.raises(HostProgramFailed):
         read(lines(HELLO), b"x" * 1001)
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from productive_k3s.events import CheckResult, Result
-from productive_k3s.facts.model import ClusterFacts, NodeFact
+from productive_k3s.contract.events import CheckResult, Result
+from productive_k3s.contract.facts import ClusterFacts, NodeFact
 from productive_k3s_infra.errors import HostProgramFailed
 from productive_k3s_infra.execute.model import StepOutcome, StepResult
 from productive_k3s_infra.operations import early as module

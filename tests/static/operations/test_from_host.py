@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from productive_k3s.events import Result
+from productive_k3s.contract.events import Result
 from productive_k3s_infra.cli.adopted import adopted_lines
+from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.errors import BadInput, HostUnreachable
 from productive_k3s_infra.operations import from_host
 from productive_k3s_infra.operations.from_host import (
@@ -20,7 +21,6 @@ from productive_k3s_infra.operations.from_host import (
 )
 from productive_k3s_infra.operations.init import require_only_hosts, write_cluster_file
 from productive_k3s_infra.plan.model import ClusterRecord
-from productive_k3s_infra.spec.load import load_cluster_file
 from productive_k3s_infra.workspace.record import read_record, write_record
 from static.contract_program.hosts import CA, OTHER_CA, VERSION
 from static.fleet_doubles import FakeFleet

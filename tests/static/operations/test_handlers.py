@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from productive_k3s.events import Result
-from productive_k3s.failure import Failure
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.operations.handlers import Handlers, TokenSource, longest_seconds
 from productive_k3s_infra.plan.model import Plan, Step

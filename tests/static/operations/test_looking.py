@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from productive_k3s_infra.artifacts.release import Resolved
-from productive_k3s_infra.hosts.gathering import Observed
+from productive_k3s_infra.hosts.fleet.gathering import Observed
 from productive_k3s_infra.inventory.survey import Survey, SurveyedMachine
 from productive_k3s_infra.operations.looking import View, plan_of
 from productive_k3s_infra.plan.pipeline import plan_cluster

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from productive_k3s.events import Result
-from productive_k3s.failure import Failure
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.operations.removal import RemovalHandlers
 from productive_k3s_infra.plan.model import Step
 from static.fleet_doubles import Call, FakeFleet

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import pytest
 
-from productive_k3s import paths
-from productive_k3s.events import Event
-from productive_k3s.request import Artifact
+from productive_k3s.contract.events import Event
+from productive_k3s.contract.request import Artifact
+from productive_k3s.k3s import paths
 from productive_k3s_infra.errors import StepFailed
-from productive_k3s_infra.hosts.in_process import InProcessSession
+from productive_k3s_infra.hosts.fleet.in_process import InProcessSession
 from productive_k3s_infra.operations.handlers import Handlers
 from productive_k3s_infra.plan.model import Step
 from productive_k3s_infra.rehearse.system import SimulatedSystem

@@ -14,10 +14,10 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from productive_k3s import paths
-from productive_k3s.events import Result
+from productive_k3s.contract.events import Result
+from productive_k3s.k3s import paths
 from productive_k3s_infra.errors import BadInput, HostUnreachable, ProviderFailed
-from productive_k3s_infra.hosts.session import Fleet
+from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.operations import support
 from productive_k3s_infra.operations.session import Session, open_session

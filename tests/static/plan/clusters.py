@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from productive_k3s.facts.model import Facts, Interface
-from productive_k3s.request import Artifact, Join
-from productive_k3s.secret import Secret
+from productive_k3s.contract.facts import Facts, Interface
+from productive_k3s.contract.request import Artifact, Join
+from productive_k3s.contract.secret import Secret
+from productive_k3s_infra.cluster_file.model import ClusterSpec, K3s, Node, OnpremProvider
 from productive_k3s_infra.inventory.build import build_inventory, declared_location
 from productive_k3s_infra.plan.model import Plan, ReleaseFiles, Step
 from productive_k3s_infra.plan.requests import Situation
-from productive_k3s_infra.spec.model import ClusterSpec, K3s, Node, OnpremProvider
 from static.contract_program.hosts import TOKEN, VERSION, after, fresh
 
 BINARY = Artifact("k3s", "1" * 64, "https://releases.example/k3s")

@@ -11,15 +11,24 @@ from typing import Any
 import pytest
 import yaml
 
-from productive_k3s import paths
-from productive_k3s.changes import assess
-from productive_k3s.facts.model import ClusterFacts, Facts, FileFact, HostsFile, Interface, NodeFact, Running, UnitFact
-from productive_k3s.render import HEADER
+from productive_k3s.contract.facts import (
+    ClusterFacts,
+    Facts,
+    FileFact,
+    HostsFile,
+    Interface,
+    NodeFact,
+    Running,
+    UnitFact,
+)
+from productive_k3s.k3s import paths
+from productive_k3s.k3s.header import HEADER
+from productive_k3s.plan.changes import assess
+from productive_k3s_infra.adopt.adopted_file import AdoptedFile, Reach, adopt
+from productive_k3s_infra.adopt.found_cluster import FoundHost, require_one_cluster
 from productive_k3s_infra.errors import BadInput
 from productive_k3s_infra.inventory.model import Endpoint
 from productive_k3s_infra.operations.from_host import first_plan, load_text, render
-from productive_k3s_infra.plan.adopted_file import AdoptedFile, Reach, adopt
-from productive_k3s_infra.plan.found_cluster import FoundHost, require_one_cluster
 from productive_k3s_infra.plan.model import Plan
 from static.contract_program import hosts
 from static.contract_program.hosts import CA, OTHER_CA, VERSION, after, digested, file, fresh, on_k3s

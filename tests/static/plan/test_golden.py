@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.inventory.build import build_inventory, declared_location
 from productive_k3s_infra.inventory.survey import Assumption, Survey, SurveyedMachine
 from productive_k3s_infra.plan.assumed import assumed_facts
@@ -15,7 +16,6 @@ from productive_k3s_infra.plan.model import ReleaseFiles
 from productive_k3s_infra.plan.pipeline import join_plans, plan_cluster
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.text import plan_lines
-from productive_k3s_infra.spec.load import load_cluster_file
 from static.plan.clusters import BINARY, empty_host
 
 USE_CASES = Path(__file__).resolve().parents[3] / "use-cases"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from productive_k3s.facts.model import ClusterFacts
+from productive_k3s.contract.facts import ClusterFacts
 from productive_k3s_infra.inventory.survey import MachineState, Resource, Survey, SurveyedMachine
 from productive_k3s_infra.plan.machines import has_work, plan_machines, refuse_replacing, without
 from productive_k3s_infra.plan.model import ClusterRecord, Plan

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from productive_k3s import paths
-from productive_k3s.changes import assess, is_member
-from productive_k3s.codec import encode
-from productive_k3s.facts.model import FileFact, K3sFacts
-from productive_k3s.secret import Secret
+from productive_k3s.contract.codec import encode
+from productive_k3s.contract.facts import FileFact, K3sFacts
+from productive_k3s.contract.secret import Secret
+from productive_k3s.k3s import paths
+from productive_k3s.plan.changes import assess, is_member
 from productive_k3s_infra.inventory.build import build_inventory
 from productive_k3s_infra.inventory.survey import Assumption, Survey, SurveyedMachine
 from productive_k3s_infra.plan.assumed import assumed_facts

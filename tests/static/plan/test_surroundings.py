@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from productive_k3s.codec import encode
-from productive_k3s.events import Result
-from productive_k3s.facts.model import Facts, Interface
-from productive_k3s.request import HostEntry, Request, Secrets
-from productive_k3s.secret import Secret
+from productive_k3s.contract.codec import encode
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.facts import Facts, Interface
+from productive_k3s.contract.request import HostEntry, Request, Secrets
+from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.artifacts.release import resolve_release
+from productive_k3s_infra.cluster_file.load import load_cluster_file
+from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.operations.handlers import Handlers, TokenSource
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.pipeline import plan_cluster
 from productive_k3s_infra.plan.requests import Situation, request_for
 from productive_k3s_infra.plan.surroundings import secrets_of
 from productive_k3s_infra.plan.text import plan_lines
-from productive_k3s_infra.spec.load import load_cluster_file
-from productive_k3s_infra.spec.model import ClusterSpec
 from static.artifacts.mirror import FILES, VERSION, release_directory
 from static.fleet_doubles import FakeFleet
 from static.plan.clusters import executed, situation

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from productive_k3s.change import Change
-from productive_k3s.failure import Failure
+from productive_k3s.contract.change import Change
+from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.plan.model import Placeholder, Plan, Refusal, Step, Unchanged
 from productive_k3s_infra.plan.text import plan_lines
 

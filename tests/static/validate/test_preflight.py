@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from productive_k3s import release
-from productive_k3s.events import CheckResult
-from productive_k3s.facts.model import Facts, FileSystem, Interface, Listener, OperatingSystem
-from productive_k3s.failure import Failure
+from productive_k3s.contract.events import CheckResult
+from productive_k3s.contract.facts import Facts, FileSystem, Interface, Listener, OperatingSystem
+from productive_k3s.contract.failure import Failure
+from productive_k3s.k3s import release
+from productive_k3s_infra.cluster_file.model import ClusterSpec, K3s, LocalProvider, Node
 from productive_k3s_infra.errors import AuthenticationRefused, HostUnreachable, Pk3sError
-from productive_k3s_infra.hosts.gathering import Measured, Observed
-from productive_k3s_infra.hosts.probing import Door, Probe
+from productive_k3s_infra.hosts.fleet.gathering import Measured, Observed
+from productive_k3s_infra.hosts.fleet.probing import Door, Probe
 from productive_k3s_infra.inventory.model import Host
 from productive_k3s_infra.plan.model import ClusterRecord, Refusal
-from productive_k3s_infra.spec.model import ClusterSpec, K3s, LocalProvider, Node
-from productive_k3s_infra.validate.preflight import RULES, door_to_probe, preflight_checks, table_lines, to_probe
-from productive_k3s_infra.validate.preflight_hosts import ARCHITECTURES
+from productive_k3s_infra.preflight.hosts import ARCHITECTURES
+from productive_k3s_infra.preflight.rules import RULES, door_to_probe, preflight_checks, table_lines, to_probe
 from static.contract_program.hosts import CA, OTHER_CA, fresh, on_k3s, unit_fact
 from static.fleet_doubles import host, inventory
 
@@ -423,7 +423,7 @@ def test_a_registration_address_that_is_not_reached_stops_the_run() -> None:
 
 
 def test_the_architectures_are_those_of_the_releases() -> None:
-    assert set(ARCHITECTURES) == set(release._BINARIES)
+    assert set(ARCHITECTURES) == set(release.BINARIES)
 
 
 def test_the_documentation_has_exactly_the_rules() -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from productive_k3s.checks.expectation import Expectation, ExpectedNode
-from productive_k3s.codec import decode
-from productive_k3s.command_line import parser
-from productive_k3s.events import CheckResult, Result
-from productive_k3s.failure import Failure
+from productive_k3s.cli import parser
+from productive_k3s.contract.codec import decode
+from productive_k3s.contract.events import CheckResult, Result
+from productive_k3s.contract.failure import Failure
+from productive_k3s_infra.cluster_file.model import ClusterSpec, K3s, LocalProvider
 from productive_k3s_infra.errors import HostProgramFailed, HostUnreachable
-from productive_k3s_infra.spec.model import ClusterSpec, K3s, LocalProvider
 from productive_k3s_infra.validate import gather as gathering
 from productive_k3s_infra.validate.api import Seen
 from productive_k3s_infra.validate.gather import validate_cluster

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from productive_k3s.events import CheckResult
+from productive_k3s.contract.events import CheckResult
 from productive_k3s_infra.validate.report import Report, merge
 
 Severity = Literal["error", "warning", "info"]

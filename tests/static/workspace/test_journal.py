@@ -15,7 +15,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from productive_k3s.secret import Secret
+from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.errors import BadInput
 from productive_k3s_infra.workspace import journal as module
 from productive_k3s_infra.workspace.directory import Workspace

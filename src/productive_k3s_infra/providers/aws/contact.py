@@ -7,9 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from productive_k3s_infra.errors import ProviderFailed
-from productive_k3s_infra.hosts.first_contact import OpenFleet, Patience, fleet_of_endpoints, identify, wait_for_machine
-from productive_k3s_infra.hosts.gathering import failed
-from productive_k3s_infra.hosts.session import HostSession
+from productive_k3s_infra.hosts.fleet.gathering import failed
+from productive_k3s_infra.hosts.fleet.session import HostSession
+from productive_k3s_infra.hosts.ssh.first_contact import (
+    OpenFleet,
+    Patience,
+    fleet_of_endpoints,
+    identify,
+    wait_for_machine,
+)
 from productive_k3s_infra.inventory.model import Endpoint, Location
 from productive_k3s_infra.providers.aws.host_keys import HostKeys
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from productive_k3s_infra.cluster_file.model import AwsProvider, ClusterSpec
 from productive_k3s_infra.errors import ProviderFailed, Refused
 from productive_k3s_infra.providers.aws import wish
 from productive_k3s_infra.providers.aws.document import (
@@ -21,7 +22,6 @@ from productive_k3s_infra.providers.aws.document import (
 from productive_k3s_infra.providers.aws.host_keys import HostKeys
 from productive_k3s_infra.providers.aws.tofu import OnObject, Tofu
 from productive_k3s_infra.providers.aws.workdir import WorkFolder
-from productive_k3s_infra.spec.model import AwsProvider, ClusterSpec
 
 _STOPPED = ("stopped", "stopping")
 _LOOKUPS = (wish.ALL_INSTANCES, wish.ALL_GROUPS, wish.ALL_ADDRESSES)

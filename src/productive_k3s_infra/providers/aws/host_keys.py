@@ -13,9 +13,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from productive_k3s.secret import Secret
+from productive_k3s.contract.secret import Secret
 from productive_k3s_infra._files import explained, replace_file
-from productive_k3s_infra.hosts import known_hosts
+from productive_k3s_infra.hosts.ssh import known_hosts
 from productive_k3s_infra.providers.aws.workdir import WorkFolder, read_json, write_json
 
 _AREA = "known-hosts"

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from productive_k3s_infra.cluster_file.model import AwsProvider as Wanted
+from productive_k3s_infra.cluster_file.model import ClusterSpec, Node
 from productive_k3s_infra.errors import BadInput, Refused
-from productive_k3s_infra.hosts.first_contact import OpenFleet, Patience, fleet_of_endpoints
+from productive_k3s_infra.hosts.ssh.first_contact import OpenFleet, Patience, fleet_of_endpoints
 from productive_k3s_infra.inventory.build import declared_endpoint
 from productive_k3s_infra.inventory.model import Location
 from productive_k3s_infra.inventory.survey import Assumption, MachineState, Resource, Survey, SurveyedMachine
@@ -29,8 +31,6 @@ from productive_k3s_infra.providers.aws.host_keys import HostKeys
 from productive_k3s_infra.providers.aws.tofu import OnObject, Tofu
 from productive_k3s_infra.providers.aws.workdir import WorkFolder
 from productive_k3s_infra.providers.protocol import OnProgress
-from productive_k3s_infra.spec.model import AwsProvider as Wanted
-from productive_k3s_infra.spec.model import ClusterSpec, Node
 from productive_k3s_infra.workspace.directory import Workspace
 from productive_k3s_infra.workspace.operator_key import ensure_operator_key
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from productive_k3s_infra.spec.model import AwsProvider, ClusterSpec, Node
+from productive_k3s_infra.cluster_file.model import AwsProvider, ClusterSpec, Node
 
 PROVIDER_VERSION = ">= 5.100.0, < 7.0.0"
 OPENTOFU_VERSION = ">= 1.10.0"

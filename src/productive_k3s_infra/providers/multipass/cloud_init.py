@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from productive_k3s.secret import Secret
+from productive_k3s.contract.secret import Secret
 
 MARK = "/etc/productive-k3s-machine"
 _HEADER = "#cloud-config\n"

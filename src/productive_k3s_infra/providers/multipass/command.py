@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from productive_k3s.secret import Secret
+from productive_k3s.contract.secret import Secret
 from productive_k3s_infra import _process
 from productive_k3s_infra.errors import ProcessFailed, ProviderFailed
 from productive_k3s_infra.providers.multipass import answers, failures

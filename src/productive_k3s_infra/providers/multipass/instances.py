@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
+from productive_k3s_infra.cluster_file.model import ClusterSpec, Machine, MultipassProvider, Node
 from productive_k3s_infra.errors import ProviderFailed
 from productive_k3s_infra.inventory.survey import MachineState
 from productive_k3s_infra.providers.multipass.answers import Instance, Listed, own_address, same_size
 from productive_k3s_infra.providers.multipass.command import Wish
 from productive_k3s_infra.providers.multipass.records import Record
-from productive_k3s_infra.spec.model import ClusterSpec, Machine, MultipassProvider, Node
 
 # What K3s itself takes without a word in the file (docs.k3s.io, server flags).
 _INNER = {"cluster-cidr": "10.42.0.0/16", "service-cidr": "10.43.0.0/16"}

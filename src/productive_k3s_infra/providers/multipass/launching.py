@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from productive_k3s.secret import Secret
+from productive_k3s.contract.secret import Secret
+from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.errors import ProviderFailed
-from productive_k3s_infra.hosts.refusals import sudoers_line
+from productive_k3s_infra.hosts.wire.refusals import sudoers_line
 from productive_k3s_infra.providers.multipass import instances
 from productive_k3s_infra.providers.multipass.answers import Instance, own_address
 from productive_k3s_infra.providers.multipass.cloud_init import render_user_data
@@ -20,7 +21,6 @@ from productive_k3s_infra.providers.multipass.failures import TransientLaunch
 from productive_k3s_infra.providers.multipass.instances import Own
 from productive_k3s_infra.providers.multipass.records import Record, load_records, remove_record, save_record
 from productive_k3s_infra.providers.protocol import OnProgress
-from productive_k3s_infra.spec.model import ClusterSpec
 from productive_k3s_infra.workspace.directory import Workspace
 
 # The image's own user is Multipass'; this one is ours, and may become root for the one command.

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from productive_k3s.facts.host import ARCHITECTURES
+from productive_k3s_infra.cluster_file.model import ClusterSpec
+from productive_k3s_infra.cluster_file.model import MultipassProvider as Wanted
 from productive_k3s_infra.errors import ProviderFailed
-from productive_k3s_infra.hosts.first_contact import (
+from productive_k3s_infra.hosts.ssh.first_contact import (
     OpenFleet,
     Patience,
     fleet_of_endpoints,
@@ -26,8 +28,6 @@ from productive_k3s_infra.providers.multipass.instances import Own
 from productive_k3s_infra.providers.multipass.launching import USER, Launching, Limits
 from productive_k3s_infra.providers.multipass.records import load_records, remove_record, save_record
 from productive_k3s_infra.providers.protocol import OnProgress
-from productive_k3s_infra.spec.model import ClusterSpec
-from productive_k3s_infra.spec.model import MultipassProvider as Wanted
 from productive_k3s_infra.workspace.directory import Workspace
 from productive_k3s_infra.workspace.operator_key import ensure_operator_key
 

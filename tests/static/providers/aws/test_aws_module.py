@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.providers.aws import wish, workdir
 from productive_k3s_infra.providers.aws.document import SCHEMA, InventoryNode, InventoryOutput, read_inventory
-from productive_k3s_infra.spec.load import load_cluster_file
 from static.providers.aws.test_aws_provider import FILE, SERVER
 
 MODULE = Path(__file__).resolve().parents[4] / "opentofu" / "modules" / "aws-nodes"

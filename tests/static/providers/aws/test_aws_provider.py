@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from productive_k3s.events import Result
-from productive_k3s.facts.model import Facts, no_k3s
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.facts import Facts, no_k3s
+from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.errors import HostKeyMismatch, Pk3sError
-from productive_k3s_infra.hosts.first_contact import Patience
+from productive_k3s_infra.hosts.ssh.first_contact import Patience
 from productive_k3s_infra.inventory.model import Endpoint
 from productive_k3s_infra.providers.aws import contact
 from productive_k3s_infra.providers.aws.provider import AwsProvider
-from productive_k3s_infra.spec.load import load_cluster_file
 from productive_k3s_infra.workspace.directory import Workspace
 from static.contract_program.simulated import Machine
 from static.providers.aws.tofu_double import GROUP, KEY, TofuDouble

@@ -12,7 +12,7 @@ import pytest
 
 from multipass_stub.bed import Stub, install
 from multipass_stub.program import execute
-from productive_k3s.secret import Secret
+from productive_k3s.contract.secret import Secret
 from productive_k3s_infra import _process
 from productive_k3s_infra._process import ProcessResult
 from productive_k3s_infra.errors import ProviderFailed

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from multipass_stub.bed import Stub, install
-from productive_k3s.events import Result
-from productive_k3s.facts.model import Facts, no_k3s
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.facts import Facts, no_k3s
+from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.errors import BadInput, HostKeyMismatch, HostUnreachable, Pk3sError, ProviderFailed
-from productive_k3s_infra.hosts.first_contact import Patience
+from productive_k3s_infra.hosts.ssh.first_contact import Patience
 from productive_k3s_infra.inventory.build import build_inventory
 from productive_k3s_infra.inventory.model import Endpoint, Location
 from productive_k3s_infra.inventory.survey import Survey
@@ -21,7 +22,6 @@ from productive_k3s_infra.providers.multipass.command import Multipass
 from productive_k3s_infra.providers.multipass.instances import instance_name
 from productive_k3s_infra.providers.multipass.launching import Limits
 from productive_k3s_infra.providers.multipass.provider import MultipassProvider
-from productive_k3s_infra.spec.load import load_cluster_file
 from productive_k3s_infra.workspace.directory import Workspace
 from productive_k3s_infra.workspace.inventory_file import write_inventory
 from static.contract_program.simulated import Machine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from productive_k3s.secret import Secret
+from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.providers.multipass.cloud_init import render_user_data
 
 HOST_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"

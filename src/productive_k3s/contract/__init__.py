@@ -1,0 +1,1 @@
+"""What travels between the two programs: requests, facts, changes, results, failures."""

@@ -1,0 +1,122 @@
+"""Dataclasses to JSON values and back, by their type hints. Every mistake is named with its path, all in one go."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any, Dict, List, Mapping, Tuple, Type, TypeVar, Union
+
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.contract.secret import Secret
+
+T = TypeVar("T")
+
+
+def encode(value: Any, *, unmask: bool = False) -> Any:
+    """Return `value` as JSON values. A Secret is a TypeError unless `unmask` says that this goes to standard input."""
+    if isinstance(value, Secret):
+        if not unmask:
+            raise TypeError("a secret has no place in this document")
+        return value.unmask()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: encode(getattr(value, item.name), unmask=unmask) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): encode(item, unmask=unmask) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [encode(item, unmask=unmask) for item in value]
+    return value
+
+
+def decode(kind: Type[T], document: Any, name: str = "request") -> T:
+    """Build a `kind` from JSON values; all unknown keys, missing keys and wrong types are one ContractError."""
+    mistakes: List[str] = []
+    value = _value(kind, document, name, mistakes)
+    if mistakes:
+        raise ContractError(
+            Failure(
+                code="request.invalid",
+                what=f"the {name} is not valid",
+                evidence="; ".join(mistakes),
+                remedy="use the same version of both programs, or correct the document",
+                exit_code=2,
+            )
+        )
+    return typing.cast("T", value)
+
+
+def _value(kind: Any, document: Any, path: str, mistakes: List[str]) -> Any:
+    if kind is Any:
+        return document
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Union:
+        return _optional(arguments, document, path, mistakes)
+    if origin is typing.Literal:
+        return _known(document in arguments, document, f"one of {', '.join(map(str, arguments))}", path, mistakes)
+    if origin is tuple:
+        return _tuple(arguments, document, path, mistakes)
+    if origin is not None and isinstance(origin, type) and issubclass(origin, typing.cast("type", Mapping)):
+        return _mapping(arguments, document, path, mistakes)
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(kind, document, path, mistakes)
+    return _scalar(kind, document, path, mistakes)
+
+
+def _optional(arguments: Tuple[Any, ...], document: Any, path: str, mistakes: List[str]) -> Any:
+    if document is None and type(None) in arguments:
+        return None
+    first = next(item for item in arguments if item is not type(None))
+    return _value(first, document, path, mistakes)
+
+
+def _tuple(arguments: Tuple[Any, ...], document: Any, path: str, mistakes: List[str]) -> Any:
+    if not isinstance(document, (list, tuple)):
+        return _known(False, document, "a list", path, mistakes)
+    return tuple(_value(arguments[0], item, f"{path}[{index}]", mistakes) for index, item in enumerate(document))
+
+
+def _mapping(arguments: Tuple[Any, ...], document: Any, path: str, mistakes: List[str]) -> Any:
+    if not isinstance(document, Mapping):
+        return _known(False, document, "a mapping", path, mistakes)
+    kind = arguments[1] if arguments else Any
+    return {str(key): _value(kind, item, f"{path}.{key}", mistakes) for key, item in document.items()}
+
+
+def _scalar(kind: Any, document: Any, path: str, mistakes: List[str]) -> Any:
+    if kind is Secret:
+        good = isinstance(document, str)
+        return Secret(document) if good else _known(False, "***", "a string", path, mistakes)
+    if kind is float:
+        good = isinstance(document, (int, float)) and not isinstance(document, bool)
+        return float(document) if good else _known(False, document, "a number", path, mistakes)
+    words = {str: "a string", int: "a whole number", bool: "true or false"}
+    good = isinstance(document, kind) and (kind is bool or not isinstance(document, bool))
+    return _known(good, document, words.get(kind, kind.__name__), path, mistakes)
+
+
+def _known(good: bool, document: Any, expected: str, path: str, mistakes: List[str]) -> Any:
+    if not good:
+        mistakes.append(f"{path}: expected {expected}, found {document!r}")
+    return document
+
+
+def _dataclass(kind: Any, document: Any, path: str, mistakes: List[str]) -> Any:
+    if not isinstance(document, Mapping):
+        return _known(False, document, "a mapping", path, mistakes)
+    hints = _hints(kind)
+    values: Dict[str, Any] = {}
+    for item in dataclasses.fields(kind):
+        if item.name in document:
+            values[item.name] = _value(hints[item.name], document[item.name], f"{path}.{item.name}", mistakes)
+        elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
+            mistakes.append(f"{path}.{item.name}: is missing")
+    mistakes.extend(f"{path}.{key}: is not known" for key in document if key not in hints)
+    return kind(**values) if not mistakes else None
+
+
+_HINTS: Dict[Any, Dict[str, Any]] = {}
+
+
+def _hints(kind: Any) -> Dict[str, Any]:
+    if kind not in _HINTS:
+        _HINTS[kind] = typing.get_type_hints(kind)
+    return _HINTS[kind]

@@ -1,0 +1,53 @@
+"""Why something did not work, as a value with a stable code."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import Dict, Tuple
+
+# What an errno of the host's system means for a person: one table, whoever meets it.
+_FULL = ("host.disk-full", "there is no space left on the host", "make room there, then run it again")
+_SYSTEM: Dict[int, Tuple[str, str, str]] = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EROFS: (
+        "host.read-only",
+        "a file system of the host is read-only",
+        "see the host's log for why it was mounted so, mount it read-write, then run it again",
+    ),
+}
+_OTHER = ("host.file-failed", "the host's system refused what had to be done", "see the path, and the host's log")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One cause. `code` is stable (`k3s.token-mismatch`) and keys the docs; the rest is for people.
+
+    `evidence` is one line that was seen (a log line, an errno, a value), never a secret.
+    `exit_code` follows the one table of both programs: 2 bad input, 4 refused, 5 a step or wait failed, 6 validation,
+    7 locked, 130 interrupted.
+    """
+
+    code: str
+    what: str
+    evidence: str = ""
+    remedy: str = ""
+    exit_code: int = 5
+
+
+class ContractError(Exception):
+    """Carries a Failure up to `__main__`, which turns it into the result and the exit code."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.what)
+        self.failure = failure
+
+
+def system_failure(error: OSError) -> Failure:
+    """PURE: return what an OSError of the host means for a person, with the path it is about."""
+    seen = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return Failure("host.not-root", "this user may not do what has to be done", seen, "run it as root (sudo)", 4)
+    code, what, remedy = _SYSTEM.get(error.errno or 0, _OTHER)
+    return Failure(code, what, seen, remedy)

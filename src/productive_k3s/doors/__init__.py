@@ -1,0 +1,1 @@
+"""The only ways out of this program: the host, the Kubernetes API."""

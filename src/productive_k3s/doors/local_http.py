@@ -1,0 +1,125 @@
+"""HTTP(S) with the standard library: its modules are loaded late, as most runs speak to nobody."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from typing import Any, Mapping, Optional
+from urllib.parse import urlsplit
+
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.doors.local_files import checksum_failure, replacing
+from productive_k3s.doors.system import Answer
+
+_CHUNK_BYTES = 1 << 20
+_BODY_LIMIT_BYTES = 4 << 20
+
+
+def _context(ca: Optional[bytes]) -> ssl.SSLContext:
+    """`ca` None: no verification; b"": the host's own trust; else these certificates, K3s' being without extensions."""
+    if ca is None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    context = ssl.create_default_context(cadata=ca.decode() if ca else None)
+    if ca:
+        # Python 3.13 verifies strictly and refuses CAs without key identifiers; K3s' CAs need not have them.
+        context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
+    return context
+
+
+class _Proxies(urllib.request.ProxyHandler):
+    """The proxies of given variables, asked anew for each redirection. NO_PROXY is understood as K3s understands it."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        found = {key.lower(): value for key, value in variables.items()}
+        super().__init__({name: found[f"{name}_proxy"] for name in ("http", "https") if found.get(f"{name}_proxy")})
+        self._direct = found.get("no_proxy", "")
+
+    def proxy_open(self, req: Any, proxy: str, type: str) -> Any:  # noqa: A002 - the name that urllib calls it by
+        """Leave the request to the next handler where its host is reached directly."""
+        return None if is_direct(req.host, self._direct) else super().proxy_open(req, proxy, type)
+
+
+def is_direct(host: str, no_proxy: str) -> bool:
+    """PURE: whether NO_PROXY names this host[:port]: an address, a network, a domain with all below it, or `*`."""
+    name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    try:
+        address: Optional[ipaddress._BaseAddress] = ipaddress.ip_address(name)
+    except ValueError:
+        address = None
+    for entry in (item.strip().lower() for item in no_proxy.split(",")):
+        if entry == "*":
+            return True
+        if address is None:
+            domain = entry.rpartition(":")[0] if entry.rpartition(":")[2].isdigit() else entry
+            bare = domain.lstrip("*").lstrip(".")
+            if bare and ((name == bare and not domain.startswith(".")) or name.endswith(f".{bare}")):
+                return True
+        elif _holds(entry, address):
+            return True
+    return False
+
+
+def _holds(entry: str, address: Any) -> bool:
+    try:
+        return address in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return False
+
+
+def _open(url: str, ca: Optional[bytes], timeout: float, variables: Optional[Mapping[str, str]] = None) -> Any:
+    handlers: list[Any] = [urllib.request.HTTPSHandler(context=_context(ca))]
+    if ca != b"":
+        # The cluster's own servers are never behind the proxy that leads to the internet.
+        handlers.append(urllib.request.ProxyHandler({}))
+    elif any(key.lower() in ("http_proxy", "https_proxy") for key in variables or {}):
+        handlers.append(_Proxies(variables or {}))
+    return urllib.request.build_opener(*handlers).open(url, timeout=timeout)
+
+
+def _unreachable(url: str, cause: object) -> ContractError:
+    return ContractError(
+        Failure("network.unreachable", f"{url} cannot be had", str(cause), "see the network, the proxy and the address")
+    )
+
+
+def download(  # noqa: PLR0917 - the arguments of System.download
+    url: str, path: str, sha256: str, mode: int, timeout: float, variables: Optional[Mapping[str, str]] = None
+) -> None:
+    """See System.download. `timeout` bounds each silence, and so a connection that hangs."""
+    digest = hashlib.sha256()
+    try:
+        with _open(url, b"", timeout, variables) as answer, replacing(path, mode) as file:
+            while True:
+                chunk = answer.read(_CHUNK_BYTES)
+                if not chunk:
+                    break
+                digest.update(chunk)
+                file.write(chunk)
+            if digest.hexdigest() != sha256:
+                raise ContractError(checksum_failure(url, digest.hexdigest(), sha256))
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise _unreachable(url, f"HTTP status {error.code}") from error
+    except (urllib.error.URLError, HTTPException, socket.timeout, ssl.SSLError) as error:
+        raise _unreachable(url, getattr(error, "reason", error)) from error
+
+
+def get(url: str, *, ca: Optional[bytes], timeout: float) -> Answer:
+    """See System.get. A status that is no success is an answer too."""
+    try:
+        with _open(url, ca, timeout) as answer:
+            return Answer(answer.status, answer.read(_BODY_LIMIT_BYTES))
+    except urllib.error.HTTPError as error:
+        # It is the answer, with its connection.
+        with error:
+            return Answer(error.code, error.read(_BODY_LIMIT_BYTES))
+    except (urllib.error.URLError, HTTPException, OSError) as error:
+        raise _unreachable(url, getattr(error, "reason", error)) from error

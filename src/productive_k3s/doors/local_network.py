@@ -1,0 +1,33 @@
+"""The real door to the network: HTTP(S), and ports."""
+
+from __future__ import annotations
+
+from typing import Mapping, Optional
+
+from productive_k3s.doors.local_ports import LocalPorts
+from productive_k3s.doors.system import Answer
+
+
+class LocalNetwork(LocalPorts):
+    """The network as this host sees it."""
+
+    async def download(
+        self,
+        url: str,
+        path: str,
+        sha256: str,
+        mode: int,
+        timeout: float,
+        *,
+        environment: Optional[Mapping[str, str]] = None,
+    ) -> None:
+        """See System. `timeout` bounds each silence, and so a connection that hangs."""
+        from productive_k3s.doors import local_http
+
+        local_http.download(url, path, sha256, mode, timeout, environment or {})
+
+    async def get(self, url: str, *, ca: Optional[bytes], timeout: float) -> Answer:
+        """See System. A status that is no success is an answer too."""
+        from productive_k3s.doors import local_http
+
+        return local_http.get(url, ca=ca, timeout=timeout)

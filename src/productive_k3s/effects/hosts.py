@@ -1,0 +1,52 @@
+"""The effect on /etc/hosts: the block of names goes in or out, and the file keeps all else, its owner and its mode."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Optional, Sequence
+
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.doors.system import Stat, System
+from productive_k3s.facts.hosts import LIMIT_BYTES
+from productive_k3s.k3s.hosts_file import with_block
+
+_SECONDS = 30.0
+_MODE = 0o644
+# There where SELinux is switched on: a file that is made anew gets the label of its folder.
+_SELINUX = "/sys/fs/selinux/enforce"
+
+
+async def write_block(system: System, path: str, wanted: Sequence[str]) -> None:
+    """Put these lines between the marks, or with none take the marks away; at any moment the file is old or new."""
+    there = await system.stat(path)
+    if there is not None and there.kind == "link":
+        path = posixpath.join(posixpath.dirname(path), there.link)
+        there = await system.stat(path)
+    data = await system.read(path, LIMIT_BYTES) or b""
+    if there is not None and there.size != len(data):
+        raise ContractError(
+            Failure(
+                "host.hosts-file",
+                f"{path} could not be read whole, so it was left alone",
+                f"{len(data)} of {there.size} bytes",
+                "make it smaller, or leave hostsFile out",
+            )
+        )
+    # What is no UTF-8 in somebody else's line comes out as it went in.
+    before = data.decode(errors="surrogateescape")
+    after = with_block(before, wanted)
+    if after != before:
+        await _replace(system, path, after.encode(errors="surrogateescape"), there)
+        if await system.stat(_SELINUX) is not None:
+            await system.run(("restorecon", path), timeout=_SECONDS)
+
+
+async def _replace(system: System, path: str, data: bytes, there: Optional[Stat]) -> None:
+    mode = there.mode if there is not None else _MODE
+    if there is None or (there.uid, there.gid) == (0, 0):
+        await system.write(path, data, mode)
+        return
+    beside = f"{path}.productive-k3s"
+    await system.write(beside, data, mode)
+    await system.run(("chown", f"{there.uid}:{there.gid}", beside), timeout=_SECONDS)
+    await system.rename(beside, path)

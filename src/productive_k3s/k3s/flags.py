@@ -1,0 +1,148 @@
+"""What K3s' flags are: names, roles, which are secret, critical or repeatable.
+
+K3s skips a server's unknown key with a warning and an agent dies of one (k3s-io docs, installation/configuration; seen
+on v1.34.3), so a typo must be caught before anything is written.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+import pkgutil
+from dataclasses import dataclass
+from typing import Any, Iterable, Mapping, Optional, Tuple
+
+from productive_k3s.contract.failure import Failure
+
+# This program writes these itself; a wish for them has its own field in the request.
+RESERVED = {
+    "agent-token": "tokens are made on the first server",
+    "agent-token-file": "tokens are made on the first server",
+    "cluster-init": "datastore: etcd says it",
+    "config": "the file is always /etc/rancher/k3s/config.yaml",
+    "data-dir": "only the default /var/lib/rancher/k3s is supported",
+    "node-label": "labels are declared with the node",
+    "node-name": "the node's name is declared with the node",
+    "node-taint": "taints are declared with the node",
+    "server": "the registration address is derived from the first server",
+    "tls-san": "tlsSan says it",
+    "token": "tokens are made on the first server",
+    "token-file": "tokens are made on the first server",
+}
+# Flags that K3s reads from the environment where neither config.yaml nor the command line sets them (docs.k3s.io,
+# cli/server and cli/agent). K3S_CONFIG_FILE is none of them: it says where the file is.
+VARIABLES: Mapping[str, str] = {
+    "K3S_AGENT_TOKEN": "agent-token",
+    "K3S_AGENT_TOKEN_FILE": "agent-token-file",
+    "K3S_CLUSTER_INIT": "cluster-init",
+    "K3S_DATA_DIR": "data-dir",
+    "K3S_DATASTORE_CAFILE": "datastore-cafile",
+    "K3S_DATASTORE_CERTFILE": "datastore-certfile",
+    "K3S_DATASTORE_ENDPOINT": "datastore-endpoint",
+    "K3S_DATASTORE_KEYFILE": "datastore-keyfile",
+    "K3S_DEBUG": "debug",
+    "K3S_KUBECONFIG_GROUP": "write-kubeconfig-group",
+    "K3S_KUBECONFIG_MODE": "write-kubeconfig-mode",
+    "K3S_KUBECONFIG_OUTPUT": "write-kubeconfig",
+    "K3S_LB_SERVER_PORT": "lb-server-port",
+    "K3S_NODE_NAME": "node-name",
+    "K3S_RESOLV_CONF": "resolv-conf",
+    "K3S_SELINUX": "selinux",
+    "K3S_SYSTEM_DEFAULT_REGISTRY": "system-default-registry",
+    "K3S_TOKEN": "token",
+    "K3S_TOKEN_FILE": "token-file",
+    "K3S_URL": "server",
+    "K3S_VPN_AUTH": "vpn-auth",
+    "K3S_VPN_AUTH_FILE": "vpn-auth-file",
+}
+# Read once, when the node registers: never a difference on a member (k3s.md 2.3; k3s-observed.md).
+JOIN_TIME = ("cluster-init", "server", "node-label", "node-taint", "node-name")
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One flag of `k3s server` or `k3s agent`, by its long name without dashes."""
+
+    name: str
+    roles: Tuple[str, ...]
+    type: str
+    secret: bool = False
+    critical: bool = False
+    repeatable: bool = False
+    not_in_file: bool = False
+    aliases: Tuple[str, ...] = ()
+    allowed: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """All known flags; `newest` is the newest version they were read from."""
+
+    newest: str
+    flags: Mapping[str, Flag]
+    removed: Mapping[str, str]
+
+    def find(self, name: str) -> Optional[Flag]:
+        """Return the flag of that name or alias."""
+        if name in self.flags:
+            return self.flags[name]
+        return next((flag for flag in self.flags.values() if name in flag.aliases), None)
+
+    def nearest(self, name: str, role: str) -> str:
+        """Return the known name that looks most like `name`, or ''."""
+        names = [flag.name for flag in self.flags.values() if role in flag.roles]
+        return next(iter(difflib.get_close_matches(name, names, n=1, cutoff=0.6)), "")
+
+
+@functools.lru_cache(maxsize=1)
+def table() -> Table:
+    """Return the flag table that ships with this program."""
+    document = json.loads(pkgutil.get_data("productive_k3s.k3s", "k3s-flags.json") or b"{}")
+    flags = {name: _flag(name, row) for name, row in document["flags"].items()}
+    return Table(document["newest"], flags, {name: row["use"] for name, row in document["removed"].items()})
+
+
+def _flag(name: str, row: Mapping[str, Any]) -> Flag:
+    return Flag(
+        name=name,
+        roles=tuple(row["roles"]),
+        type=row["type"],
+        secret=row.get("secret", False),
+        critical=row.get("critical", False),
+        repeatable=row.get("repeatable", False),
+        not_in_file=row.get("not_in_file", False),
+        aliases=tuple(row.get("aliases", ())),
+        allowed=tuple(row.get("allowed", ())),
+    )
+
+
+def check(role: str, keys: Iterable[str]) -> Tuple[Failure, ...]:
+    """PURE: say what is wrong with these flag names for a role; each failure names one key."""
+    found = (_check_one(role, key) for key in keys)
+    return tuple(failure for failure in found if failure is not None)
+
+
+def _check_one(role: str, key: str) -> Optional[Failure]:
+    known = table()
+    flag = known.find(key)
+    if flag is None:
+        if key in known.removed:
+            return _wrong("removed-flag", f"{key} does not exist any more", f"use {known.removed[key]}")
+        nearest = known.nearest(key, role)
+        remedy = f"did you mean {nearest}?" if nearest else "see the K3s documentation of its flags"
+        return _wrong("unknown-flag", f"{key} is no flag of k3s {role}", remedy)
+    if role not in flag.roles:
+        effect = "an agent dies of it" if role == "agent" else "a server passes over it"
+        return _wrong("flag-in-wrong-role", f"{key} is a flag of {flag.roles[0]}s only", f"{effect}: move it")
+    if flag.name in RESERVED:
+        return _wrong("reserved-flag", f"{key} is written by this program", RESERVED[flag.name])
+    if flag.not_in_file:
+        return _wrong("flag-not-in-file", f"{key} has no effect in config.yaml", "leave it out")
+    if flag.secret:
+        return _wrong("secret-in-file", f"{key} is a secret", "put it into a drop-in with mode 0600 on the host")
+    return None
+
+
+def _wrong(code: str, what: str, remedy: str) -> Failure:
+    return Failure(code=f"request.{code}", what=what, remedy=remedy, exit_code=2)

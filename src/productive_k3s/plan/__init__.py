@@ -1,0 +1,1 @@
+"""PURE: what a host shall be, and the changes that lead there."""

@@ -1,0 +1,139 @@
+"""PURE: what a request may say, whatever host it is for. All mistakes are reported at once."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Iterator, Tuple
+from urllib.parse import urlsplit
+
+from productive_k3s.contract.failure import Failure
+from productive_k3s.contract.request import SCHEMA, Request
+from productive_k3s.k3s import flags, registries
+
+_VERSION = re.compile(r"^v(\d+)\.(\d+)\.(\d+)(-[0-9A-Za-z.]+)?\+\S+\Z")
+# RFC 1123 subdomain, which Kubernetes wants of a Node's name; K3s uses the first 63 letters of a label elsewhere.
+_NAME = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*\Z")
+_LABEL_KEY = re.compile(r"^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?\Z")
+_LABEL_VALUE = re.compile(r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?\Z")
+_TAINT = re.compile(r"^[^=:\s]+(=[^=:\s]*)?:(NoSchedule|PreferNoSchedule|NoExecute)\Z")
+# A kubelet that sets such a label on itself is refused, and K3s does not start (docs.k3s.io, advanced).
+_KUBERNETES_PREFIXES = ("kubernetes.io", "k8s.io")
+_KUBELET_MAY = ("node.kubernetes.io", "kubelet.kubernetes.io")
+_HOST_NAME = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?\Z")
+_SHA256 = re.compile(r"^[0-9a-f]{64}\Z")
+# The unit's environment file holds no K3s flag: config.yaml is the one place for them.
+_ENVIRONMENT = re.compile(r"^(CONTAINERD_\w+|(HTTP|HTTPS|NO)_PROXY|(http|https|no)_proxy)\Z")
+
+
+def mistakes(request: Request) -> Tuple[Failure, ...]:
+    """Return everything that is wrong with the request itself."""
+    return (*_shape(request), *_surroundings(request), *_network(request), *_node(request), *_flags(request))
+
+
+def unknown_version_note(request: Request) -> str:
+    """Return a remark where the version is newer than the flag table, '' else: then unknown flags are let through."""
+    newest = flags.table().newest
+    if _number(request.version) > _number(newest):
+        return f"{request.version} is newer than the flags known here ({newest}): they are not checked"
+    return ""
+
+
+def _number(version: str) -> Tuple[int, ...]:
+    match = _VERSION.match(version)
+    return tuple(int(match.group(index)) for index in (1, 2)) if match else ()
+
+
+def _wrong(code: str, what: str, evidence: str, remedy: str) -> Failure:
+    return Failure(code=f"request.{code}", what=what, evidence=evidence, remedy=remedy, exit_code=2)
+
+
+def _shape(request: Request) -> Iterator[Failure]:
+    if request.schema != SCHEMA:
+        found = f"{request.schema}, known is {SCHEMA}"
+        yield _wrong("schema", "the request is of another schema", found, "use one version of both programs")
+    if not _VERSION.match(request.version):
+        yield _wrong("version", "the version is not exact", request.version, "write it as v1.34.4+k3s1")
+    artifacts = (*((request.binary,) if request.binary else ()), *request.images)
+    for artifact in artifacts:
+        if not _SHA256.match(artifact.sha256):
+            yield _wrong("checksum", f"the checksum of {artifact.name} is not sha256", artifact.sha256, "64 hex digits")
+        if "/" in artifact.name or artifact.name.startswith("."):
+            yield _wrong("artifact", "an artefact's name is no file name", artifact.name, "use the asset's name")
+
+
+def _surroundings(request: Request) -> Iterator[Failure]:
+    """What K3s finds around it: variables, registries, names."""
+    for key in (*request.environment, *request.secrets.environment):
+        if not _ENVIRONMENT.match(key):
+            yield _wrong("environment", f"{key} is not for the environment file", key, "proxies and CONTAINERD_*")
+    for wrong in registries.mistakes(request.registries):
+        yield _wrong("registries", wrong.what, "/".join(wrong.path), f"expected {wrong.expected}")
+    keys = {key for added in request.secrets.registries.values() for key in added}
+    if request.secrets.registries and request.registries is None:
+        yield _wrong("registries", "there are passwords of registries, and no registries", "", "name the registries")
+    for key in sorted(keys - set(registries.SECRET_KEYS)):
+        expected = f"one of {', '.join(registries.SECRET_KEYS)}"
+        yield _wrong("registries", f"'{key}' is no secret of a registry", key, expected)
+    for entry in request.hosts_file:
+        if not _is_ip(entry.address):
+            yield _wrong("hosts-file", "names can lead to an IP address only", entry.address, "write it as 10.0.0.11")
+        if not entry.names or not all(_HOST_NAME.match(name) for name in entry.names):
+            yield _wrong(
+                "hosts-file", "a name for /etc/hosts is not valid", " ".join(entry.names), "letters, digits, -, ."
+            )
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _network(request: Request) -> Iterator[Failure]:
+    for address in (request.node_ip or "").split(",") if request.node_ip else ():
+        try:
+            ipaddress.ip_address(address.strip())
+        except ValueError:
+            yield _wrong("node-ip", "node-ip is no IP address", address, "write it as 10.0.0.11")
+    if "node-external-ip" in request.config and "advertise-address" not in request.config and request.role == "server":
+        yield _wrong(
+            "external-ip",
+            "node-external-ip without advertise-address makes the API server advertise the external one",
+            str(request.config["node-external-ip"]),
+            "set advertise-address to the private address too",
+        )
+    if request.join is not None:
+        parts = urlsplit(request.join.server)
+        if parts.scheme != "https" or not parts.hostname:
+            yield _wrong("server", "the server is no https URL", request.join.server, "https://10.0.0.11:6443")
+
+
+def _node(request: Request) -> Iterator[Failure]:
+    name = request.node_name
+    if name is not None and (not _NAME.match(name) or len(name) > 253):
+        yield _wrong("node-name", "the node's name is not valid", name, "lower-case letters, digits, - and . only")
+    for key, value in request.labels.items():
+        prefix = key.partition("/")[0] if "/" in key else ""
+        if not _LABEL_KEY.match(key) or not _LABEL_VALUE.match(value):
+            yield _wrong("label", "a label is not valid", f"{key}={value}", "see Kubernetes' syntax of labels")
+        elif _is_reserved(prefix):
+            yield _wrong("label", f"a kubelet may not set {key} on itself", f"{key}={value}", "use another prefix")
+    for taint in request.taints:
+        if not _TAINT.match(taint):
+            yield _wrong("taint", "a taint is not valid", taint, "key=value:NoSchedule (PreferNoSchedule, NoExecute)")
+
+
+def _is_reserved(prefix: str) -> bool:
+    if any(prefix == allowed or prefix.endswith(f".{allowed}") for allowed in _KUBELET_MAY):
+        return False
+    return any(prefix == item or prefix.endswith(f".{item}") for item in _KUBERNETES_PREFIXES)
+
+
+def _flags(request: Request) -> Iterator[Failure]:
+    lenient = bool(unknown_version_note(request))
+    for failure in flags.check(request.role, request.config):
+        if not (lenient and failure.code == "request.unknown-flag"):
+            yield failure

@@ -1,0 +1,1 @@
+"""Waits with a deadline and a diagnosed cause."""

@@ -1,0 +1,1 @@
+"""A cluster that runs, written as a cluster file."""

@@ -1,0 +1,1 @@
+"""Sessions with hosts, whatever lies under them."""

@@ -1,0 +1,1 @@
+"""SSH, the one user of asyncssh."""

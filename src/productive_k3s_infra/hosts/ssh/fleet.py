@@ -1,0 +1,121 @@
+"""Fleet and sessions over SSH: one connection per host, one channel per call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from productive_k3s.contract.events import Result
+from productive_k3s.contract.secret import Secret
+from productive_k3s_infra.artifacts.program import Program
+from productive_k3s_infra.errors import BadInput, Pk3sError
+from productive_k3s_infra.hosts.fleet.session import HostSession, OnEvent
+from productive_k3s_infra.hosts.ssh.connection import Connections, Trust
+from productive_k3s_infra.hosts.ssh.sudo_passwords import AskSudo, SudoPasswords
+from productive_k3s_infra.hosts.wire import bootstrap, refusals
+from productive_k3s_infra.hosts.wire.exchange import Exchange, Order
+from productive_k3s_infra.inventory.model import Host, Inventory
+
+
+class SshFleet:
+    """Implements Fleet over SSH.
+
+    `known_hosts` is the team's file beside the cluster file (None: there is none, and nothing is remembered). `trust`
+    shows a host key that nobody knows yet and says whether it is the host's; `ask_sudo` asks for a sudo password, once
+    for all hosts that take it. Both may block: they are called in a thread, one at a time. `ssh_config` are OpenSSH
+    configuration files, ~/.ssh/config by default.
+    """
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        *,
+        program: Program,
+        known_hosts: Path | None,
+        trust: Trust,
+        ask_sudo: AskSudo,
+        connect_seconds: float = 15.0,
+        ssh_config: tuple[Path, ...] | None = None,
+    ) -> None:
+        self._inventory = inventory
+        questions = asyncio.Lock()
+        self._connections = Connections(known_hosts, trust, questions, connect_seconds, ssh_config)
+        passwords = SudoPasswords(ask_sudo, questions)
+        self._sessions = {
+            host.name: SshSession(host, self._connections, program, passwords) for host in inventory.hosts
+        }
+
+    async def session(self, host: str) -> HostSession:
+        """See Fleet. A connection that was lost is made anew."""
+        session = self._sessions.get(host)
+        if session is None:
+            raise BadInput(f"{host} is no host of {self._inventory.cluster}", remedy="see the names in the file")
+        await session.connect()
+        return session
+
+    async def close(self) -> None:
+        """Close all connections, those to jump hosts last."""
+        await self._connections.close()
+
+
+class SshSession:
+    """Implements HostSession: every call is one run of the program in one channel of the host's connection."""
+
+    def __init__(self, host: Host, connections: Connections, program: Program, passwords: SudoPasswords) -> None:
+        self._host = host
+        self._connections = connections
+        self._program = program
+        self._passwords = passwords
+
+    @property
+    def name(self) -> str:
+        """See HostSession."""
+        return self._host.name
+
+    async def connect(self) -> None:
+        """Make the connection unless it is open."""
+        await self._connections.get(self._host.endpoint, self.name)
+
+    async def call(
+        self,
+        verb: str,
+        document: Mapping[str, Any] | None = None,
+        *,
+        arguments: tuple[str, ...] = (),
+        on_event: OnEvent | None = None,
+        deadline_seconds: float = 120.0,
+        payload: AsyncIterator[bytes] | None = None,
+    ) -> Result:
+        """See HostSession."""
+        run = bootstrap.invocation(verb, document, arguments, deadline_seconds, has_payload=payload is not None)
+        user = self._host.endpoint.user
+        order = Order(self.name, user, self._program, run, self._passwords.of_host(self.name))
+        try:
+            return await self._run(order, on_event, payload)
+        except Pk3sError as error:
+            if error.code == "sudo.wrong-password":
+                self._passwords.forget(self.name)
+            if error.code != "sudo.password-wanted" or order.password is not None:
+                raise
+            refusal = refusals.password_wanted(self.name, user, error.evidence)
+
+        async def again(password: Secret) -> Result:
+            return await self._run(replace(order, password=password), on_event, payload)
+
+        return await self._passwords.run(self.name, user, again, refusal)
+
+    async def close(self) -> None:
+        """See HostSession."""
+        await self._connections.drop(self._host.endpoint)
+
+    async def _run(self, order: Order, on_event: OnEvent | None, payload: AsyncIterator[bytes] | None) -> Result:
+        endpoint = self._host.endpoint
+        if endpoint.user == "root":
+            command = bootstrap.root_command()
+        else:
+            command = bootstrap.sudo_command(with_password=order.password is not None)
+        channel = await self._connections.channel(endpoint, self.name, command)
+        return await Exchange(channel, order, on_event, payload).run()

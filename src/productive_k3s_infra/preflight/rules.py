@@ -1,0 +1,343 @@
+"""PURE: preflight. Every question about every host is asked before anything is changed, and all answers are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from productive_k3s.contract.events import CheckResult
+from productive_k3s_infra.cluster_file.model import ClusterSpec
+from productive_k3s_infra.hosts.fleet.gathering import Observed
+from productive_k3s_infra.hosts.fleet.probing import Door, Probe, needed_ports
+from productive_k3s_infra.inventory.model import Inventory
+from productive_k3s_infra.plan.model import ClusterRecord, Refusal
+from productive_k3s_infra.plan.requests import api_port
+from productive_k3s_infra.plan.surroundings import is_ip, registration_address
+from productive_k3s_infra.preflight import fleet, hosts, network
+from productive_k3s_infra.preflight.rule import Finding, Look, Rule, each_host, runs_k3s
+
+_REQUIREMENTS = "K3s requirements page"
+_HERE = "this project"
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "host.reachable",
+        ("error",),
+        "the host answers over SSH, shows the host key known for it, and runs the host program through sudo",
+        _HERE,
+        "see the failure code at the beginning of the evidence",
+        fleet.judge_reachable,
+    ),
+    Rule(
+        "host.init",
+        ("error",),
+        "PID 1 is systemd",
+        _HERE,
+        "use K3s' install script on this system",
+        each_host(hosts.judge_init),
+    ),
+    Rule(
+        "host.os",
+        ("warning",),
+        "Debian 12 or 13, Ubuntu 22.04, 24.04 or 26.04",
+        "the systems that this project lists",
+        "it may work; K3s' install script supports more systems",
+        each_host(hosts.judge_os),
+    ),
+    Rule(
+        "host.architecture",
+        ("error",),
+        "amd64, arm64 or arm",
+        "assets of the K3s releases",
+        "use a host of one of these architectures",
+        each_host(hosts.judge_architecture),
+    ),
+    Rule(
+        "host.python",
+        ("error",),
+        "Python 3.9 or newer",
+        "floor of the host program",
+        "install a newer python3",
+        each_host(hosts.judge_python),
+    ),
+    Rule(
+        "host.memory",
+        ("error", "warning"),
+        "server: 2 GB (error below 1 GB); agent: 512 MB (error below 256 MB); 7 % less passes, which the kernel keeps",
+        f"{_REQUIREMENTS}; the error bounds are this project's",
+        "give the host more memory",
+        each_host(hosts.judge_memory),
+    ),
+    Rule(
+        "host.cpus",
+        ("warning",),
+        "server: 2; agent: 1",
+        _REQUIREMENTS,
+        "give the host more CPUs",
+        each_host(hosts.judge_cpus),
+    ),
+    Rule(
+        "host.disk",
+        ("error", "warning"),
+        "5 GB free for /var/lib/rancher (error below 1 GB); where K3s is installed, 1 GB (warning)",
+        _HERE,
+        "make room, or mount a larger disk at /var/lib/rancher",
+        each_host(hosts.judge_disk),
+    ),
+    Rule(
+        "host.writable",
+        ("error",),
+        "no file system that is written to is read-only",
+        _HERE,
+        "mount it read-write",
+        each_host(hosts.judge_read_only),
+    ),
+    Rule(
+        "host.cgroup-version",
+        ("error",),
+        "cgroup v2; v1 below Kubernetes 1.35, or with kubelet-arg fail-cgroupv1=false",
+        "kubelet, failCgroupV1 (KEP-5573)",
+        "boot with systemd.unified_cgroup_hierarchy=1, or set kubelet-arg: [fail-cgroupv1=false]",
+        each_host(hosts.judge_cgroup_version),
+    ),
+    Rule(
+        "host.cgroup-controllers",
+        ("error",),
+        "v2: cpu, cpuset, memory, pids; v1: memory, pids",
+        "k3s-io/k3s, pkg/cgroups and pkg/daemons/agent",
+        "switch them on in the kernel's command line (cgroup_enable=memory) and start the host again",
+        each_host(hosts.judge_cgroup_controllers),
+    ),
+    Rule(
+        "host.xtables",
+        ("warning",),
+        "the kernel can match as iptables does",
+        "kube-proxy and flannel; k3s check-config",
+        "install the kernel's modules (x_tables), or set kube-proxy-arg: [proxy-mode=nftables]",
+        each_host(hosts.judge_xtables),
+    ),
+    Rule(
+        "host.swap",
+        ("warning",),
+        "no swap",
+        "k3s check-config",
+        "swapoff -a, and take it out of /etc/fstab; memory limits of pods are not exact with swap",
+        each_host(hosts.judge_swap),
+    ),
+    Rule(
+        "host.selinux",
+        ("info",),
+        "SELinux is not enforcing",
+        "K3s documentation, advanced: SELinux",
+        "install container-selinux and k3s-selinux, and set selinux: true",
+        each_host(hosts.judge_selinux),
+    ),
+    Rule(
+        "host.other-kubernetes",
+        ("error", "warning"),
+        "no other Kubernetes; beside an installed K3s it is a warning",
+        _HERE,
+        "remove it first: two kubelets harm each other",
+        each_host(hosts.judge_other_kubernetes),
+    ),
+    Rule(
+        "host.machine-id",
+        ("error",),
+        "each host has a machine-id, and no two have the same",
+        "systemd, MACAddressPolicy=persistent: virtual interfaces of clones get one MAC",
+        "on all but one: remove /etc/machine-id, run systemd-machine-id-setup, and start the host again",
+        fleet.judge_machine_ids,
+    ),
+    Rule(
+        "host.hostname",
+        ("warning",),
+        "a name by RFC 1123 of at most 63 characters, and not localhost",
+        _REQUIREMENTS,
+        "set it with hostnamectl set-hostname",
+        fleet.judge_hostnames,
+    ),
+    Rule(
+        "host.hostname-unique",
+        ("error",),
+        "no two hosts have the same hostname, in any case of letters",
+        _REQUIREMENTS,
+        "set another one with hostnamectl set-hostname",
+        fleet.judge_unique_hostnames,
+    ),
+    Rule(
+        "host.clock",
+        ("error", "warning"),
+        f"no two hosts are certainly more than {fleet.CLOCK_WARNING_SECONDS:g} s apart "
+        f"(error above {fleet.CLOCK_ERROR_SECONDS:g} s)",
+        "etcd warns above 1 s; the error bound is this project's: who is behind refuses new certificates",
+        "have both follow one time server (systemd-timesyncd or chrony)",
+        fleet.judge_clocks,
+    ),
+    Rule(
+        "host.clock-here",
+        ("warning",),
+        f"no host is certainly more than {fleet.CLOCK_ERROR_SECONDS:g} s away from this computer",
+        f"{_HERE}: this computer verifies the API's certificate",
+        "set the clock of the one that is wrong",
+        fleet.judge_clock_here,
+    ),
+    Rule(
+        "node.name",
+        ("error",),
+        "a name by RFC 1123 of at most 63 characters, and no two the same, in any case of letters",
+        "Kubernetes, names and label values; K3s lowers names",
+        "correct the name in the cluster file",
+        fleet.judge_node_names,
+    ),
+    Rule(
+        "node.cluster",
+        ("error",),
+        "a host that is a member already is one of this cluster: its CA is the one in cluster.lock",
+        _HERE,
+        "remove K3s from the host that belongs elsewhere, or correct cluster.lock",
+        fleet.judge_cluster,
+    ),
+    Rule(
+        "net.address",
+        ("error",),
+        "an interface that is up has the declared address",
+        _REQUIREMENTS,
+        "correct the declared address, or give the host that address",
+        each_host(network.judge_address),
+    ),
+    Rule(
+        "net.default-route",
+        ("error",),
+        "a default route",
+        "K3s documentation, air-gapped installation",
+        "add a default route; a dummy interface will do where there is no way out",
+        each_host(network.judge_default_route),
+    ),
+    Rule(
+        "net.overlap",
+        ("error",),
+        "the pods' and services' networks (10.42.0.0/16 and 10.43.0.0/16, or cluster-cidr and service-cidr) hold "
+        "no address of a host or node, and no route but the default one where K3s is not installed",
+        "K3s documentation, cli/server; k3s check-config",
+        "choose other networks with cluster-cidr and service-cidr before the first start",
+        each_host(network.judge_networks),
+    ),
+    Rule(
+        "net.ports-free",
+        ("error", "warning"),
+        "tcp 10250, loopback 6444, 10010, 10248, 10249, 10256; udp 8472 with vxlan; servers: tcp 6443, loopback "
+        "10257 to 10259; with etcd: tcp 2379, 2380, loopback 2381, 2382. A warning where K3s is installed and "
+        "stopped; not asked where it runs",
+        _REQUIREMENTS,
+        "stop what listens there",
+        each_host(network.judge_free_ports),
+    ),
+    Rule(
+        "net.web-ports",
+        ("warning",),
+        "tcp 80 and 443 are free, unless traefik or servicelb is disabled; not asked where K3s runs",
+        "K3s documentation, networking services: ServiceLB takes them on every node",
+        "stop what listens there, or disable traefik",
+        each_host(network.judge_web_ports),
+    ),
+    Rule(
+        "net.reach",
+        ("error", "warning", "info"),
+        "each host reaches tcp/6443 of servers, udp/8472 and tcp/10250 of all (the last one is a warning), agents "
+        "the registration address; info if it was not tried",
+        _REQUIREMENTS,
+        "open the port between these hosts, in firewalls and in the network",
+        network.judge_reach,
+    ),
+    Rule(
+        "net.firewall",
+        ("warning",),
+        "no active firewall",
+        _REQUIREMENTS,
+        "open the ports between the nodes, and let the pods' and services' networks through",
+        each_host(network.judge_firewall),
+    ),
+)
+
+# A host's veto that asks what a rule asks: it is left out where the rule has failed on that host.
+_ASKED_TWICE = {
+    "host.no-systemd": "host.init",
+    "host.cgroup-v1": "host.cgroup-version",
+    "host.read-only": "host.writable",
+    "host.other-kubernetes": "host.other-kubernetes",
+    "host.no-default-route": "net.default-route",
+    "host.address-missing": "net.address",
+    "k3s.port-in-use": "net.ports-free",
+    "k3s.ca-mismatch": "node.cluster",
+}
+
+
+def preflight_checks(
+    spec: ClusterSpec,
+    inventory: Inventory,
+    observed: Observed,
+    probes: tuple[Probe, ...] | None,
+    record: ClusterRecord | None = None,
+    *,
+    refusals: Iterable[Refusal] = (),
+) -> tuple[CheckResult, ...]:
+    """Judge all hosts by all rules, and add the vetoes of the plan (`refusals`) as errors with their own codes.
+
+    `probes` None means that nobody tried the ports between hosts; a result says so.
+    """
+    look = Look(spec, inventory, observed, probes, record)
+    results = [_result(rule, finding) for rule in RULES for finding in rule.judge(look)]
+    return (*results, *_vetoes(results, refusals))
+
+
+def _result(rule: Rule, finding: Finding) -> CheckResult:
+    severity = rule.severities[0] if finding.passed else finding.severity or rule.severities[0]
+    remedy = "" if finding.passed else finding.remedy or rule.remedy
+    return CheckResult(rule.id, finding.subject, finding.passed, severity, finding.message, finding.evidence, remedy)
+
+
+def _vetoes(results: Iterable[CheckResult], refusals: Iterable[Refusal]) -> Iterator[CheckResult]:
+    failed = {(check.id, name) for check in results if not check.passed for name in check.subject.split(", ")}
+    for refusal in refusals:
+        failure = refusal.failure
+        if (_ASKED_TWICE.get(failure.code, ""), refusal.host) not in failed:
+            yield CheckResult(
+                failure.code, refusal.host, False, "error", failure.what, failure.evidence, failure.remedy
+            )
+
+
+def to_probe(inventory: Inventory, observed: Observed) -> dict[str, tuple[str, ...]]:
+    """Say which ports are to be tried on which hosts: those of hosts without a running K3s that nobody listens on."""
+    facts = observed.facts
+    found: dict[str, tuple[str, ...]] = {}
+    for host in inventory.hosts:
+        if host.name not in facts or runs_k3s(facts[host.name]):
+            continue
+        taken = {f"{item.protocol}/{item.port}" for item in facts[host.name].host.listeners}
+        ports = tuple(port for port in needed_ports(host) if port not in taken)
+        if ports:
+            found[host.name] = ports
+    return found
+
+
+def door_to_probe(spec: ClusterSpec, inventory: Inventory, observed: Observed) -> Door | None:
+    """Say which new agents shall try the registration address, None where it is the first server's own or nobody joins.
+
+    Before a server's first start somebody has to listen behind it, which the probe does on K3s' usual port only. A name
+    that the hosts are yet to be told of leads to the first server itself.
+    """
+    address, port = registration_address(spec, inventory), api_port(spec)
+    first, facts = inventory.first_server, observed.facts
+    answers = first.name in facts and (runs_k3s(facts[first.name]) or f"tcp/{port}" in needed_ports(first))
+    if address == first.address or not answers or (spec.hosts_file and not is_ip(address)):
+        return None
+    agents = (host.name for host in inventory.agents if host.name in facts and not runs_k3s(facts[host.name]))
+    sources = tuple(agents)
+    return Door(address, f"tcp/{port}", sources) if sources else None
+
+
+def table_lines() -> Iterator[str]:
+    """Return the rules as the table of docs/preflight.md."""
+    yield "| check | a failure is | wanted | source | remedy |"
+    yield "|---|---|---|---|---|"
+    for rule in RULES:
+        yield f"| `{rule.id}` | {' or '.join(rule.severities)} | {rule.wants} | {rule.source} | {rule.remedy} |"

@@ -1,1 +1,0 @@
-"""The cluster file: text to a validated ClusterSpec, all mistakes at once."""

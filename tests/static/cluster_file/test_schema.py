@@ -1,0 +1,39 @@
+"""The published JSON Schema is the generated one, and the reference names every key."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from productive_k3s.k3s import flags
+from productive_k3s_infra.cluster_file.schema import cluster_file_schema, schema_text
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+
+
+def test_the_published_schema_is_current() -> None:
+    # python -m productive_k3s_infra.cluster_file.schema > docs/cluster-file.schema.json
+    assert (DOCS / "cluster-file.schema.json").read_text(encoding="utf-8") == schema_text()
+
+
+def test_the_reference_names_every_key() -> None:
+    definitions = cluster_file_schema()["$defs"]
+    reference = (DOCS / "cluster-file.md").read_text(encoding="utf-8")
+    models = {name: item for name, item in definitions.items() if name != "Variable"}
+    keys = {key for definition in models.values() for key in definition.get("properties", {})}
+    assert "hostKey" in keys
+    assert [key for key in sorted(keys) if not re.search(rf"`([\w.]+\.)?{key}(\.[\w.]+)?`", reference)] == []
+
+
+def test_numbers_and_choices_may_be_variables() -> None:
+    definitions = cluster_file_schema()["$defs"]
+    port = definitions["ClusterSsh"]["properties"]["port"]
+    assert port["anyOf"] == [{"type": "integer", "minimum": 1, "maximum": 65535}, {"$ref": "#/$defs/Variable"}]
+    assert {"$ref": "#/$defs/Variable"} in definitions["Node"]["properties"]["role"]["anyOf"]
+
+
+def test_the_schema_offers_the_flags_that_may_be_written() -> None:
+    k3s = cluster_file_schema()["$defs"]["K3s"]["properties"]
+    assert "disable" in k3s["server"]["properties"]
+    assert "disable" not in k3s["agent"]["properties"]
+    assert not set(flags.RESERVED) & set(k3s["server"]["properties"])
