@@ -91,12 +91,18 @@ def _unreachable(url: str, cause: object) -> ContractError:
 
 
 def download(  # noqa: PLR0917 - the arguments of System.download
-    url: str, path: str, sha256: str, mode: int, timeout: float, variables: Optional[Mapping[str, str]] = None
+    url: str,
+    path: str,
+    sha256: str,
+    mode: int,
+    timeout: float,
+    variables: Optional[Mapping[str, str]] = None,
+    label: str = "",
 ) -> None:
     """See System.download. `timeout` bounds each silence, and so a connection that hangs."""
     digest = hashlib.sha256()
     try:
-        with _open(url, b"", timeout, variables) as answer, replacing(path, mode) as file:
+        with _open(url, b"", timeout, variables) as answer, replacing(path, mode, label=label) as file:
             while True:
                 chunk = answer.read(_CHUNK_BYTES)
                 if not chunk:

@@ -20,11 +20,12 @@ class LocalNetwork(LocalPorts):
         timeout: float,
         *,
         environment: Optional[Mapping[str, str]] = None,
+        label: str = "",
     ) -> None:
         """See System. `timeout` bounds each silence, and so a connection that hangs."""
         from productive_k3s.doors import local_http
 
-        local_http.download(url, path, sha256, mode, timeout, environment or {})
+        local_http.download(url, path, sha256, mode, timeout, environment or {}, label)
 
     async def get(self, url: str, *, ca: Optional[bytes], timeout: float) -> Answer:
         """See System. A status that is no success is an answer too."""

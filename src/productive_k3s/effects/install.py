@@ -20,6 +20,7 @@ from productive_k3s.effects import service
 from productive_k3s.effects.hosts import write_block
 from productive_k3s.facts import unit_state
 from productive_k3s.facts.k3s import k3s_facts
+from productive_k3s.facts.selinux import label_for
 from productive_k3s.facts.start import large_files
 from productive_k3s.facts.units import ask_systemd
 from productive_k3s.k3s import hosts_file, paths
@@ -28,9 +29,7 @@ from productive_k3s.plan.changes import label_differences
 from productive_k3s.plan.compare import own_unit
 from productive_k3s.waits.ready import wait_until_ready
 
-_COPY_SECONDS = 300.0
 _SAY_SECONDS = 2.0
-_SELINUX_SECONDS = 30.0
 
 # Makes the secret of a new token; a parameter so that runs can be repeated in tests.
 NewToken = Callable[[], Secret]
@@ -62,8 +61,6 @@ async def _install_binary(task: Task, change: Change) -> None:
     if binary is None:
         raise ContractError(_no_artifact("k3s"))
     await _place(task, binary, change.target, 0o755)
-    if task.facts.host.selinux:
-        await task.host.system.run(("restorecon", "-v", change.target), timeout=_SELINUX_SECONDS)
 
 
 async def _install_images(task: Task, change: Change) -> None:
@@ -77,19 +74,21 @@ async def _install_images(task: Task, change: Change) -> None:
 async def _place(task: Task, artifact: Artifact, target: str, mode: int) -> None:
     """Put an artefact in place, verified before it gets its name: from where it was staged, a file here, or a URL."""
     system = task.host.system
+    # Before the file gets its name: a kill after that would leave a label that nobody looks at again.
+    label = await label_for(system, target)
     staged = paths.staged(artifact.sha256, artifact.name)
     there = await system.stat(staged)
     if there is not None:
         await _verify_staged(task.host, staged, artifact.sha256)
-        if not (_may_move(task.facts, there) and await _move(task.host, staged, target, mode)):
-            await _copy(task.host, staged, target, artifact.sha256, mode)
+        if not (_may_move(there) and await _move(task.host, staged, target, mode, label)):
+            await system.copy(staged, target, artifact.sha256, mode, label=label)
         await system.remove(staged)
         await system.remove(f"{paths.STAGED}/{artifact.sha256}")
     elif artifact.url is not None and artifact.url.startswith("file://"):
-        await _copy(task.host, artifact.url[len("file://") :], target, artifact.sha256, mode)
+        await _copy(system, artifact, target, mode, label)
     elif artifact.url is not None:
         limit, variables = task.request.deadlines.download, render.variables(task.request)
-        await system.download(artifact.url, target, artifact.sha256, mode, limit, environment=variables)
+        await system.download(artifact.url, target, artifact.sha256, mode, limit, environment=variables, label=label)
     else:
         raise ContractError(_no_artifact(artifact.name))
 
@@ -120,24 +119,27 @@ async def _verify_staged(host: Host, staged: str, sha256: str) -> None:
     )
 
 
-def _may_move(facts: Facts, staged: Stat) -> bool:
-    """PURE: whether the staged file itself may become the installed one.
+async def _copy(system: System, artifact: Artifact, target: str, mode: int, label: str) -> None:
+    source = (artifact.url or "")[len("file://") :]
+    try:
+        await system.copy(source, target, artifact.sha256, mode, label=label)
+    except FileNotFoundError as error:
+        raise ContractError(replace(_no_artifact(artifact.name), evidence=f"{source} is not there")) from error
 
-    A moved file keeps its owner, who could change it after it was verified, and its SELinux label. That one would be
-    put right only after the rename: a kill between the two would leave a label that nobody looks at again.
-    """
-    return staged.kind == "file" and (staged.uid, staged.gid) == (0, 0) and not facts.host.selinux
+
+def _may_move(staged: Stat) -> bool:
+    """PURE: whether the staged file itself may become the installed one: its owner keeps a way to change it."""
+    return staged.kind == "file" and (staged.uid, staged.gid) == (0, 0)
 
 
-async def _move(host: Host, staged: str, target: str, mode: int) -> bool:
+async def _move(host: Host, staged: str, target: str, mode: int, label: str) -> bool:
     """Rename into place what was verified; False, and nothing is moved, if the target is on another file system.
 
     It was synced when it came, and is the old file or the new one at any moment: under its new name, or still staged.
     """
     await host.system.make_directory(target.rpartition("/")[0], 0o755)
-    await host.system.run(("chmod", f"{mode:o}", staged), timeout=_COPY_SECONDS)
     try:
-        await host.system.rename(staged, target)
+        await host.system.adopt(staged, target, mode, label=label)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
@@ -145,25 +147,10 @@ async def _move(host: Host, staged: str, target: str, mode: int) -> bool:
     return True
 
 
-async def _copy(host: Host, source: str, target: str, sha256: str, mode: int) -> None:
-    """Copy beside the target, verify, rename: the target is the old file or the whole new one."""
-    partial = f"{target}.partial"
-    await host.system.make_directory(target.rpartition("/")[0], 0o755)
-    copied = await host.system.run(("cp", "--reflink=auto", source, partial), timeout=_COPY_SECONDS)
-    found = await host.system.sha256(partial) if copied.returncode == 0 else None
-    if found != sha256:
-        await host.system.remove(partial)
-        full = "No space left" in copied.stderr
-        raise ContractError(
-            Failure(
-                "host.disk-full" if full else "artifact.checksum",
-                f"{source} could not be copied whole",
-                copied.stderr.strip() or f"sha256 is {found}, expected {sha256}",
-                "make room, then run it again" if full else "get the artefact again",
-            )
-        )
-    await host.system.run(("chmod", f"{mode:o}", partial), timeout=_COPY_SECONDS)
-    await host.system.rename(partial, target)
+async def _set_label(task: Task, change: Change) -> None:
+    label = await label_for(task.host.system, change.target)
+    if label:
+        await task.host.system.set_label(change.target, label)
 
 
 async def _write_file(task: Task, change: Change) -> None:
@@ -299,7 +286,7 @@ async def record_start(task: Task, unit: str) -> None:
         return
     document = running_record(found.invocation_id, k3s.on_disk)
     document["large_files"] = large_files(k3s, now)
-    await system.make_directory(paths.RUN_DIRECTORY, 0o755)
+    await system.make_directory(paths.RUN_DIRECTORY, 0o700)
     await system.write(paths.running_record(unit), json.dumps(document).encode(), 0o600)
 
 
@@ -339,6 +326,7 @@ _EFFECTS: Mapping[str, Callable[[Task, Change], Awaitable[None]]] = {
     "write-hosts": _write_hosts,
     "remove-hosts": _write_hosts,
     "make-links": _make_links,
+    "set-label": _set_label,
     "remove-file": _remove_file,
     "enable-unit": _enable_unit,
     "start-unit": _start_unit,

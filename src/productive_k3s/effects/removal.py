@@ -240,7 +240,12 @@ async def _remove_files(host: Host, _: Change) -> None:
         timeout=_COMMAND_SECONDS,
     )
     for path in (*paths.LEFT_BY_K3S, paths.RUN_DIRECTORY):
-        await system.remove_tree(path)
+        found = await system.stat(path)
+        if found is not None and found.kind == "link":
+            # Somebody put it on another disk: what K3s left is behind the link, which is theirs and stays.
+            await system.empty_tree(path)
+        else:
+            await system.remove_tree(path)
     for path in (paths.BINARY, paths.BINARY + ".partial", paths.KILLALL):
         await system.remove(path)
     await _remove_container_state(system)

@@ -15,6 +15,7 @@ from productive_k3s.doors.system import Reading
 from productive_k3s.facts import masking, start
 from productive_k3s.facts.configuration import Configuration, read_configuration
 from productive_k3s.facts.files import Known, TextFile, exists, first_lines, large_file, read_text
+from productive_k3s.facts.selinux import wrong_label
 from productive_k3s.facts.units import K3S_UNITS, Unit, UnitTable, read_units
 from productive_k3s.k3s import paths
 from productive_k3s.k3s.header import schema_of
@@ -100,6 +101,7 @@ async def k3s_facts(system: Reading, table: UnitTable) -> K3sFacts:
         installed_by=_installed_by(unit, begun.binary, scripts),
         written_by=configuration.written_by,
         leftovers=await _leftovers(system) if role is None else (),
+        wrong_label=await wrong_label(system, paths.BINARY) if begun.binary is not None else "",
     )
 
 

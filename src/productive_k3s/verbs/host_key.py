@@ -12,6 +12,7 @@ from productive_k3s.contract.events import Result
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.doors.host import Host
 from productive_k3s.effects.lock import take_lock
+from productive_k3s.facts.selinux import label_for
 
 KEY = "/etc/ssh/ssh_host_ed25519_key"
 PREPARED = f"{KEY}.productive-k3s"
@@ -35,9 +36,8 @@ async def run(host: Host, *, rotate: bool) -> Result:
         return Result("done", data={"public": public})
     host.require_going_on()
     # The private half first: without it the public one says nothing.
-    await host.system.rename(PREPARED, KEY)
-    await host.system.rename(f"{PREPARED}.pub", f"{KEY}.pub")
-    await _run(host, ("restorecon", KEY, f"{KEY}.pub"), may_be_missing=True)
+    for source, target, mode in ((PREPARED, KEY, 0o600), (f"{PREPARED}.pub", f"{KEY}.pub", 0o644)):
+        await host.system.adopt(source, target, mode, label=await label_for(host.system, target))
     notes = await _reload(host)
     return Result("done", notes=notes, data={"public": public})
 
@@ -73,9 +73,9 @@ async def _reload(host: Host) -> Tuple[str, ...]:
     return ("no SSH server runs; the next one uses the new host key",)
 
 
-async def _run(host: Host, argv: Tuple[str, ...], *, may_be_missing: bool = False) -> None:
+async def _run(host: Host, argv: Tuple[str, ...]) -> None:
     done = await host.system.run(argv, timeout=_SECONDS)
-    if done.returncode == 0 or (may_be_missing and done.returncode == 127):
+    if done.returncode == 0:
         return
     said = " ".join((done.stderr or done.stdout).split())
     raise ContractError(Failure("host-key.failed", f"{' '.join(argv[:2])} failed", said or str(done.returncode), _NEXT))

@@ -40,6 +40,7 @@ class MemoryNetwork(MemoryFiles):
         timeout: float,  # noqa: ASYNC109 - the door's
         *,
         environment: Mapping[str, str] | None = None,
+        label: str = "",
     ) -> None:
         """See System. `asked_with` remembers the variables, and so the proxy, of each download."""
         self.asked_with[url] = dict(environment or {})
@@ -49,7 +50,7 @@ class MemoryNetwork(MemoryFiles):
         found = hashlib.sha256(answer.body).hexdigest()
         if found != sha256:
             raise ContractError(checksum_failure(url, found, sha256))
-        await self.write(path, answer.body, mode)
+        await self.write(path, answer.body, mode, label=label)
 
     async def reach(self, places: Sequence[Place], timeout: float) -> Mapping[Place, str]:  # noqa: ASYNC109 - the door's
         """See System. What is not `reachable` refuses TCP and is silent on UDP, all at once on virtual time."""
