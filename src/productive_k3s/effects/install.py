@@ -24,6 +24,7 @@ from productive_k3s.facts.selinux import label_for
 from productive_k3s.facts.start import large_files
 from productive_k3s.facts.units import ask_systemd
 from productive_k3s.k3s import hosts_file, paths
+from productive_k3s.k3s.token import parse_token
 from productive_k3s.plan import render
 from productive_k3s.plan.changes import label_differences
 from productive_k3s.plan.compare import own_unit
@@ -192,7 +193,8 @@ async def _write_secret(task: Task, change: Change) -> None:
     else:
         source = paths.CLUSTER_SERVER_TOKEN if change.target == paths.SERVER_TOKEN else paths.CLUSTER_AGENT_TOKEN
         existing = await task.host.system.read(source)
-        token = Secret(_password(existing.decode())) if existing else task.new_token()
+        # A first server takes the short form only (docs.k3s.io, cli/token).
+        token = parse_token(existing.decode()).password if existing else task.new_token()
     await task.host.system.write(change.target, f"{token.unmask().strip()}\n".encode(), 0o600)
 
 
@@ -205,11 +207,6 @@ def _given_token(request: Request, path: str) -> Secret:
         what = f"{path} is to be written, and no token was given"
         raise ContractError(Failure("k3s.no-token", what, remedy="give the cluster's token", exit_code=4))
     return given
-
-
-def _password(token: str) -> str:
-    """Return the password of a token in its secure form: a first server takes the short form only (docs, cli/token)."""
-    return token.strip().rpartition("::")[2].rpartition(":")[2]
 
 
 async def _make_links(task: Task, change: Change) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from typing import List, Optional, Tuple
 from urllib.parse import urlsplit
@@ -17,11 +16,11 @@ from productive_k3s.doors.host import Host
 from productive_k3s.effects.install import GatherFacts, NewToken, Task, apply_change
 from productive_k3s.effects.lock import take_lock
 from productive_k3s.facts.gather import gather as gather_facts
+from productive_k3s.k3s.token import ca_hash, parse_token
 from productive_k3s.plan.changes import Assessment, assess
 from productive_k3s.plan.compare import is_member
 from productive_k3s.plan.render import node_name
 from productive_k3s.plan.request_rules import mistakes, unknown_version_note
-from productive_k3s.plan.vetoes import token_ca_hash
 
 _SERVER_SECONDS = 10.0
 
@@ -92,8 +91,8 @@ async def _join_veto(host: Host, request: Request, facts: Facts) -> Optional[Fai
         return _unreachable(request.join.server, str(error))
     if answer.status != 200:
         return _unreachable(request.join.server, f"{url} answered {answer.status}")
-    wanted = token_ca_hash(request.join.token.unmask())
-    found = hashlib.sha256(answer.body).hexdigest()
+    wanted = parse_token(request.join.token.unmask()).ca_hash
+    found = ca_hash(answer.body)
     if found == wanted:
         return None
     return Failure(
