@@ -7,16 +7,20 @@ import fcntl
 import hashlib
 import io
 import os
+import select
 import stat as modes
 import time
 from typing import BinaryIO, Dict, Iterator, List, Optional, Tuple
 
 from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.doors.pace import LOOK_SECONDS, GoingOn, Pace, nothing_ends_it
 from productive_k3s.doors.system import Space, Stat
 
 _CHUNK_BYTES = 1 << 20
 _READ_BYTES = 1 << 16
 _LOCK_POLL_SECONDS = 0.2
+# Before the average speed of what is staged counts: several hosts may share one line.
+_GRACE_SECONDS = 600.0
 # Where SELinux keeps a file's label (selinux(8)).
 _LABEL = "security.selinux"
 _KINDS = {modes.S_IFREG: "file", modes.S_IFDIR: "directory", modes.S_IFLNK: "link"}
@@ -187,12 +191,14 @@ class LocalFiles:
             os.mkdir(path)
             os.chmod(path, mode)
 
-    async def receive(self, path: str, sha256: str, mode: int, size: Optional[int] = None) -> int:
+    async def receive(
+        self, path: str, sha256: str, mode: int, size: Optional[int] = None, *, going_on: GoingOn = nothing_ends_it
+    ) -> int:
         """See System. Standard input is read from its descriptor: nothing else of this program buffers it."""
         come = 0
         digest = hashlib.sha256()
         with replacing(path, mode) as file:
-            for chunk in _standard_input(size):
+            for chunk in _standard_input(size, Pace(path, _GRACE_SECONDS, going_on)):
                 come += len(chunk)
                 digest.update(chunk)
                 file.write(chunk)
@@ -200,9 +206,9 @@ class LocalFiles:
                 raise ContractError(checksum_failure(what_came(path, come, size), digest.hexdigest(), sha256))
         return come
 
-    async def skip(self, size: int) -> None:
+    async def skip(self, size: int, *, going_on: GoingOn = nothing_ends_it) -> None:
         """See System."""
-        for _ in _standard_input(size):
+        for _ in _standard_input(size, Pace("what is here already", _GRACE_SECONDS, going_on)):
             pass
 
     async def lock(self, path: str, wait: float) -> Optional[str]:
@@ -322,13 +328,18 @@ def _chunks(file: io.FileIO, limit: int) -> Iterator[bytes]:
         yield chunk
 
 
-def _standard_input(size: Optional[int]) -> Iterator[bytes]:
+def _standard_input(size: Optional[int], pace: Pace) -> Iterator[bytes]:
     while size is None or size > 0:
+        # A read would hear no signal until something comes.
+        if not select.select([0], [], [], LOOK_SECONDS)[0]:
+            pace.look()
+            continue
         chunk = os.read(0, _CHUNK_BYTES if size is None else min(size, _CHUNK_BYTES))
         if not chunk:
             return
         if size is not None:
             size -= len(chunk)
+        pace.came(len(chunk))
         yield chunk
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, Literal, Mapping, Optional, Protocol, Sequence, Tuple
 
+from productive_k3s.doors.pace import GoingOn, nothing_ends_it
 from productive_k3s.doors.questions import Question
 
 
@@ -97,7 +98,9 @@ class Reading(Protocol):
         """Run the command that answers the question (doors.questions); ends as `System.run` does."""
 
     async def get(self, url: str, *, ca: Optional[bytes], timeout: float) -> Answer:
-        """GET without credentials, following redirects; `ca` b"" verifies with the host's own trust.
+        """GET without credentials, within `timeout` in all, following redirects.
+
+        `ca` b"" verifies with the host's own trust.
 
         `ca` None does not verify: for /cacerts and /ping only, whose answer is compared with a hash that is known.
         """
@@ -166,14 +169,17 @@ class System(Reading, Protocol):
         `timeout` seconds is killed: 124.
         """
 
-    async def receive(self, path: str, sha256: str, mode: int, size: Optional[int] = None) -> int:
+    async def receive(
+        self, path: str, sha256: str, mode: int, size: Optional[int] = None, *, going_on: GoingOn = nothing_ends_it
+    ) -> int:
         """Write the next `size` bytes of standard input (None: all) to `path`, verify, rename; return how many came.
 
-        No byte more is read. An end before `size` is a wrong checksum.
+        No byte more is read. An end before `size` is a wrong checksum. `going_on` is called often, also while nothing
+        comes: what it raises ends it. Silence and slowness are bounded too (doors.pace). Nothing is left then.
         """
 
-    async def skip(self, size: int) -> None:
-        """Read the next `size` bytes of standard input, as far as they come, and drop them."""
+    async def skip(self, size: int, *, going_on: GoingOn = nothing_ends_it) -> None:
+        """Read the next `size` bytes of standard input, as far as they come, and drop them; it ends as `receive`."""
 
     async def download(
         self,
@@ -185,8 +191,11 @@ class System(Reading, Protocol):
         *,
         environment: Optional[Mapping[str, str]] = None,
         label: str = "",
+        going_on: GoingOn = nothing_ends_it,
     ) -> None:
         """Fetch over HTTP(S), verify, rename into place; what is wrong is a ContractError with its cause.
+
+        It ends as `receive` does. `timeout` is the grace before its average speed counts: what is large has its time.
 
         `environment` names a proxy as variables do (HTTP_PROXY, HTTPS_PROXY, NO_PROXY); none in it: this process' own.
         """

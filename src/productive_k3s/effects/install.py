@@ -89,7 +89,16 @@ async def _place(task: Task, artifact: Artifact, target: str, mode: int) -> None
         await _copy(system, artifact, target, mode, label)
     elif artifact.url is not None:
         limit, variables = task.request.deadlines.download, render.variables(task.request)
-        await system.download(artifact.url, target, artifact.sha256, mode, limit, environment=variables, label=label)
+        await system.download(
+            artifact.url,
+            target,
+            artifact.sha256,
+            mode,
+            limit,
+            environment=variables,
+            label=label,
+            going_on=task.host.require_going_on,
+        )
     else:
         raise ContractError(_no_artifact(artifact.name))
 

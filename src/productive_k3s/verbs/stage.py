@@ -51,7 +51,7 @@ async def run(host: Host, files: Sequence[Incoming]) -> Result:
             notes.append(f"{file.path} is here already")
             continue
         host.require_going_on()
-        await host.system.skip(unread)
+        await host.system.skip(unread, going_on=host.require_going_on)
         unread = 0
         written[file.path] = await _receive(host, file)
         notes.append(f"{file.path}, {written[file.path]} bytes")
@@ -72,8 +72,10 @@ async def _receive(host: Host, file: Incoming) -> int:
     folder = file.path.rpartition("/")[0]
     await host.system.make_directory(folder, 0o755)
     try:
-        return await host.system.receive(file.path, file.sha256, 0o644, file.size)
+        going_on = host.require_going_on
+        return await host.system.receive(file.path, file.sha256, 0o644, file.size, going_on=going_on)
     except (ContractError, OSError):
+        # The folders that were made for it; one that holds other files stays.
         for path in (folder, paths.STAGED, paths.PROGRAM_DIRECTORY):
             if not await host.system.list_directory(path):
                 await host.system.remove(path)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.doors.local_files import checksum_failure
+from productive_k3s.doors.pace import GoingOn, nothing_ends_it
 from productive_k3s.doors.system import Answer, Place, Port
 from productive_k3s_infra.rehearse.clock import Clock
 from productive_k3s_infra.rehearse.files import MemoryFiles
@@ -41,8 +42,10 @@ class MemoryNetwork(MemoryFiles):
         *,
         environment: Mapping[str, str] | None = None,
         label: str = "",
+        going_on: GoingOn = nothing_ends_it,
     ) -> None:
         """See System. `asked_with` remembers the variables, and so the proxy, of each download."""
+        going_on()
         self.asked_with[url] = dict(environment or {})
         answer = await self.get(url, ca=b"", timeout=timeout)
         if answer.status >= 300:

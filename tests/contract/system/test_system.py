@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
-import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +12,6 @@ import pytest
 from contract.system.beds import Bed, RealBed, SimulatedBed
 from productive_k3s.contract.failure import ContractError
 from productive_k3s.contract.secret import Secret
-from productive_k3s.doors.local import LocalSystem
 from productive_k3s.doors.system import Place, Port
 
 pytestmark = pytest.mark.contract
@@ -364,99 +360,3 @@ class TestQuestions:
     async def test_a_question_takes_its_words(self, bed: Bed, words: tuple[str, ...]) -> None:
         with pytest.raises(ValueError, match="words"):
             await bed.system.ask("unit", *words)
-
-
-class TestLockFolder:
-    """On this host only: who may write where the locks lie could hold them, or have root write elsewhere."""
-
-    async def test_it_is_this_users_alone(self, tmp_path: Path) -> None:
-        door = LocalSystem()
-        assert await door.lock(f"{tmp_path}/run/lock", 0) is None
-        assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
-        assert (tmp_path / "run" / "lock").stat().st_mode & 0o777 == 0o600
-        (tmp_path / "run").chmod(0o755)
-        assert await door.lock(f"{tmp_path}/run/other", 0) is None
-        assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
-
-    @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775])
-    async def test_one_that_others_may_write_in_is_refused(self, tmp_path: Path, mode: int) -> None:
-        (tmp_path / "run").mkdir()
-        (tmp_path / "run").chmod(mode)
-        assert await code(LocalSystem().lock(f"{tmp_path}/run/lock", 0)) == "host.unsafe-directory"
-        assert list((tmp_path / "run").iterdir()) == []
-
-    async def test_a_link_in_its_place_is_not_followed(self, tmp_path: Path) -> None:
-        (tmp_path / "theirs").mkdir(mode=0o700)
-        (tmp_path / "run").symlink_to("theirs")
-        assert await code(LocalSystem().lock(f"{tmp_path}/run/lock", 0)) == "host.unsafe-directory"
-        (tmp_path / "victim").write_text("what root must not truncate")
-        (tmp_path / "theirs" / "lock").symlink_to(tmp_path / "victim")
-        with pytest.raises(OSError, match="symbolic links"):
-            await LocalSystem().lock(f"{tmp_path}/theirs/lock", 0)
-        assert (tmp_path / "victim").read_text() == "what root must not truncate"
-
-    async def test_who_waits_while_the_folder_goes_locks_what_others_find(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """An uninstallation removes the folder under its own lock; the file that was waited for is nobody's then."""
-        bed, path = RealBed(tmp_path), f"{tmp_path}/run/lock"
-        assert await bed.system.lock(path, 0) is None
-
-        def uninstalled(_: float) -> None:
-            shutil.rmtree(tmp_path / "run", ignore_errors=True)
-            bed.end_first()
-
-        monkeypatch.setattr(time, "sleep", uninstalled)
-        assert await bed.rival().lock(path, 5) is None
-        assert await bed.rival().lock(path, 0)
-        bed.close()
-
-    async def test_who_waits_in_vain_changes_nothing(self, tmp_path: Path) -> None:
-        first, path = LocalSystem(), tmp_path / "run" / "lock"
-        assert await first.lock(str(path), 0) is None
-        holder = path.read_text()
-        assert await LocalSystem().lock(str(path), 0) == holder.strip()
-        assert path.read_text() == holder
-
-
-class TestLossOfPower:
-    """What has its name is on the disk: the file before it is renamed, the folder after."""
-
-    @pytest.mark.parametrize("way", ["write", "copy", "adopt", "receive", "download", "link", "rename"])
-    async def test_the_file_before_its_name_and_the_folder_after(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
-    ) -> None:
-        bed = RealBed(tmp_path)
-        source, target = f"{tmp_path}/source", f"{tmp_path}/folder/k3s"
-        (tmp_path / "source").write_bytes(_DATA)
-        (tmp_path / "folder").mkdir()
-        done: list[tuple[str, str]] = []
-        rename, fsync = os.rename, os.fsync
-
-        def renamed(old: str, new: str) -> None:
-            done.append(("rename", new))
-            rename(old, new)
-
-        def synced(descriptor: int) -> None:
-            done.append(("sync", str(Path(f"/proc/self/fd/{descriptor}").readlink())))
-            fsync(descriptor)
-
-        monkeypatch.setattr(os, "rename", renamed)
-        monkeypatch.setattr(os, "fsync", synced)
-        system = bed.system
-        ways = {
-            "write": lambda: system.write(target, _DATA, 0o644),
-            "copy": lambda: system.copy(source, target, _DIGEST, 0o755),
-            "adopt": lambda: system.adopt(source, target, 0o755),
-            "receive": lambda: system.receive(target, _DIGEST, 0o644, len(_DATA)),
-            "download": lambda: system.download(bed.serve("/k3s", 200, _DATA), target, _DIGEST, 0o755, 30),
-            "link": lambda: system.link("k3s", target),
-            "rename": lambda: system.rename(source, target),
-        }
-        with bed.feed(_DATA):
-            await ways[way]()
-        bed.close()
-        named = done.index(("rename", target))
-        files = [path for what, path in done[:named] if what == "sync"]
-        assert bool(files) == (way not in ("link", "rename"))
-        assert ("sync", str(tmp_path / "folder")) in done[named:]
