@@ -14,6 +14,7 @@ from productive_k3s import __version__
 from productive_k3s.contract.codec import decode
 from productive_k3s.contract.events import Result
 from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.contract.redaction import redact
 from productive_k3s.contract.request import Join, Request
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.host import Host
@@ -26,7 +27,8 @@ _DOCUMENT_LIMIT_BYTES = 4 << 20
 
 
 def _bad_input(code: str, what: str, evidence: str, remedy: str) -> ContractError:
-    return ContractError(Failure(f"request.{code}", what, evidence, remedy, 2))
+    # What was typed may hold a secret that K3s' flags take (`--config datastore-endpoint=...`).
+    return ContractError(Failure(f"request.{code}", what, redact(evidence), redact(remedy), 2))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -101,7 +103,7 @@ def _reading_verbs(verbs: Any) -> None:
     validate.add_argument("--full", action="store_true", help="run a pod on every node")
     validate.add_argument("--request", metavar="-", help="what is expected, as JSON from standard input")
     node = _verb(verbs, "node", "act on a node, from a server host", _node)
-    node.add_argument("action", choices=("cordon", "uncordon", "drain", "delete", "label"))
+    node.add_argument("action", choices=("cordon", "uncordon", "drain", "remove", "label"))
     node.add_argument("name")
     node.add_argument("labels", nargs="*", metavar="KEY=VALUE|KEY-")
     node.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS")
@@ -195,26 +197,27 @@ def _config(texts: Sequence[str]) -> Dict[str, Any]:
     values: Dict[str, Any] = {}
     for text in texts:
         key, written = _pair("--config", text)
-        value = _config_value(key, written, text)
+        value = _config_value(key, written)
         found.setdefault(key, []).extend(value if isinstance(value, list) else [value])
         values[key] = found[key] if len(found[key]) > 1 or isinstance(value, list) else value
     return values
 
 
-def _config_value(key: str, written: str, text: str) -> Any:
+def _config_value(key: str, written: str) -> Any:
     """Return a YAML value; a number given for a flag that is text stays as it was typed (0644 would become 420)."""
     import yaml
 
     try:
         value = yaml.load(written, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise _bad_input("flag", "--config wants a YAML value", text, "quote it") from error
+        raise _bad_input("flag", f"--config {key} wants a YAML value", "", "quote the value") from error
     flag = table().find(key)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return written.strip() if is_number and flag is not None and flag.type == "string" else value
 
 
 async def _stage(host: Host, flags: argparse.Namespace) -> Result:
+    from productive_k3s.effects.stage import Incoming
     from productive_k3s.verbs import stage
 
     by_hand = (flags.sha256, flags.to)
@@ -222,8 +225,8 @@ async def _stage(host: Host, flags: argparse.Namespace) -> Result:
         remedy = "say --sha256 HEX --to NAME, or --file SHA256:SIZE:NAME for each"
         raise _bad_input("flag", "stage keeps one file or several", "", remedy)
     if not flags.file:
-        return await stage.run(host, (stage.Incoming(*by_hand),))
-    return await stage.run(host, [stage.Incoming(*_incoming(text)) for text in flags.file])
+        return await stage.run(host, (Incoming(*by_hand),))
+    return await stage.run(host, [Incoming(*_incoming(text)) for text in flags.file])
 
 
 def _incoming(text: str) -> Tuple[str, str, int]:

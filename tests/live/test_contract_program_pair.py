@@ -110,10 +110,10 @@ def test_an_agent_goes_by_the_program_and_by_the_script(pair: Pair, k3s_release:
     before = fingerprint(pair.bed, machine)
     succeed(pair.bed, machine, pair.join(f"--token-file {GIVEN}"))
     removed = succeed(pair.bed, machine, "remove")
-    assert "productive-k3s node delete" in " ".join(removed.result["notes"])
+    assert "productive-k3s node remove" in " ".join(removed.result["notes"])
     assert differences(before, fingerprint(pair.bed, machine)) == []
 
-    deleted = succeed(pair.bed, pair.server, f"node delete {machine.name}")
+    deleted = succeed(pair.bed, pair.server, f"node remove {machine.name}")
     assert deleted.outcome == "done"
     succeed(pair.bed, machine, pair.join(f"--token-file {GIVEN}"))
     pair.bed.ssh(machine, "/usr/local/bin/k3s-agent-uninstall.sh")

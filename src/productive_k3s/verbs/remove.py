@@ -9,9 +9,9 @@ from productive_k3s.contract.events import Result
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.doors.host import Host
-from productive_k3s.effects.install import GatherFacts
 from productive_k3s.effects.lock import take_lock
 from productive_k3s.effects.removal import plan_removal, remove
+from productive_k3s.facts.gather import GatherFacts
 from productive_k3s.facts.gather import gather as gather_facts
 
 

@@ -5,22 +5,27 @@ What a kill between two effects leaves is tried by raising before the n-th one.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from dataclasses import replace
 
 import pytest
 
+from productive_k3s.contract.change import Change
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.contract.request import Artifact, Request
 from productive_k3s.contract.secret import Secret
-from productive_k3s.doors.host import drive
+from productive_k3s.doors.host import ReadingHost, drive
 from productive_k3s.doors.system import Answer, Completed
-from productive_k3s.effects.install import Task, apply_change
+from productive_k3s.effects.install import apply_change
+from productive_k3s.effects.sequence import make_changes
+from productive_k3s.effects.task import Task
 from productive_k3s.facts.gather import gather
 from productive_k3s.k3s import paths
 from productive_k3s.plan.changes import assess
+from productive_k3s.verbs import install
 from productive_k3s_infra.rehearse.system import Command
 from static.contract_program.hosts import VERSION, server
 from static.contract_program.simulated import LiveMachine, Machine
@@ -310,3 +315,43 @@ def test_a_start_is_recorded_without_asking_the_machine_or_the_cluster(systemd: 
     running = machine.facts().k3s.running
     assert running is not None
     assert running.source == "recorded"
+
+
+class TestAFailureThatIsTold:
+    """The first failure is why a run ended; that nobody can look afterwards is one more, and hides nothing."""
+
+    @pytest.mark.parametrize(
+        "later",
+        [
+            ContractError(Failure("host.denied", "no more", exit_code=5)),
+            PermissionError(errno.EIO, "Input/output error", "/x"),
+        ],
+    )
+    def test_what_cannot_be_looked_at_afterwards_hides_no_failure(self, systemd: Systemd, later: Exception) -> None:
+        systemd.machine.units.set("k3s", ActiveState="inactive", MainPID="0")
+        systemd.machine.system.script_process(("systemctl", "start"), lambda _: Completed(1, "", "no such disk"))
+        looks: list[Facts] = []
+
+        async def gather_once(host: ReadingHost) -> Facts:
+            if looks:
+                raise later
+            looks.append(await gather(host))
+            return looks[0]
+
+        result = drive(install.run(systemd.machine.host(), server(binary=None), gather=gather_once))
+        assert (result.outcome, result.failures[0].code) == ("failed", "host.systemctl-failed")
+        assert "no such disk" in result.failures[0].evidence
+        assert [failure.code for failure in result.failures[1:]] in (["host.denied"], ["host.file-failed"])
+        assert result.facts is None
+
+    def test_a_run_that_cannot_see_what_it_did_did_not_end_well(self, systemd: Systemd) -> None:
+        async def make(_: Change) -> None:
+            return
+
+        async def gather_nothing(_: ReadingHost) -> Facts:
+            raise ContractError(Failure("host.denied", "no more", exit_code=5))
+
+        change = Change("x", "write-file", "/x", "", "change")
+        made = drive(make_changes(systemd.machine.host(), (change,), make, gather_nothing))
+        assert (made.outcome, made.changes) == ("failed", (change,))
+        assert [failure.code for failure in made.failures] == ["host.denied"]

@@ -17,7 +17,7 @@ from productive_k3s.contract.codec import encode
 from productive_k3s.contract.facts import ClusterFacts
 from productive_k3s.contract.failure import ContractError
 from productive_k3s.contract.secret import secret_digest
-from productive_k3s.effects.install import running_record
+from productive_k3s.effects.start import running_record
 from productive_k3s.facts import k3s, start
 from productive_k3s.k3s import paths
 from productive_k3s.plan.changes import assess

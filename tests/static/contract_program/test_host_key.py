@@ -8,7 +8,7 @@ from productive_k3s.cli import parser
 from productive_k3s.contract.events import Result
 from productive_k3s.doors.host import Host, drive
 from productive_k3s.doors.system import Completed
-from productive_k3s.verbs.host_key import KEY, PREPARED
+from productive_k3s.effects.host_key import KEY, PREPARED
 from productive_k3s.verbs.run import run
 from productive_k3s_infra.rehearse.system import Command, SimulatedSystem
 

@@ -14,7 +14,8 @@ from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.host import drive
 from productive_k3s.doors.system import Answer
 from productive_k3s.effects import removal
-from productive_k3s.effects.install import Task, apply_change
+from productive_k3s.effects.install import apply_change
+from productive_k3s.effects.task import Task
 from productive_k3s.facts.gather import gather
 from productive_k3s.facts.hosts import combined_writes_hosts, parts_write_hosts
 from productive_k3s.k3s import hosts_file, paths

@@ -138,7 +138,9 @@ def test_a_server_with_a_bundle_is_known_by_its_root() -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "outcome"), [(ROOT.der_hash, "interrupted"), (file_hash(BUNDLE), "refused"), (OTHER.der_hash, "refused")]
+    ("known", "outcome"),
+    [(ROOT.der_hash, "interrupted"), (file_hash(BUNDLE), "refused"), (OTHER.der_hash, "refused")],
+    ids=["root", "file", "another"],
 )
 def test_an_agent_joins_a_cluster_with_a_bundle_by_its_root(known: str, outcome: str) -> None:
     """Whoever passes the check of the CA is stopped before the first change."""
