@@ -48,10 +48,13 @@ def parser() -> argparse.ArgumentParser:
     stage.add_argument(
         "--file", metavar="SHA256:SIZE:NAME", action="append", default=[], help="again: the files, one after the other"
     )
-    remove = _verb(verbs, "remove", "take K3s off this host", _remove)
-    remove.add_argument("--yes", action="store_true", help="agree to lose a lone server's datastore")
-    remove.add_argument("--force", action="store_true", help="even if other nodes belong to the cluster")
-    remove.add_argument("--plan", action="store_true", help="say what would be removed, and remove nothing")
+    uninstall = _verb(verbs, "uninstall", "take K3s off this host", _uninstall)
+    uninstall.add_argument(
+        "--cluster", metavar="HASH", help="the cluster that is meant: 8 to 64 digits of its CA's hash, or `unknown`"
+    )
+    uninstall.add_argument("--yes", action="store_true", help="agree to lose a server's datastore")
+    uninstall.add_argument("--force", action="store_true", help="even if other nodes belong to the cluster, or may")
+    uninstall.add_argument("--plan", action="store_true", help="say what would go, and take nothing")
     key = _verb(verbs, "host-key", "give this host an SSH host key of its own", _host_key)
     how = key.add_mutually_exclusive_group(required=True)
     how.add_argument("--prepare", action="store_true", help="make it and say its public half; it is not used yet")
@@ -237,10 +240,11 @@ def _incoming(text: str) -> Tuple[str, str, int]:
     return sha256, name, int(size)
 
 
-async def _remove(host: Host, flags: argparse.Namespace) -> Result:
-    from productive_k3s.verbs import remove
+async def _uninstall(host: Host, flags: argparse.Namespace) -> Result:
+    from productive_k3s.verbs import uninstall
 
-    return await remove.run(host, yes=flags.yes, force=flags.force, plan=flags.plan)
+    cluster = flags.cluster.lower() if flags.cluster is not None else None
+    return await uninstall.run(host, cluster=cluster, yes=flags.yes, force=flags.force, plan=flags.plan)
 
 
 async def _host_key(host: Host, flags: argparse.Namespace) -> Result:

@@ -172,6 +172,10 @@ def proxy() -> Iterator[ThreadingHTTPServer]:
     thread.join()
 
 
+def pace() -> Pace:
+    return Pace("k3s", 10, nothing_ends_it)
+
+
 class TestRealDownload:
     SHA256 = hashlib.sha256(b"k3s").hexdigest()
 
@@ -181,9 +185,7 @@ class TestRealDownload:
     def test_it_asks_the_proxy_with_its_password(self, proxy: Any, tmp_path: Path) -> None:
         target = tmp_path / "k3s"
         url = "http://releases.invalid/k3s"
-        local_http.download(
-            url, str(target), self.SHA256, 0o755, Pace("k3s", 10, nothing_ends_it), self.variables(proxy)
-        )
+        local_http.download(url, str(target), self.SHA256, 0o755, pace(), self.variables(proxy))
         assert target.read_bytes() == b"k3s"
         assert proxy.asked == [(url, f"Basic {base64.b64encode(b'ops:p@ss').decode()}")]
 
@@ -191,9 +193,7 @@ class TestRealDownload:
     def test_not_for_hosts_that_are_reached_directly(self, proxy: Any, tmp_path: Path, path: str) -> None:
         variables = self.variables(proxy, "releases.invalid,direct.invalid")
         with pytest.raises(ContractError) as caught:
-            local_http.download(
-                path, str(tmp_path / "k3s"), self.SHA256, 0o755, Pace("k3s", 10, nothing_ends_it), variables
-            )
+            local_http.download(path, str(tmp_path / "k3s"), self.SHA256, 0o755, pace(), variables)
         assert caught.value.failure.code == "network.unreachable"
         assert [asked for asked, _ in proxy.asked] == ([path] if "moved" in path else [])
 
@@ -205,7 +205,7 @@ class TestRealDownload:
                 str(tmp_path / "k3s"),
                 "",
                 0o755,
-                Pace("k3s", 10, nothing_ends_it),
+                pace(),
                 variables,
             )
         assert PASSWORD not in repr(caught.value.failure)
