@@ -40,16 +40,18 @@ def _has_traces(facts: Facts) -> bool:
     traces = (k3s.role, k3s.binary, k3s.scripts, k3s.config_files, k3s.tokens, k3s.leftovers, k3s.staged)
     # A kubectl of somebody else is no trace of K3s.
     links = [target for target in k3s.links.values() if target in ("k3s", paths.BINARY)]
-    return any((*traces, links, _has_something_to_lose(facts)))
+    return any((*traces, links, k3s.has_node_password, has_something_to_lose(facts)))
 
 
 def _change(name: str, action: Action, target: str, reason: str, impact: Impact) -> Change:
     return Change(name, action, target, reason, impact)
 
 
-def _has_something_to_lose(facts: Facts) -> bool:
+def has_something_to_lose(facts: Facts) -> bool:
+    """Whether this host is or was of a cluster: else nobody can be wrong about which one."""
     k3s = facts.k3s
-    return bool(k3s.datastore or k3s.ca_hash or k3s.has_node_password)
+    # A node's name without the two is that of its kubelet's certificate. Its password alone lets nobody in.
+    return bool(k3s.datastore or k3s.ca_hash or k3s.node_name)
 
 
 def cluster_of(facts: Facts) -> str:
@@ -75,7 +77,7 @@ def what_dies(facts: Facts) -> Tuple[str, ...]:
         found.append(f"the {k3s.datastore} datastore in {paths.DATA}/server/db, with all that the cluster knows")
     if k3s.role != "agent" and any(token.path == paths.CLUSTER_SERVER_TOKEN for token in k3s.tokens):
         found.append("the server's token and the cluster's keys: no backup of the datastore can be read without them")
-    if k3s.role is not None or k3s.has_node_password:
+    if k3s.role is not None or k3s.node_name:
         found.append(
             f"the node {k3s.node_name or facts.host.hostname.lower()}: its pods, credentials and local volumes"
         )
@@ -113,7 +115,7 @@ def _other_cluster(facts: Facts, cluster: Optional[str]) -> Iterator[Failure]:
         return
     found = cluster_of(facts)
     if not found:
-        if _has_something_to_lose(facts) and cluster != UNKNOWN:
+        if has_something_to_lose(facts) and cluster != UNKNOWN:
             yield _refuse(
                 "cluster.unknown",
                 "nothing on this host says any more which cluster it belongs to",
@@ -121,7 +123,7 @@ def _other_cluster(facts: Facts, cluster: Optional[str]) -> Iterator[Failure]:
                 "see that it is the right host, then say --cluster unknown on it",
             )
     elif cluster is None:
-        if _has_something_to_lose(facts):
+        if has_something_to_lose(facts):
             yield _refuse(
                 "cluster.not-named",
                 "this host belongs to a cluster, and nobody said that it is meant",

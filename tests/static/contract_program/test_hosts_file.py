@@ -13,12 +13,13 @@ from productive_k3s.contract.request import HostEntry, Join, Request
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.host import drive
 from productive_k3s.doors.system import Answer
-from productive_k3s.effects import removal
 from productive_k3s.effects.install import apply_change
 from productive_k3s.effects.task import Task
+from productive_k3s.effects.uninstall import undo
 from productive_k3s.facts.gather import gather
 from productive_k3s.facts.hosts import combined_writes_hosts, parts_write_hosts
 from productive_k3s.k3s import hosts_file, paths
+from productive_k3s.plan import uninstall
 from productive_k3s.plan.changes import assess
 from productive_k3s.verbs import install
 from static.contract_program.hosts import TOKEN, agent, fresh, server
@@ -177,14 +178,14 @@ class TestFile:
         names_changed(machine, server(hosts_file=NAMES))
         assert machine.system.snapshot()["/etc/hosts"].label == label
 
-    def test_a_removal_takes_it_away(self, machine: Machine) -> None:
+    def test_an_uninstallation_takes_it_away(self, machine: Machine) -> None:
         names_changed(machine, server(hosts_file=NAMES))
-        (change,) = removal.plan_removal(machine.facts())
-        drive(removal.remove(machine.host(), change))
+        (change,) = uninstall.changes(machine.facts())
+        drive(undo(machine.host(), change))
         assert content(machine) == THEIRS
-        assert removal.plan_removal(machine.facts()) == ()
-        ids = [item.id for item in removal.plan_removal(replace(LiveMachine().facts(), host=machine.facts().host))]
-        assert "files:files" in ids
+        assert uninstall.changes(machine.facts()) == ()
+        ids = [item.id for item in uninstall.changes(replace(LiveMachine().facts(), host=machine.facts().host))]
+        assert "files:host" in ids
 
 
 class TestCloudInit:

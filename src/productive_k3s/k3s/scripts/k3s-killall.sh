@@ -9,6 +9,9 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 data_dir="${K3S_DATA_DIR:-/var/lib/rancher/k3s}"
+# Somebody may have put either on another disk: the kernel says what is behind the link.
+real_dir="$(readlink -f "$data_dir" || echo "$data_dir")"
+kubelet="$(readlink -f /var/lib/kubelet)"
 # K3s brings its own iptables and ip, for hosts that have none.
 for programs in "$data_dir"/data/*/bin; do
     if [ -d "$programs" ]; then
@@ -32,7 +35,8 @@ stop_services() {
 
 # Prints the process ids of the shims of this data directory: containers outlive the service (KillMode=process).
 list_shims() {
-    grep -l -a "^$data_dir/data/[^/]*/bin/containerd-shim" /proc/[0-9]*/cmdline 2>/dev/null | cut -d / -f 3
+    grep -l -a -e "^$data_dir/data/[^/]*/bin/containerd-shim" -e "^$real_dir/data/[^/]*/bin/containerd-shim" \
+        /proc/[0-9]*/cmdline 2>/dev/null | cut -d / -f 3
 }
 
 # Prints "process parent" for each process that has not ended yet.
@@ -175,8 +179,8 @@ stop_services
 kill_containers
 status=$?
 unmount_below /run/k3s
-unmount_below /var/lib/kubelet/pods
-unmount_below /var/lib/kubelet/plugins
+unmount_below "${kubelet:-/var/lib/kubelet}/pods"
+unmount_below "${kubelet:-/var/lib/kubelet}/plugins"
 unmount_below /run/netns/cni-
 remove_routes
 remove_network

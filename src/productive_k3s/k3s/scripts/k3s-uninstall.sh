@@ -43,15 +43,22 @@ for name in kubectl crictl ctr; do
     fi
 done
 
+# Prints the mount points; the kernel writes a blank as \040 (proc(5)).
+list_mounts() {
+    cut -d ' ' -f 2 /proc/self/mounts | while read -r written; do
+        printf '%b\n' "$written"
+    done
+}
+
 # Empties a directory, but leaves every directory that is a mount point or holds one.
 empty_unmounted() {
     for entry in "$1"/* "$1"/.[!.]* "$1"/..?*; do
         if [ -L "$entry" ] || [ -f "$entry" ]; then
             rm -f "$entry"
         elif [ -e "$entry" ]; then
-            if cut -d ' ' -f 2 /proc/self/mounts | grep -q -F -x "$entry"; then
+            if list_mounts | grep -q -F -x "$entry"; then
                 continue
-            elif cut -d ' ' -f 2 /proc/self/mounts | grep -q -F "$entry/"; then
+            elif list_mounts | grep -q -F "$entry/"; then
                 (empty_unmounted "$entry")
                 rmdir "$entry" 2>/dev/null
             else
@@ -71,7 +78,12 @@ remove_folder() {
     fi
 }
 
-for folder in /etc/rancher/k3s /run/k3s /run/flannel /var/lib/kubelet "$data_dir"; do
+# What says which cluster this host belonged to goes last: whoever is cut off in between can still tell.
+for folder in /run/k3s /run/flannel /var/lib/kubelet "$data_dir/server/db"; do
+    remove_folder "$folder"
+done
+rm -f "$data_dir"/agent/client-*.crt "$data_dir"/agent/client-*.key
+for folder in "$data_dir" /etc/rancher/k3s; do
     remove_folder "$folder"
 done
 if [ -z "$BY_PRODUCTIVE_K3S" ]; then
