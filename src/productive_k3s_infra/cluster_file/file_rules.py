@@ -1,4 +1,4 @@
-"""Files of this computer that a cluster file names: private keys and the directory of a release."""
+"""Files of this computer that a cluster file names: private keys, the directory of a release, files for the hosts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from productive_k3s_infra.cluster_file.tree import Tree
 
 _SOURCE: Path = ("spec", "k3s", "artifacts", "source")
 _URLS = ("https://", "http://")
+# They travel in each request, and are shown in plans; a policy or an admission configuration has some kilobytes.
+MOST_CONTENT_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,34 @@ def check_files(tree: Tree, folder: Folder) -> Iterator[Found]:
         if objection is not None:
             yield Found(path, objection)
     yield from _source(tree, folder)
+    for block in (("spec", "k3s", "files"), *(("spec", "nodes", index, "k3s", "files") for index in range(count))):
+        for name in tree.mapping(*block):
+            where = tree.text(*block, name)
+            content = read_content(where, folder) if where else None
+            if isinstance(content, Objection):
+                yield Found((*block, name), content)
+
+
+def read_content(name: str, folder: Folder) -> str | Objection:
+    """Return the text of a file that hosts shall have, or why it cannot be used."""
+    shown = f"the file {quoted(name)}"
+    try:
+        path = folder.find(name)
+        if not path.is_file():
+            return Objection("file.content", f"{shown} is not there", "a file of this computer")
+        size = path.stat().st_size
+        if size > MOST_CONTENT_BYTES:
+            return Objection("file.content", f"{shown} has {size} bytes", f"at most {MOST_CONTENT_BYTES}")
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return Objection("file.content", f"{shown} is not UTF-8", "a text")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return Objection("file.content", f"{shown} cannot be read: {reason}", "a file of this computer")
+    if "PRIVATE KEY-----" in text:
+        remedy = "put it on the hosts yourself: plans show what is in these files"
+        return Objection("file.secret", f"{shown} holds a private key", remedy=remedy)
+    return text
 
 
 def _key(name: str, folder: Folder) -> Objection | None:

@@ -59,6 +59,7 @@ def request_for(situation: Situation, host: Host) -> Request:
     spec, facts = situation.spec, situation.facts[host.name]
     files = situation.files.get(facts.host.os.arch)
     is_server = host.role == "server"
+    node = next(node for node in spec.nodes if node.name == host.name)
     request = Request(
         mode=host.role,
         version=spec.k3s.version,
@@ -68,14 +69,14 @@ def request_for(situation: Situation, host: Host) -> Request:
         node_ip=host.address if is_ip(host.address) else None,
         datastore=spec.k3s.datastore,
         tls_san=_names(situation, host) if is_server else (),
-        config=dict(spec.k3s.server if is_server else spec.k3s.agent),
+        config=spec.flags_of(node),
         labels=dict(host.labels),
         taints=host.taints,
         join=None if is_server else Join(registration_url(situation)),
         expected_ca=situation.record.ca_hash if situation.record else None,
         new_cluster=situation.new_cluster and is_server,
         others_are_members=is_server and _others_are_members(situation, host),
-        registries=spec.k3s.registries,
+        registries=spec.k3s.open_registries,
         secrets=secrets_of(spec),
         hosts_file=hosts_file(spec, situation.inventory) if spec.hosts_file else (),
     )
