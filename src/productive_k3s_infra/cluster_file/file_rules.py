@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 from productive_k3s_infra.cluster_file.mistake import Found, Objection, Path, found, quoted
+from productive_k3s_infra.cluster_file.provider import capabilities_of
 from productive_k3s_infra.cluster_file.tree import Tree
 
 _SOURCE: Path = ("spec", "k3s", "artifacts", "source")
+_DELIVERY: Path = ("spec", "k3s", "artifacts", "delivery")
 _URLS = ("https://", "http://")
 # They travel in each request, and are shown in plans; a policy or an admission configuration has some kilobytes.
 MOST_CONTENT_BYTES = 256 * 1024
@@ -105,6 +107,10 @@ def _key(name: str, folder: Folder) -> Objection | None:
 
 def _source(tree: Tree, folder: Folder) -> Iterator[Found]:
     source = tree.text(*_SOURCE)
+    can = capabilities_of(tree.text("spec", "provider", "kind"))
+    if source in (None, "release") and tree.text(*_DELIVERY) == "pull" and can and not can.machines_have_way_out:
+        what = "machines of this provider have no way out, so they cannot pull from GitHub"
+        yield found(_DELIVERY, "file.delivery", what, remedy="leave delivery out: this computer downloads and uploads")
     if not source or source == "release":
         return
     expected = "release, a mirror's URL, or a directory"
@@ -118,7 +124,6 @@ def _source(tree: Tree, folder: Folder) -> Iterator[Found]:
         exists = False
     if not exists:
         yield found(_SOURCE, "file.source", f"there is no directory {quoted(source)}", expected=expected)
-    delivery = ("spec", "k3s", "artifacts", "delivery")
-    if tree.text(*delivery) == "pull":
+    if tree.text(*_DELIVERY) == "pull":
         what = "hosts cannot pull from a directory of this computer"
-        yield found(delivery, "file.delivery", what, remedy="delivery: push (or auto), or a mirror's URL as source")
+        yield found(_DELIVERY, "file.delivery", what, remedy="delivery: push (or auto), or a mirror's URL as source")

@@ -272,6 +272,12 @@ class ClusterSpec(Spec):
         """The servers, in file order; the first is the registration address."""
         return tuple(node for node in self.nodes if node.role == "server")
 
+    @property
+    def delivery(self) -> Literal["auto", "pull", "push"]:
+        """How the release gets to the hosts; `auto` is decided where machines have no way out: they cannot pull."""
+        written = self.k3s.artifacts.delivery
+        return written if written != "auto" or self.provider.capabilities.machines_have_way_out else "push"
+
     def flags_of(self, node: Node) -> dict[str, Any]:
         """Return the K3s flags of a node: its own come before those of its role."""
         common = self.k3s.server if node.role == "server" else self.k3s.agent

@@ -6,7 +6,7 @@ Code that finds or makes machines is in `providers`, with one row for each of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import BeforeValidator, Field
 
@@ -170,18 +170,12 @@ class AwsProvider(Written):
 
 
 # One member for each row of `providers.registry`, in the order in which people are told of them.
-Provider: TypeAlias = Annotated[
-    LocalProvider | MultipassProvider | OnpremProvider | AwsProvider, Field(discriminator="kind")
-]
-DOCUMENTS: tuple[type[LocalProvider | MultipassProvider | OnpremProvider | AwsProvider], ...] = (
-    LocalProvider,
-    MultipassProvider,
-    OnpremProvider,
-    AwsProvider,
-)
+Document: TypeAlias = LocalProvider | MultipassProvider | OnpremProvider | AwsProvider
+DOCUMENTS: tuple[type[Document], ...] = get_args(Document)
+Provider: TypeAlias = Annotated[Document, Field(discriminator="kind")]
 
 
-def kind_of(document: type[LocalProvider | MultipassProvider | OnpremProvider | AwsProvider]) -> str:
+def kind_of(document: type[Document]) -> str:
     """Return the word by which a cluster file names the provider."""
     (kind,) = document.model_fields["kind"].annotation.__args__  # type: ignore[union-attr]
     return str(kind)

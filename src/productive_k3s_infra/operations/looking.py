@@ -61,7 +61,7 @@ async def _files(session: Session, arches: frozenset[str], facts: dict[str, Fact
             wanted.artifacts.source,
             wanted.version,
             arches,
-            delivery=wanted.artifacts.delivery,
+            delivery=session.spec.delivery,
             cache=default_cache(),
             on_progress=session.interaction.note,
         )

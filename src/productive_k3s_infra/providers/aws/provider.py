@@ -219,10 +219,9 @@ class AwsProvider:
         outside = "" if self._spec.ssh.via == "private" else there.public
         seed = self._keys.seeded(name)
         keys = (*self._keys.pinned(there.instance_id), *((seed,) if seed else ()))
-        user = node.ssh.user or self._spec.ssh.user or Wanted.capabilities.default_user
         key = declared.key or (None if self._wanted.key_pair else str(self._workspace.operator_key))
         address = node.ssh.address or outside or there.private
-        return Location(there.private, replace(declared, address=address, user=user, key=key, host_keys=keys), outside)
+        return Location(there.private, replace(declared, address=address, key=key, host_keys=keys), outside)
 
     def _notes(self, look: Look) -> Iterator[str]:
         if look.program.startswith("terraform"):

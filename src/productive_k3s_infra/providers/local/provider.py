@@ -10,10 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from productive_k3s.facts.host import ARCHITECTURES
+from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.inventory.model import Endpoint, Location
 from productive_k3s_infra.providers.local import machines
 from productive_k3s_infra.providers.local.store import DEFAULT_ROOT
 from productive_k3s_infra.providers.protocol import Assumption, OnProgress, Survey, SurveyedMachine
+from productive_k3s_infra.workspace.directory import Workspace
+from productive_k3s_infra.workspace.operator_key import ensure_operator_key
 
 _NAME_LENGTH = 32
 
@@ -44,6 +47,13 @@ class LocalProvider:
         self._key = key
         self._public_key = public_key
         self._root = root
+
+    @classmethod
+    def of(cls, spec: ClusterSpec, workspace: Workspace) -> LocalProvider:
+        """Return the provider of a cluster file; the pair of keys lies in the cluster directory."""
+        names = tuple(node.name for node in spec.nodes)
+        name = set_name(spec.name, workspace.folder)
+        return cls(name, names, workspace.operator_key, lambda: ensure_operator_key(workspace).public_text)
 
     async def survey(self) -> Survey:
         """See Provider."""
