@@ -18,8 +18,7 @@ from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.cluster_file.mistake import Mistake
 from productive_k3s_infra.cluster_file.model import ClusterSpec, Jump, LocalProvider, OnpremProvider, Rollout
 from productive_k3s_infra.cluster_file.shape import keys_at
-from productive_k3s_infra.errors import BadInput, ClusterFileInvalid
-from productive_k3s_infra.operations.init import DEFAULT_AGENTS, Wanted, render_cluster_file, require_wanted
+from productive_k3s_infra.errors import ClusterFileInvalid
 from static.cluster_file.files import HOST_KEY, surround
 
 SPEC_PATHS = (
@@ -243,51 +242,6 @@ def test_the_use_cases_load_in_the_environment_of_their_readme(use_case: str, tm
     assert [node.role for node in spec.nodes] == ["server", "agent", "agent"]
     assert spec.warnings == ()
     assert not named or [node.address for node in spec.nodes] == [value for _, value in named]
-
-
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        Wanted(name="edge", provider="local", version="v1.34.4+k3s1"),
-        Wanted(name="edge", provider="local", version="v1.34.4+k3s1", agent_count=0),
-        Wanted(name="edge", provider="multipass", version="v1.34.4+k3s1", agent_count=3),
-        Wanted("edge", "aws", "v1.34.4+k3s1", region="eu-central-1", allowed=("203.0.113.0/24", "198.51.100.7/32")),
-        Wanted(
-            name="edge",
-            provider="onprem",
-            version="v1.34.4+k3s1",
-            servers=("10.0.0.11",),
-            agents=("fd00::21", "agent-2.example"),
-            user="ops",
-        ),
-    ],
-)
-def test_what_init_writes_loads(wanted: Wanted, tmp_path: Path) -> None:
-    spec = load(tmp_path, render_cluster_file(wanted), {})
-    assert (spec.name, spec.provider.kind, spec.k3s.version) == (wanted.name, wanted.provider, wanted.version)
-    agents = len(wanted.agents) if wanted.agent_count is None else wanted.agent_count
-    if wanted.agent_count is None and wanted.provider != "onprem":
-        agents = DEFAULT_AGENTS[wanted.provider]
-    assert len(spec.nodes) == 1 + agents
-    require_wanted(wanted)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "code"),
-    [
-        (Wanted("edge", "azure", ""), "init.provider"),
-        (Wanted("edge", "onprem", ""), "init.servers"),
-        (Wanted("edge", "onprem", "", servers=("10.0.0.1", "10.0.0.2")), "init.servers"),
-        (Wanted("edge", "multipass", "", servers=("10.0.0.1",)), "init.address"),
-        (Wanted("edge", "aws", "", region="eu-central-1"), "init.aws"),
-        (Wanted("edge", "local", "", allowed=("10.0.0.0/8",)), "init.aws"),
-    ],
-)
-def test_what_init_cannot_write_is_refused_before_anything_is_asked(wanted: Wanted, code: str) -> None:
-    with pytest.raises(BadInput) as caught:
-        require_wanted(wanted)
-    assert caught.value.code == code
-    assert caught.value.remedy
 
 
 def _never_fails_otherwise(folder: Path, text: str | bytes, environment: Mapping[str, str]) -> None:
