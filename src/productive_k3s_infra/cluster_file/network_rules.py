@@ -1,9 +1,9 @@
-"""PURE: the cluster's networks must not overlap each other nor hold a node's address, and are of the nodes' families."""
+"""PURE: the cluster's networks overlap neither each other nor a node's address, and are of the nodes' families."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -153,13 +153,13 @@ def _is_given(tree: Tree) -> bool:
     return can is not None and can.address != "required"
 
 
-def _remedy(wanted: set[int]) -> str:
+def _remedy(wanted: Collection[int]) -> str:
     if len(wanted) > 1:
         return "give each node an address of both: k3s: {node-ip: [10.0.0.11, 'fd00::11']}"
     return "choose cluster-cidr and service-cidr of the nodes' family under k3s.server"
 
 
-def _words(families: set[int]) -> str:
+def _words(families: Collection[int]) -> str:
     return " and ".join(f"IPv{version}" for version in sorted(families))
 
 

@@ -25,7 +25,7 @@ from productive_k3s_infra.operations.validate import validate_with
 from productive_k3s_infra.plan.joining import only_new_agents_join
 from productive_k3s_infra.plan.model import ClusterRecord, Plan, Step
 from productive_k3s_infra.plan.surroundings import secrets_of
-from productive_k3s_infra.preflight.rules import door_to_probe, to_probe
+from productive_k3s_infra.preflight.rules import doors_to_probe, to_probe
 from productive_k3s_infra.progress.teller import Teller
 from productive_k3s_infra.validate.gather import ask_cluster
 from productive_k3s_infra.validate.quick import Answer, expectation
@@ -80,8 +80,9 @@ async def apply(
 
 
 async def _probes(session: Session, view: View, fleet: Fleet) -> tuple[Probe, ...]:
-    door = door_to_probe(session.spec, view.inventory, view.observed)
-    return await probe_ports(view.inventory, to_probe(view.inventory, view.observed), fleet, door)
+    targets = to_probe(session.spec, view.inventory, view.observed)
+    doors = doors_to_probe(session.spec, view.inventory, view.observed)
+    return await probe_ports(view.inventory, targets, fleet, doors)
 
 
 async def _cluster(session: Session, view: View, fleet: Fleet, teller: Teller, made: Made, *, probe: bool) -> Applied:

@@ -46,6 +46,14 @@ class Look:
         values = self._flags[role].get(name) or default
         return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
 
+    def flag_of(self, host: Host, name: str) -> tuple[str, ...]:
+        """Return what a K3s flag is asked to be on one host: by the node itself, else for its role."""
+        node = next((node for node in self.spec.nodes if node.name == host.name), None)
+        own = config_file.canonical(dict(node.k3s.flags)).get(name) if node is not None else None
+        if own is None:
+            return self.flag(host.role, name)
+        return tuple(part.strip() for value in own for part in value.split(",") if part.strip())
+
     @property
     def minor(self) -> int | None:
         """The Kubernetes minor version that is asked for."""

@@ -12,7 +12,7 @@ import pytest
 from productive_k3s_infra.artifacts import release
 from productive_k3s_infra.artifacts.release import Resolved
 from productive_k3s_infra.hosts.fleet.gathering import Observed
-from productive_k3s_infra.inventory.survey import Survey, SurveyedMachine
+from productive_k3s_infra.inventory.survey import Assumption, Survey, SurveyedMachine
 from productive_k3s_infra.operations.looking import View, look, plan_of
 from productive_k3s_infra.operations.session import fleet_of, inventory_of, open_session
 from productive_k3s_infra.plan.pipeline import plan_cluster
@@ -104,3 +104,15 @@ def test_machines_without_a_way_out_get_the_release_and_its_images_from_this_com
     steps = [step.id for step in plan_of(found, survey).steps]
     assert "server-1/stage-artifacts" in steps
     assert "agent-1/stage-artifacts" in steps
+
+
+def test_machines_to_come_are_refused_for_what_they_will_be() -> None:
+    there = view()
+    wish = there.situation.spec
+    wish = wish.model_copy(update={"k3s": wish.k3s.model_copy(update={"version": "v1.36.4+k3s1"})})
+    missing = tuple(SurveyedMachine(host.name, "missing") for host in there.inventory.hosts)
+    for version, refused in ((2, []), (1, ["server-1", "agent-1"])):
+        survey = Survey(True, missing, assumption=Assumption(cgroup_version=version))
+        plan = plan_of(replace(there, situation=replace(there.situation, spec=wish, facts={}, record=None)), survey)
+        vetoes = [refusal for refusal in plan.refusals if refusal.failure.code == "host.cgroup-v1"]
+        assert [refusal.host for refusal in vetoes] == refused

@@ -12,7 +12,7 @@ from pathlib import Path
 from productive_k3s.facts.host import ARCHITECTURES
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.inventory.model import Endpoint, Location
-from productive_k3s_infra.providers.local import machines
+from productive_k3s_infra.providers.local import cgroup, machines
 from productive_k3s_infra.providers.local.store import DEFAULT_ROOT
 from productive_k3s_infra.providers.protocol import Assumption, OnProgress, Survey, SurveyedMachine
 from productive_k3s_infra.workspace.directory import Workspace
@@ -66,7 +66,9 @@ class LocalProvider:
         extra = tuple(
             replace(self._surveyed(machine), state="extra") for machine in found if machine.name not in self._nodes
         )
-        assumption = Assumption(architecture=ARCHITECTURES.get(platform.machine(), "amd64"))
+        # A machine has the kernel of this computer, and the control groups too.
+        architecture = ARCHITECTURES.get(platform.machine(), "amd64")
+        assumption = Assumption(architecture=architecture, cgroup_version=cgroup.version())
         return Survey(owns_machines=True, machines=(*declared, *extra), assumption=assumption)
 
     def _surveyed(self, machine: machines.Machine) -> SurveyedMachine:
