@@ -18,17 +18,8 @@ from productive_k3s.facts.mounts import is_no_exec
 from productive_k3s.facts.resolver import nameservers
 from productive_k3s.facts.units import UnitTable
 from productive_k3s.k3s import paths
+from productive_k3s.k3s.release import MACHINES
 
-# The release asset's word for what `uname -m` says (k3s-io/k3s, install.sh).
-ARCHITECTURES = {
-    "x86_64": "amd64",
-    "amd64": "amd64",
-    "aarch64": "arm64",
-    "arm64": "arm64",
-    "armv7l": "arm",
-    "armv6l": "arm",
-    "armv8l": "arm",
-}
 _FILE_SYSTEMS = ("/var/lib/rancher", paths.BINARY_DIRECTORY, "/etc")
 _KUBELETS = ("kubelet", "kubelite")
 _CLOUD_INIT = "/run/cloud-init"
@@ -87,7 +78,7 @@ async def _operating_system(system: Reading) -> OperatingSystem:
         version_id=release.get("VERSION_ID", ""),
         pretty_name=release.get("PRETTY_NAME", ""),
         kernel=(await text_of(system, "/proc/sys/kernel/osrelease")).strip(),
-        arch=ARCHITECTURES.get(machine, machine),
+        arch=MACHINES.get(machine, machine),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from productive_k3s.facts.host import ARCHITECTURES
+from productive_k3s.k3s.release import MACHINES
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.inventory.model import Endpoint, Location
 from productive_k3s_infra.providers.local import cgroup, machines
@@ -67,7 +67,7 @@ class LocalProvider:
             replace(self._surveyed(machine), state="extra") for machine in found if machine.name not in self._nodes
         )
         # A machine has the kernel of this computer, and the control groups too.
-        architecture = ARCHITECTURES.get(platform.machine(), "amd64")
+        architecture = MACHINES.get(platform.machine(), "amd64")
         assumption = Assumption(architecture=architecture, cgroup_version=cgroup.version())
         return Survey(owns_machines=True, machines=(*declared, *extra), assumption=assumption)
 
