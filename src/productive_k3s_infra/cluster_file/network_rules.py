@@ -122,9 +122,10 @@ def _node_addresses(tree: Tree, path: Path) -> Iterator[tuple[Path, _Address]]:
 
 
 def _families(tree: Tree, pods: tuple[_Named, ...], services: tuple[_Named, ...]) -> Iterator[Found]:
-    """K3s ends with "must share the same IP version" where pods, services and node-ip are not all of the same families.
+    """K3s ends with "must share the same IP version" where pods and services are not of the same families.
 
-    (k3s-io/k3s, pkg/daemons/control: the families are compared as sets. docs.k3s.io, networking: dual-stack.)
+    It does so too where a node-ip lacks one of them; it may have more (k3s-io/k3s, pkg/agent/run; docs.k3s.io,
+    networking, dual-stack).
     """
     wanted = {named.network.version for named in pods}
     if not wanted or not services:
@@ -142,7 +143,7 @@ def _families(tree: Tree, pods: tuple[_Named, ...], services: tuple[_Named, ...]
         # A provider that chooses addresses itself gives machines one of IPv4.
         if not addresses and "address" not in node and tree.text("spec", "provider", "kind") is not None:
             families = {4} if _is_given(tree) else set()
-        if families and families != wanted:
+        if families and not wanted <= families:
             place = addresses[0][0] if addresses else path
             what = f"the node has {_words(families)}, and the pods' network is {_words(wanted)}: K3s ends there"
             yield found(place, "file.families", what, remedy=_remedy(wanted))

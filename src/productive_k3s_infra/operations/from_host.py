@@ -14,8 +14,8 @@ from pathlib import Path
 import yaml
 
 from productive_k3s_infra._files import explained
-from productive_k3s_infra.adopt.adopted_file import AdoptedFile, Reach, adopt
-from productive_k3s_infra.adopt.found_cluster import FoundCluster, FoundHost, require_one_cluster
+from productive_k3s_infra.adopt.document import AdoptedFile, Reach, adopt
+from productive_k3s_infra.adopt.running_cluster import FoundCluster, FoundHost, require_one_cluster
 from productive_k3s_infra.artifacts.program import build_program
 from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.cluster_file.model import ClusterSpec

@@ -11,9 +11,8 @@ from typing import Literal
 from productive_k3s.contract.facts import Facts
 from productive_k3s.k3s import config_file
 from productive_k3s_infra.cluster_file.model import ClusterSpec
-from productive_k3s_infra.hosts.fleet.gathering import Observed
-from productive_k3s_infra.hosts.fleet.probing import Probe
 from productive_k3s_infra.inventory.model import Host, Inventory, Role
+from productive_k3s_infra.inventory.observed import Observed, Probe
 from productive_k3s_infra.plan.model import ClusterRecord
 
 Severity = Literal["error", "warning", "info"]

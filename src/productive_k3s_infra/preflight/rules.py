@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from productive_k3s.contract.events import CheckResult
 from productive_k3s_infra.cluster_file.model import ClusterSpec
-from productive_k3s_infra.hosts.fleet.gathering import Observed
-from productive_k3s_infra.hosts.fleet.probing import Door, Probe
 from productive_k3s_infra.inventory.model import Inventory
+from productive_k3s_infra.inventory.observed import Listening, Observed, Probe
 from productive_k3s_infra.plan.model import ClusterRecord, Refusal
 from productive_k3s_infra.plan.requests import api_port
 from productive_k3s_infra.plan.surroundings import is_ip, registration_address
@@ -358,7 +357,7 @@ def to_probe(spec: ClusterSpec, inventory: Inventory, observed: Observed) -> dic
     return found
 
 
-def doors_to_probe(spec: ClusterSpec, inventory: Inventory, observed: Observed) -> tuple[Door, ...]:
+def already_listening(spec: ClusterSpec, inventory: Inventory, observed: Observed) -> tuple[Listening, ...]:
     """Say what else hosts that are to join shall try: servers that run, and the registration address.
 
     Nobody has to listen where K3s does already; before the first start somebody listens on the first server. The
@@ -370,10 +369,10 @@ def doors_to_probe(spec: ClusterSpec, inventory: Inventory, observed: Observed) 
     coming = [host for host in inventory.hosts if host.name in facts and not runs_k3s(facts[host.name])]
     running = [host for host in inventory.servers if host.name in facts and runs_k3s(facts[host.name])]
     names = tuple(host.name for host in coming)
-    doors = tuple(Door(host.address, port, names, host.name) for host in running if names)
+    doors = tuple(Listening(host.address, port, names, host.name) for host in running if names)
     agents = tuple(host.name for host in coming if host.role == "agent")
     known = address == first.address or (spec.hosts_file and not is_ip(address))
-    return doors if known or not agents or first.name not in facts else (*doors, Door(address, port, agents))
+    return doors if known or not agents or first.name not in facts else (*doors, Listening(address, port, agents))
 
 
 def table_lines() -> Iterator[str]:

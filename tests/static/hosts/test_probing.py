@@ -14,10 +14,11 @@ from productive_k3s.verbs.probe import longest_seconds, parse_ports
 from productive_k3s_infra.errors import HostUnreachable
 from productive_k3s_infra.hosts.fleet import probing
 from productive_k3s_infra.hosts.fleet.in_process import InProcessSession
-from productive_k3s_infra.hosts.fleet.probing import Door, Probe, probe_ports
+from productive_k3s_infra.hosts.fleet.probing import probe_ports
 from productive_k3s_infra.hosts.fleet.session import HostSession
 from productive_k3s_infra.hosts.wire.bootstrap import GRACE_SECONDS
 from productive_k3s_infra.inventory.model import Host
+from productive_k3s_infra.inventory.observed import Listening, Probe
 from productive_k3s_infra.rehearse.system import SimulatedSystem
 from static.fleet_doubles import Answer, Call, FakeFleet, host, inventory
 
@@ -112,7 +113,7 @@ async def test_targets_listen_longer_than_any_source_can_take(most: int) -> None
 
 
 async def test_the_door_is_tried_by_those_who_will_use_it() -> None:
-    door = Door("k3s.internal", "tcp/6443", ("agent-2",))
+    door = Listening("k3s.internal", "tcp/6443", ("agent-2",))
     network = Network({("agent-2", "tcp/6443"): "no such name"})
     probes = await probe_ports(inventory(), {"server-1": PORTS[1:]}, FakeFleet(dict.fromkeys(NAMES, network)), (door,))
     assert [probe for probe in probes if probe.target == "k3s.internal"] == [
@@ -124,7 +125,7 @@ async def test_the_door_is_tried_by_those_who_will_use_it() -> None:
 async def test_the_door_is_tried_also_where_everybody_has_k3s_but_the_newcomer() -> None:
     network = Network(targets=0)
     fleet = FakeFleet(dict.fromkeys(NAMES, network))
-    probes = await probe_ports(inventory(), {}, fleet, (Door("10.0.0.9", "tcp/7443", ("agent-1",)),))
+    probes = await probe_ports(inventory(), {}, fleet, (Listening("10.0.0.9", "tcp/7443", ("agent-1",)),))
     assert probes == (Probe("agent-1", "10.0.0.9", "tcp/7443", ""),)
     assert [call.host for call in fleet.calls] == ["agent-1"]
 
@@ -255,7 +256,7 @@ async def test_a_source_that_says_nothing_of_a_port_has_its_failure_as_the_cause
 
 async def test_a_server_that_runs_is_tried_by_its_name() -> None:
     network = Network({("agent-1", "tcp/6443"): "timed out"}, targets=0)
-    door = Door("10.0.0.11", "tcp/6443", ("agent-1", "agent-2"), "server-1")
+    door = Listening("10.0.0.11", "tcp/6443", ("agent-1", "agent-2"), "server-1")
     probes = await probe_ports(inventory(), {}, FakeFleet(dict.fromkeys(NAMES, network)), (door,))
     assert probes == (
         Probe("agent-1", "server-1", "tcp/6443", "timed out"),

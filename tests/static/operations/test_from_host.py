@@ -23,7 +23,7 @@ from productive_k3s_infra.plan.model import ClusterRecord
 from productive_k3s_infra.workspace.record import read_record, write_record
 from static.contract_program.hosts import CA, OTHER_CA, VERSION
 from static.fleet_doubles import FakeFleet
-from static.plan.test_adopted_file import INIT, agent, found, server
+from static.plan.test_adopt import INIT, agent, found, server
 
 WANTED = Wanted("edge", ("10.0.0.11", "10.0.0.21"), user="ops")
 

@@ -41,7 +41,7 @@ def key(tmp_path: Path) -> Path:
 
 def test_all_that_was_said_about_hosts_is_in_the_file(tmp_path: Path, key: Path) -> None:
     (tmp_path / "k3s").mkdir()
-    words = ("--server", "ops@10.0.0.11:2222", "--agent", "agent-1.example", "--agent", "fd00::22", "--name", "site")
+    words = ("--server", "ops@10.0.0.11:2222", "--agent", "agent-1.example", "--agent", "10.0.0.22", "--name", "site")
     words += (
         "--provider",
         "onprem",
@@ -66,7 +66,7 @@ def test_all_that_was_said_about_hosts_is_in_the_file(tmp_path: Path, key: Path)
     assert [(node.role, node.address, node.ssh.user, node.ssh.port) for node in spec.nodes] == [
         ("server", "10.0.0.11", "ops", 2222),
         ("agent", "agent-1.example", None, None),
-        ("agent", "fd00::22", None, None),
+        ("agent", "10.0.0.22", None, None),
     ]
 
 
@@ -108,6 +108,17 @@ def test_what_no_file_can_say_is_refused_with_a_way_out_and_nobody_is_asked(
     assert "next: " in output
     assert f"[{refused}]" in output  # and not that no channel server answers
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_of_ipv6_needs_no_brackets(tmp_path: Path) -> None:
+    words = ("--provider", "onprem", "--version", "v1.34.4+k3s1", "--server", "fd00::11", "--agent", "ops@[fd00::21]:9")
+    code, output = run(tmp_path, *words)
+    assert code == 0, output
+    nodes = load_cluster_file(tmp_path / "cluster.yaml", {}).nodes
+    assert [(node.address, node.ssh.user, node.ssh.port) for node in nodes] == [
+        ("fd00::11", None, None),
+        ("fd00::21", "ops", 9),
+    ]
 
 
 def test_a_version_that_is_not_exact_leads_to_its_channel(tmp_path: Path) -> None:

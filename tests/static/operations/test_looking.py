@@ -11,7 +11,7 @@ import pytest
 
 from productive_k3s_infra.artifacts import release
 from productive_k3s_infra.artifacts.release import Resolved
-from productive_k3s_infra.hosts.fleet.gathering import Observed
+from productive_k3s_infra.inventory.observed import Observed
 from productive_k3s_infra.inventory.survey import Assumption, Survey, SurveyedMachine
 from productive_k3s_infra.operations.looking import View, look, plan_of
 from productive_k3s_infra.operations.session import fleet_of, inventory_of, open_session

@@ -15,12 +15,11 @@ from productive_k3s.contract.failure import Failure
 from productive_k3s.k3s import release
 from productive_k3s_infra.cluster_file.model import ClusterSpec, K3s, LocalProvider, Node, NodeK3s, OnpremProvider
 from productive_k3s_infra.errors import AuthenticationRefused, HostUnreachable, Pk3sError
-from productive_k3s_infra.hosts.fleet.gathering import Measured, Observed
-from productive_k3s_infra.hosts.fleet.probing import Door, Probe
 from productive_k3s_infra.inventory.model import Host
+from productive_k3s_infra.inventory.observed import Listening, Measured, Observed, Probe
 from productive_k3s_infra.plan.model import ClusterRecord, Refusal
 from productive_k3s_infra.preflight.hosts import ARCHITECTURES
-from productive_k3s_infra.preflight.rules import RULES, doors_to_probe, preflight_checks, table_lines, to_probe
+from productive_k3s_infra.preflight.rules import RULES, already_listening, preflight_checks, table_lines, to_probe
 from static.contract_program.hosts import CA, OTHER_CA, fresh, on_k3s, unit_fact
 from static.fleet_doubles import host, inventory
 
@@ -468,27 +467,29 @@ def test_ports_are_probed_where_no_k3s_runs_and_nobody_listens() -> None:
 def test_new_agents_try_where_they_will_join() -> None:
     fleet, name = inventory(*HOSTS), {"registration_address": "k3s.internal"}
     fresh_hosts = World().observed
-    assert doors_to_probe(spec(**name), fleet, fresh_hosts) == (Door("k3s.internal", "tcp/6443", ("agent-1",)),)
-    assert doors_to_probe(spec(), fleet, fresh_hosts) == ()
+    assert already_listening(spec(**name), fleet, fresh_hosts) == (Listening("k3s.internal", "tcp/6443", ("agent-1",)),)
+    assert already_listening(spec(), fleet, fresh_hosts) == ()
     # The hosts are told of the name themselves, and it leads to the server, which is tried anyway.
-    assert doors_to_probe(spec(**name).model_copy(update={"hosts_file": True}), fleet, fresh_hosts) == ()
+    assert already_listening(spec(**name).model_copy(update={"hosts_file": True}), fleet, fresh_hosts) == ()
     member = World(agent=on_k3s(good(AGENT), role="agent", units=(unit_fact("k3s-agent", "", active_state="active"),)))
-    assert doors_to_probe(spec(**name), fleet, member.observed) == ()
+    assert already_listening(spec(**name), fleet, member.observed) == ()
     other = {**name, "server": {"https-listen-port": 7443}}
-    assert doors_to_probe(spec(**other), fleet, fresh_hosts) == (Door("k3s.internal", "tcp/7443", ("agent-1",)),)
+    assert already_listening(spec(**other), fleet, fresh_hosts) == (
+        Listening("k3s.internal", "tcp/7443", ("agent-1",)),
+    )
 
 
 def test_a_newcomer_tries_the_server_that_runs_before_anything_is_pushed_to_it() -> None:
     fleet = inventory(*HOSTS)
     running = World(server=installed(good(SERVER)))
     assert "server-1" not in to_probe(spec(), fleet, running.observed)
-    door = Door(SERVER.address, "tcp/6443", ("agent-1",), "server-1")
-    assert doors_to_probe(spec(), fleet, running.observed) == (door,)
+    door = Listening(SERVER.address, "tcp/6443", ("agent-1",), "server-1")
+    assert already_listening(spec(), fleet, running.observed) == (door,)
     world = replace(running, probes=(Probe("agent-1", "server-1", "tcp/6443", "timed out"),))
     (found,) = [check for check in world.judged() if check.id == "net.reach"]
     assert (found.passed, found.severity) == (False, "error")
     both = World(server=installed(good(SERVER)), agent=installed(good(AGENT), role="agent"))
-    assert doors_to_probe(spec(), fleet, both.observed) == ()
+    assert already_listening(spec(), fleet, both.observed) == ()
 
 
 def test_a_registration_address_that_is_not_reached_stops_the_run() -> None:

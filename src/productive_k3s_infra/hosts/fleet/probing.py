@@ -14,6 +14,7 @@ from productive_k3s.verbs.probe import LISTENING, longest_seconds
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.hosts.fleet.session import Fleet, OnEvent
 from productive_k3s_infra.inventory.model import Host, Inventory
+from productive_k3s_infra.inventory.observed import Listening, Probe
 
 # Until every target listens; the others wait for the last one.
 _READY_SECONDS = 30.0
@@ -24,16 +25,6 @@ _SESSION_SECONDS = 20.0
 _START_SECONDS = 15.0
 # So much later than its deadline a call may come back: the program's own grace, and the travel of its result.
 _END_SECONDS = 15.0
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One attempt: `cause` is '' if `source` reached `target` on `port` ("tcp/6443")."""
-
-    source: str
-    target: str
-    port: str
-    cause: str
 
 
 @dataclass(frozen=True)
@@ -57,36 +48,25 @@ class _Answers:
         return self.found.get(address, {}).get(port, self.otherwise)
 
 
-@dataclass(frozen=True)
-class Door:
-    """A place where somebody listens already, or one that leads to a host of ours: where nodes join.
-
-    `sources` are the hosts that will use it, `name` is what a person calls it if not by its address.
-    """
-
-    address: str
-    port: str
-    sources: tuple[str, ...]
-    name: str = ""
-
-
 async def probe_ports(
-    inventory: Inventory, targets: Mapping[str, tuple[str, ...]], fleet: Fleet, doors: tuple[Door, ...] = ()
+    inventory: Inventory, targets: Mapping[str, tuple[str, ...]], fleet: Fleet, listening: tuple[Listening, ...] = ()
 ) -> tuple[Probe, ...]:
-    """Try every port of `targets` (by host name) from every other host of the inventory, and each door from its own.
+    """Try every port of `targets` (by host name) from every other host, and each place of `listening` from its own sources.
 
     Targets are hosts that no K3s holds yet: they listen for some seconds through the contract's `probe`. A host whose
     session fails gives a probe with that cause instead of stopping the others.
     """
     wanted = [(host, targets[host.name]) for host in inventory.hosts if targets.get(host.name)]
-    if len(inventory.hosts) < 2 or not (wanted or doors):
+    if len(inventory.hosts) < 2 or not (wanted or listening):
         return ()
-    tries = longest_seconds(sum(len(ports) for _, ports in wanted) + len(doors), _TRY_SECONDS)
+    tries = longest_seconds(sum(len(ports) for _, ports in wanted) + len(listening), _TRY_SECONDS)
     listeners = [_begin(host, ports, _READY_SECONDS + _source_seconds(tries), fleet) for host, ports in wanted]
     try:
         silent = dict(await asyncio.gather(*map(_wait_until_listening, listeners)))
         heard = [target for target in listeners if not silent[target.host.name]]
-        answers = await asyncio.gather(*(_connect(source, heard, tries, fleet, doors) for source in inventory.hosts))
+        answers = await asyncio.gather(
+            *(_connect(source, heard, tries, fleet, listening) for source in inventory.hosts)
+        )
     finally:
         # Also when nobody waits for the answer any more; the ports are free again once this is over.
         for target in listeners:
@@ -101,10 +81,10 @@ async def probe_ports(
         for port in ports
     )
     through = tuple(
-        Probe(source.name, door.name or door.address, door.port, answer.cause(door.address, door.port))
+        Probe(source.name, place.name or place.address, place.port, answer.cause(place.address, place.port))
         for source, answer in asked
-        for door in doors
-        if source.name in door.sources
+        for place in listening
+        if source.name in place.sources
     )
     return (*between, *through)
 
@@ -151,13 +131,13 @@ async def _wait_until_listening(target: _Target) -> tuple[str, str]:
 
 
 async def _connect(
-    source: Host, targets: list[_Target], tries: float, fleet: Fleet, doors: tuple[Door, ...]
+    source: Host, targets: list[_Target], tries: float, fleet: Fleet, listening: tuple[Listening, ...]
 ) -> _Answers:
     """Try all ports of the targets from one source, in one run. It never lasts longer than the targets listen."""
     others = [target for target in targets if target.host.name != source.name]
     words = [word for other in others for word in ("--connect", other.host.address, ",".join(other.ports))]
-    mine = [door for door in doors if source.name in door.sources]
-    words += [word for door in mine for word in ("--connect", door.address, door.port)]
+    mine = [place for place in listening if source.name in place.sources]
+    words += [word for place in mine for word in ("--connect", place.address, place.port)]
     if not words:
         return _Answers({}, "")
     limit = _source_seconds(tries)
