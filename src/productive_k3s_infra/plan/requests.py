@@ -74,6 +74,7 @@ def request_for(situation: Situation, host: Host) -> Request:
         config=flags,
         labels=dict(host.labels),
         taints=host.taints,
+        files=spec.files_of(node),
         join=None if is_server else Join(registration_url(situation)),
         expected_ca=situation.record.ca_hash if situation.record else None,
         new_cluster=situation.new_cluster and is_server,

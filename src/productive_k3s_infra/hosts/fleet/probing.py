@@ -51,7 +51,7 @@ class _Answers:
 async def probe_ports(
     inventory: Inventory, targets: Mapping[str, tuple[str, ...]], fleet: Fleet, listening: tuple[Listening, ...] = ()
 ) -> tuple[Probe, ...]:
-    """Try every port of `targets` (by host name) from every other host, and each place of `listening` from its own sources.
+    """Try every port of `targets` (by host name) from all other hosts, and those of `listening` from their sources.
 
     Targets are hosts that no K3s holds yet: they listen for some seconds through the contract's `probe`. A host whose
     session fails gives a probe with that cause instead of stopping the others.
