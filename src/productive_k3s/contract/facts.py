@@ -41,13 +41,14 @@ class Listener:
 
 @dataclass(frozen=True)
 class FileSystem:
-    """The file system that holds `path` (or its nearest existing parent)."""
+    """The file system that holds `path` (or its nearest existing parent); `no_exec`: no program may be run there."""
 
     path: str
     type: str
     free_bytes: int
     total_bytes: int
     read_only: bool
+    no_exec: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ class HostFacts:
     """The machine without K3s. `time` is Unix seconds on the host's own clock; sizes are bytes.
 
     `cloud_init` is how far cloud-init came at this boot: '' where it has nothing to do, else `running`, `done` or
-    `error` (it ended, and not everything went well; `cloud_init_error` is the first of its errors).
+    `error` (it ended, and not everything went well; `cloud_init_error` is the first of its errors). `apparmor` is ''
+    where the kernel has none, `enabled`, or `no-parser`. `nameservers` are those that K3s hands to pods: () if no file
+    names one that pods can ask, None if that is not known.
     """
 
     time: float
@@ -92,6 +95,8 @@ class HostFacts:
     cloud_init: str = ""
     cloud_init_error: str = ""
     hosts_files: Tuple[HostsFile, ...] = (HostsFile("/etc/hosts"),)
+    apparmor: str = ""
+    nameservers: Optional[Tuple[str, ...]] = None
 
 
 @dataclass(frozen=True)

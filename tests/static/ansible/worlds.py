@@ -11,7 +11,7 @@ from productive_k3s.contract.request import Request
 from productive_k3s.plan.changes import assess
 from productive_k3s_infra.artifacts.program import build_program
 from productive_k3s_infra.artifacts.release import Resolved
-from productive_k3s_infra.hosts.fleet.gathering import Observed
+from productive_k3s_infra.inventory.observed import Observed
 from productive_k3s_infra.operations.inventory import ansible_inventory
 from productive_k3s_infra.operations.looking import View
 from productive_k3s_infra.plan.requests import Situation, request_for
