@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from productive_k3s.contract.change import Change
-from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.contract.failure import ContractError, refused
 from productive_k3s.contract.request import Request
 from productive_k3s.contract.secret import Secret
 from productive_k3s.effects import service
@@ -67,7 +67,7 @@ def _given_token(request: Request, path: str) -> Secret:
         given = join.agent_token
     if given is None:
         what = f"{path} is to be written, and no token was given"
-        raise ContractError(Failure("k3s.no-token", what, remedy="give the cluster's token", exit_code=4))
+        raise ContractError(refused("k3s.no-token", what, remedy="give the cluster's token"))
     return given
 
 
