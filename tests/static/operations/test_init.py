@@ -192,11 +192,12 @@ def nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 class _Answering(http.server.BaseHTTPRequestHandler):
     seen: list[str]
     status = 302
+    version = "v1.36.4%2Bk3s1"
 
     def do_GET(self) -> None:
         type(self).seen.append(f"GET {self.path}")
         self.send_response(self.status)
-        self.send_header("Location", "https://github.example/k3s/releases/tag/v1.36.4%2Bk3s1")
+        self.send_header("Location", f"https://github.example/k3s/releases/tag/{self.version}")
         self.end_headers()
 
     def do_CONNECT(self) -> None:
@@ -208,8 +209,8 @@ class _Answering(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def answering(status: int = 302) -> Iterator[tuple[str, list[str]]]:
-    handler = type("Handler", (_Answering,), {"seen": [], "status": status})
+def answering(status: int = 302, version: str = _Answering.version) -> Iterator[tuple[str, list[str]]]:
+    handler = type("Handler", (_Answering,), {"seen": [], "status": status, "version": version})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
@@ -222,6 +223,15 @@ def test_a_channel_is_a_redirect_that_nobody_follows() -> None:
     with answering() as (url, seen):
         assert resolve_channel("stable", base=f"{url}/channels") == "v1.36.4+k3s1"
     assert seen == ["GET /channels/stable"]
+
+
+def test_a_channel_that_names_no_exact_version_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(version="v1.36") as (url, _):
+        monkeypatch.setattr(channel, "CHANNELS", f"{url}/channels")
+        code, output = run(tmp_path)
+    assert code == 2
+    assert "[init.not-valid]" in output
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_channel_that_is_none_is_bad_input() -> None:
