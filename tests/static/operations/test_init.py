@@ -19,7 +19,7 @@ from productive_k3s_infra.artifacts.channel import resolve_channel
 from productive_k3s_infra.cli.app import app
 from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.errors import BadInput, StepFailed
-from productive_k3s_infra.operations.init import Wanted, init
+from productive_k3s_infra.operations.init import NewCluster, init
 
 AWS = ("--provider", "aws", "--region", "eu-central-1", "--allow", "203.0.113.0/24")
 ONPREM = ("--provider", "onprem", "--server", "10.0.0.11")
@@ -141,7 +141,7 @@ _OPTION = st.one_of(st.just(""), _WORDS, st.sampled_from(["on", "null", "0x1", "
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     wanted=st.builds(
-        Wanted,
+        NewCluster,
         name=st.sampled_from(["edge", "on", "1e3", "null", "0"]) | _WORDS,
         provider=st.sampled_from(["local", "multipass", "onprem", "aws"]),
         version=st.just("v1.34.4+k3s1") | _OPTION,
@@ -158,7 +158,7 @@ _OPTION = st.one_of(st.just(""), _WORDS, st.sampled_from(["on", "null", "0x1", "
     )
 )
 def test_what_is_written_is_accepted_and_says_all_of_it(
-    wanted: Wanted, tmp_path_factory: pytest.TempPathFactory
+    wanted: NewCluster, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     file = tmp_path_factory.mktemp("init") / "cluster.yaml"
     try:
