@@ -204,9 +204,10 @@ class K3sFacts:
 
     `config` is what config.yaml, its drop-ins, the unit's arguments and its environment file say together by K3s'
     rules, secret values masked; `config_sources` says what gave each key last: a file, `unit` or `environment`.
-    `ca_hash` is the sha256 of server-ca.crt (the K10 hash) on a server, or of the CA an agent trusts. `datastore` is
-    what lies on disk. `managed` is true if this program wrote the unit and config.yaml. `installed_by` is
-    'productive-k3s', 'install-script' or 'unknown'.
+    `ca_hash` is the CA's as tokens carry it: a server's own, or of the CA that an agent trusts. `datastore` is what
+    lies on disk. `managed` is true if this program wrote the unit and config.yaml. `installed_by` is
+    'productive-k3s', 'install-script' or 'unknown'. `wrong_label` is the SELinux type of the binary where the policy
+    says another one.
     """
 
     role: Optional[Literal["server", "agent"]]
@@ -232,6 +233,7 @@ class K3sFacts:
     installed_by: str
     written_by: str = ""
     leftovers: Tuple[str, ...] = ()
+    wrong_label: str = ""
 
 
 def no_k3s() -> K3sFacts:

@@ -50,7 +50,7 @@ def answers(situation: Situation) -> Answers:
             "node": {"outcome": "done"},
             "facts": {"facts": facts},
             "validate": {"outcome": "done", "checks": [check(passed=True)]},
-            "remove": {"outcome": "done", "changes": [encode(removal())]},
+            "uninstall": {"outcome": "done", "changes": [encode(uninstallation())]},
         }
     return found
 
@@ -67,8 +67,8 @@ def check(*, passed: bool) -> dict[str, Any]:
     }
 
 
-def removal() -> Change:
-    return Change("files:files", "remove-files", "files", "K3s shall go from this host", "disrupt")
+def uninstallation() -> Change:
+    return Change("files:host", "remove-files", "files", "K3s shall go from this host", "disrupt")
 
 
 def failure(code: str = "k3s.no-token", exit_code: int = 4) -> dict[str, Any]:

@@ -225,7 +225,10 @@ def test_selinux_and_processors() -> None:
     }
 
 
-def test_a_user_who_may_not_look_is_told_so() -> None:
+@pytest.mark.parametrize(("user", "code", "exit_code"), [(1000, "host.not-root", 4), (0, "host.denied", 5)])
+def test_who_may_not_look_is_told_so(monkeypatch: pytest.MonkeyPatch, user: int, code: str, exit_code: int) -> None:
+    """To be root is no remedy for root."""
+    monkeypatch.setattr("os.geteuid", lambda: user)
     machine = Machine()
 
     async def denied(_: str, __: int = 0) -> bytes:
@@ -234,7 +237,7 @@ def test_a_user_who_may_not_look_is_told_so() -> None:
     machine.system.read = denied  # type: ignore[method-assign]
     with pytest.raises(ContractError) as caught:
         machine.facts()
-    assert (caught.value.failure.code, caught.value.failure.exit_code) == ("host.not-root", 4)
+    assert (caught.value.failure.code, caught.value.failure.exit_code) == (code, exit_code)
 
 
 def test_link_local_addresses_are_left_out() -> None:
