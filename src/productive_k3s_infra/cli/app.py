@@ -101,11 +101,11 @@ def init(
             others = {"--provider": provider, "--server": servers, "--agent": hosts, "--agents": agents}
             others |= {"--region": region, "--allow": networks, "--version": version, "--channel": channel}
             operation.require_only_hosts(others)
-            there = adopting.Wanted(name, tuple(from_host), user or "root", port or 22, key, jump, artifacts)
+            there = adopting.ToAdopt(name, tuple(from_host), user or "root", port or 22, key, jump, artifacts)
             terminal = Terminal(assume_yes=False)
             _print(adopted_lines(_wait(adopting.init_from_hosts(file, there, os.environ, terminal), terminal)))
             return 0
-        wanted = operation.Wanted(
+        wanted = operation.NewCluster(
             name=name,
             provider=provider or "local",
             version=version,

@@ -41,7 +41,7 @@ from productive_k3s_infra.workspace.record import read_record, write_record
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ToAdopt:
     """What the command line says. `addresses` may be `user@host:port`; empty texts are not said."""
 
     name: str
@@ -64,7 +64,7 @@ class Adopted:
 
 
 async def init_from_hosts(
-    file: Path, wanted: Wanted, environment: Mapping[str, str], interaction: Interaction
+    file: Path, wanted: ToAdopt, environment: Mapping[str, str], interaction: Interaction
 ) -> Adopted:
     """Look at the hosts and write the file; raises BadInput for hosts that cannot be one cluster of it."""
     require_free(file)
@@ -84,7 +84,7 @@ async def init_from_hosts(
     return write_adopted(file, wanted, environment, found)
 
 
-def write_adopted(file: Path, wanted: Wanted, environment: Mapping[str, str], found: Sequence[FoundHost]) -> Adopted:
+def write_adopted(file: Path, wanted: ToAdopt, environment: Mapping[str, str], found: Sequence[FoundHost]) -> Adopted:
     """Write cluster.lock and the file of what was found, or nothing; see `init_from_hosts`."""
     workspace = Workspace(file, wanted.name)
     cluster = require_one_cluster(found)
@@ -98,7 +98,7 @@ def write_adopted(file: Path, wanted: Wanted, environment: Mapping[str, str], fo
     return Adopted(file, cluster, content, plan)
 
 
-def inventory_of(wanted: Wanted) -> Inventory:
+def inventory_of(wanted: ToAdopt) -> Inventory:
     """PURE: return the hosts to ask, called as they were named; raises BadInput for an address that is none."""
     jump = _endpoint(wanted.jump, wanted.user, 22, wanted.key) if wanted.jump else None
     hosts = []
@@ -128,7 +128,7 @@ async def look_at(inventory: Inventory, fleet: Fleet) -> tuple[FoundHost, ...]:
     return tuple(FoundHost(host.name, host.endpoint, facts[host.name]) for host in inventory.hosts)
 
 
-def _reach(wanted: Wanted, file: Path) -> Reach:
+def _reach(wanted: ToAdopt, file: Path) -> Reach:
     return Reach(wanted.user, wanted.port, shown_key(wanted.key, file) if wanted.key else "", wanted.jump)
 
 

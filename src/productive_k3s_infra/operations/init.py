@@ -27,7 +27,7 @@ _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"}
 
 
 @dataclass(frozen=True)
-class Wanted:
+class NewCluster:
     """What the new file should say. `servers` and `agents` are addresses (onprem); others have `agent_count`.
 
     An address may be `user@host:port`. Empty texts and None are not said: the file leaves them to the defaults.
@@ -50,7 +50,7 @@ class Wanted:
     channel: str = ""
 
 
-def init(file: Path, wanted: Wanted, environment: Mapping[str, str]) -> str:
+def init(file: Path, wanted: NewCluster, environment: Mapping[str, str]) -> str:
     """Write the file and return its version of K3s. Everything that was said is in it, or BadInput is raised.
 
     Nobody is asked for a version before it is certain that the file can be written. Raises StepFailed too, where the
@@ -65,8 +65,8 @@ def init(file: Path, wanted: Wanted, environment: Mapping[str, str]) -> str:
     return exact.version
 
 
-def require_wanted(wanted: Wanted) -> None:
-    """Raise BadInput for a wish that no cluster file can say (PURE)."""
+def require_wanted(wanted: NewCluster) -> None:
+    """Raise BadInput for options that no cluster file can say together (PURE)."""
     kinds = [kind_of(document) for document in DOCUMENTS]
     can = capabilities_of(wanted.provider)
     if can is None:
@@ -96,7 +96,7 @@ def require_wanted(wanted: Wanted) -> None:
         )
 
 
-def _require_named_hosts(wanted: Wanted) -> None:
+def _require_named_hosts(wanted: NewCluster) -> None:
     if len(wanted.servers) != 1:
         raise BadInput(
             f"{len(wanted.servers)} servers were named",
@@ -113,7 +113,7 @@ def _require_named_hosts(wanted: Wanted) -> None:
         host_parts(given)
 
 
-def _require_region(wanted: Wanted) -> None:
+def _require_region(wanted: NewCluster) -> None:
     kinds = kinds_with("region")
     if wanted.provider in kinds and not (wanted.region and wanted.allowed):
         raise BadInput(
@@ -145,7 +145,7 @@ def host_parts(given: str) -> dict[str, str | int]:
     return parts
 
 
-def require_acceptable(file: Path, wanted: Wanted, environment: Mapping[str, str]) -> None:
+def require_acceptable(file: Path, wanted: NewCluster, environment: Mapping[str, str]) -> None:
     """Raise BadInput with everything that `pk3s plan` would say against the file to be."""
     # Beside the file to be, as names of other files in it start there.
     with explained(file, AREA), tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.") as draft:
@@ -171,7 +171,7 @@ def _said(mistake: Mistake) -> str:
     return ", ".join(part for part in (mistake.what, expected, remedy) if part)
 
 
-def render_cluster_file(wanted: Wanted, file: Path = Path("cluster.yaml")) -> str:
+def render_cluster_file(wanted: NewCluster, file: Path = Path("cluster.yaml")) -> str:
     """Return the text of a cluster file (PURE). It is written to be edited: short, with comments where people ask."""
     can = capabilities_of(wanted.provider) or Capabilities(makes_machines=False, address="required")
     lines = [
@@ -200,7 +200,7 @@ def _text(value: str) -> str:
     return value if _BARE.fullmatch(value) and value.lower() not in _WORDS else json.dumps(value, ensure_ascii=False)
 
 
-def _provider_lines(wanted: Wanted, can: Capabilities) -> Iterator[str]:
+def _provider_lines(wanted: NewCluster, can: Capabilities) -> Iterator[str]:
     if wanted.region or wanted.allowed:
         allowed = ", ".join(map(_text, wanted.allowed))
         yield f"    region: {_text(wanted.region)}"
@@ -211,7 +211,7 @@ def _provider_lines(wanted: Wanted, can: Capabilities) -> Iterator[str]:
         yield f"    machine: {{{size}}}   # of each; a node may say its own"
 
 
-def _ssh_lines(wanted: Wanted, can: Capabilities, file: Path) -> Iterator[str]:
+def _ssh_lines(wanted: NewCluster, can: Capabilities, file: Path) -> Iterator[str]:
     key = f"    key: {_text(shown_key(wanted.key, file))}" if wanted.key else "    # key: ~/.ssh/id_ed25519"
     user = wanted.user or ("" if can.makes_machines else can.default_user)
     said = [
@@ -223,19 +223,19 @@ def _ssh_lines(wanted: Wanted, can: Capabilities, file: Path) -> Iterator[str]:
     yield from ("  ssh:", *said) if said else ()
 
 
-def _artifact_lines(wanted: Wanted) -> Iterator[str]:
+def _artifact_lines(wanted: NewCluster) -> Iterator[str]:
     if wanted.artifacts:
         yield f"    artifacts: {{source: {_text(release_source(wanted.artifacts))}}}"
 
 
-def _made_nodes(wanted: Wanted, can: Capabilities) -> Iterator[str]:
+def _made_nodes(wanted: NewCluster, can: Capabilities) -> Iterator[str]:
     count = can.first_agents if wanted.agent_count is None else wanted.agent_count
     yield from ("    - name: server-1", "      role: server")
     if count:
         yield from ("    - name: agent", "      role: agent", f"      count: {count}")
 
 
-def _named_nodes(wanted: Wanted) -> Iterator[str]:
+def _named_nodes(wanted: NewCluster) -> Iterator[str]:
     declared = [("server", index, given) for index, given in enumerate(wanted.servers, 1)]
     declared += [("agent", index, given) for index, given in enumerate(wanted.agents, 1)]
     for role, index, given in declared:

@@ -9,6 +9,7 @@ from productive_k3s.contract.events import CheckResult, Result
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.inventory.model import Inventory
+from productive_k3s_infra.plan.surroundings import is_ip
 from productive_k3s_infra.validate.report import Report, Scope, merge
 
 Answer = Result | Pk3sError
@@ -16,7 +17,10 @@ Answer = Result | Pk3sError
 
 def expectation(spec: ClusterSpec, inventory: Inventory) -> Expectation:
     """Return the cluster that shall be found: every node of the inventory, by identity."""
-    nodes = tuple(ExpectedNode(host.name, host.role, host.address) for host in inventory.hosts)
+    # Which address a name leads to is for the host to say: K3s chose it there.
+    nodes = tuple(
+        ExpectedNode(host.name, host.role, host.address if is_ip(host.address) else "") for host in inventory.hosts
+    )
     return Expectation(version=spec.k3s.version, nodes=nodes)
 
 

@@ -132,11 +132,11 @@ def test_flags_on_the_unit_and_variables_become_keys_of_the_file() -> None:
     }
     assert nodes_of(content)[0] == {"name": "server-1", "role": "server", "address": "10.0.0.11"}
     assert (content.record.ca_hash, content.record.version) == (CA, VERSION)
-    # Only one of the agents has a flag: it is no flag of agents, and nobody is deceived about it.
-    (remark,) = content.remarks
-    assert remark.startswith("agent-1: kubelet-arg (on the unit) is not in this file: the agents differ in it")
-    assert "move it into a drop-in" in remark
-    assert "restart:k3s-agent" in changes(plan)
+    # Only one of the agents has a flag: it stands with that node, and nothing restarts.
+    assert nodes_of(content)[1]["k3s"] == {"kubelet-arg": ["max-pods=50"]}
+    assert "k3s" not in nodes_of(content)[2]
+    assert content.remarks == ()
+    assert "restart:k3s-agent" not in changes(plan)
 
 
 OLD = OLD_PRE + "ExecStart="
@@ -253,11 +253,21 @@ def with_hosts(facts: Facts, block: tuple[str, ...]) -> Facts:
     return replace(facts, host=replace(facts.host, hosts_files=(HostsFile("/etc/hosts", block),)))
 
 
-def test_what_stands_in_a_drop_in_of_one_agent_only_stays_there() -> None:
+def test_what_stands_in_a_drop_in_of_one_agent_only_is_said_of_that_node_and_not_moved() -> None:
     one = configured(agent(1), "", file(f"{paths.CONFIG}.d/50-host.yaml", "kubelet-arg: [max-pods=50]\n"))
     content, plan = adopted(server(*INIT), one, agent(2))
     assert changes(plan) == []
-    assert content.remarks[0].endswith("It stays where it is.")
+    assert nodes_of(content)[1]["k3s"] == {"kubelet-arg": ["max-pods=50"]}
+    assert content.remarks == ()
+
+
+def test_a_flag_that_no_file_can_say_is_a_remark_on_each_agent_that_has_it() -> None:
+    content, _ = adopted(server(*INIT), agent(1, "--made-up=1"), agent(2, "--made-up=1"))
+    assert "agent" not in k3s_of(content)
+    assert [(remark.split(":")[0], remark.split(" ")[1]) for remark in content.remarks if "made-up" in remark] == [
+        ("agent-1", "made-up"),
+        ("agent-2", "made-up"),
+    ]
 
 
 def test_a_secret_inside_of_a_flag_is_a_variable() -> None:

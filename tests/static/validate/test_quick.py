@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from productive_k3s.cli import parser
 from productive_k3s.contract.codec import decode
 from productive_k3s.contract.events import CheckResult, Result
 from productive_k3s.contract.failure import Failure
-from productive_k3s_infra.cluster_file.model import ClusterSpec, K3s, LocalProvider
+from productive_k3s_infra.cluster_file.model import ClusterSpec, K3s, LocalProvider, OnpremProvider
 from productive_k3s_infra.errors import HostProgramFailed, HostUnreachable
 from productive_k3s_infra.validate import gather as gathering
 from productive_k3s_infra.validate.api import Seen
@@ -68,6 +69,12 @@ def test_every_node_is_expected_by_identity() -> None:
         ExpectedNode("agent-1", "agent", "10.0.0.21"),
         ExpectedNode("agent-2", "agent", "10.0.0.22"),
     )
+
+
+def test_a_node_whose_address_is_a_name_may_have_any() -> None:
+    spec = ClusterSpec(name="edge", provider=OnpremProvider(kind="onprem"), k3s=K3s(version="v1.34.4+k3s1"), nodes=())
+    there = inventory(replace(inventory().hosts[0], address="server-1.example"))
+    assert expectation(spec, there).nodes == (ExpectedNode("server-1", "server", ""),)
 
 
 async def test_each_host_is_asked_once_and_the_report_has_it_all(api: list[Any]) -> None:
