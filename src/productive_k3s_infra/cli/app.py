@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
 
 import typer
 
+from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s_infra.errors import Pk3sError
 
 # A verb's own imports stand in it: what is not asked for is not loaded, and `--help` answers at once.
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from productive_k3s_infra.operations.session import Session
 
 T = TypeVar("T")
-
-_CHANGES_PENDING = 3
-_INTERRUPTED = 130
 
 app = typer.Typer(
     name="pk3s",
@@ -149,7 +147,7 @@ def plan(
             _document({"plan": encode(planned.plan), "preflight": planned.preflight.document()})
         else:
             _print((*show.findings_lines(planned.preflight), *show.plan_lines(planned.plan, refusals=False)))
-        return planned.exit_code or (_CHANGES_PENDING if exit_code and planned.plan.steps else 0)
+        return planned.exit_code or (ExitCode.PENDING if exit_code and planned.plan.steps else 0)
 
     _end(run)
 
@@ -219,7 +217,7 @@ def validate(
             _document(report.document())
         else:
             _print(show.report_lines(report))
-        return 0 if report.passed else 6
+        return ExitCode.DONE if report.passed else ExitCode.INVALID
 
     _end(run)
 
@@ -334,7 +332,7 @@ def _end(run: Callable[[], int]) -> None:
         _write(sys.stderr, "".join(f"{line}\n" for line in error_lines(error)))
         code = error.exit_code
     except KeyboardInterrupt:
-        code = _INTERRUPTED
+        code = ExitCode.INTERRUPTED
     raise typer.Exit(code)
 
 
