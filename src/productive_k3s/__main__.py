@@ -10,6 +10,7 @@ from typing import List, Mapping, Optional, Sequence
 from productive_k3s.cli import parser
 from productive_k3s.contract.events import Outcome, Result
 from productive_k3s.contract.exit_code import ExitCode
+from productive_k3s.contract.failure import Failure
 from productive_k3s.doors.host import Host, drive
 from productive_k3s.doors.kube import Kube
 from productive_k3s.doors.local import LocalSystem
@@ -27,7 +28,7 @@ _EXIT_CODES: Mapping[Outcome, ExitCode] = {
 
 
 class _Stop:
-    """Remembers the first signal; the second one ends the program at once, as nobody wants to wait twice."""
+    """Remembers the first signal; the second one breaks the run off, as nobody wants to wait twice."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -35,12 +36,25 @@ class _Stop:
 
     def watch(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
-            signal.signal(number, self._heard)
+            # nohup(1) has a program ignore SIGHUP that shall outlive its terminal.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._heard)
 
     def _heard(self, number: int, _: Optional[FrameType]) -> None:
         if self._signals:
             raise KeyboardInterrupt
         self._signals.append(signal.Signals(number).name)
+
+    def broken_off(self) -> Result:
+        """Return how a run ends that did not come to its end: what is whole and what not, the next look says."""
+        failure = Failure(
+            "run.broken-off",
+            "the run was broken off in the middle of what it did",
+            f"a second signal, after {self._signals[0] if self._signals else 'none'}",
+            "run it again: it looks at what is there and goes on from that",
+            ExitCode.INTERRUPTED,
+        )
+        return Result("interrupted", failures=(failure,))
 
     def asked(self) -> str:
         if self._signals:
@@ -56,10 +70,16 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     output: Output = WireOutput(sys.stdout) if flags.json else for_people(sys.stdout)
     stop = _Stop(output)
     stop.watch()
-    output.hello()
-    host = Host(system=LocalSystem(), kube=_kube, emit=output.event, stop_asked=stop.asked)
-    result = drive(run(host, flags))
-    output.result(result)
+    try:
+        output.hello()
+        host = Host(system=LocalSystem(), kube=_kube, emit=output.event, stop_asked=stop.asked)
+        result = drive(run(host, flags))
+    except KeyboardInterrupt:
+        result = stop.broken_off()
+    try:
+        output.result(result)
+    except KeyboardInterrupt:  # whoever reads is stuck as well: how it ended is left to the exit code
+        return exit_code(stop.broken_off())
     pending = result.outcome == "planned" and result.changes and getattr(flags, "exit_code", False)
     return ExitCode.PENDING if pending else exit_code(result)
 

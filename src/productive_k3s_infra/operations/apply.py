@@ -119,7 +119,9 @@ def _early(session: Session, view: View, fleet: Fleet, teller: Teller, plan: Pla
     if not only_new_agents_join(view.situation, plan):
         return None
     wanted = expectation(session.spec, view.inventory)
-    wanted = replace(wanted, deadline=wanted.deadline + longest_seconds(plan.steps), joining=True)
+    wanted = replace(
+        wanted, deadline=wanted.deadline + longest_seconds(plan.steps, view.resolved.local_files), joining=True
+    )
 
     async def ask() -> Answer:
         return await ask_cluster(view.inventory, fleet, wanted, full=True, on_event=teller.validating)

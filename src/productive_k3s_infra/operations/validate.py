@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
-from productive_k3s_infra.errors import Pk3sError
+from productive_k3s_infra.errors import BadInput, Pk3sError
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.operations.early import EarlyValidation
@@ -16,6 +14,7 @@ from productive_k3s_infra.plan.surroundings import api_names
 from productive_k3s_infra.validate.gather import OnEvent, validate_cluster
 from productive_k3s_infra.validate.quick import expectation
 from productive_k3s_infra.validate.report import Report
+from productive_k3s_infra.workspace.kubeconfig import read_kubeconfig
 
 
 async def validate(session: Session, *, full: bool = True) -> Report:
@@ -52,14 +51,16 @@ async def validate_with(
 
 
 async def _kubeconfig(session: Session, inventory: Inventory, fleet: Fleet) -> dict[str, Any] | None:
+    """Return the kubeconfig that is here; one that is missing or damaged is fetched again: pk3s had written it."""
     try:
         if session.workspace.kubeconfig.exists():
-            text = session.workspace.kubeconfig.read_text()
-        else:
-            text = await fetch_kubeconfig(session, inventory, fleet)
+            try:
+                return read_kubeconfig(session.workspace)
+            except BadInput as error:
+                session.interaction.note(f"{error} ({error.evidence}): it is fetched again")
+        await fetch_kubeconfig(session, inventory, fleet)
+        return read_kubeconfig(session.workspace)
     except Pk3sError as error:
         # The report names the server that does not answer; without its kubeconfig only the look from here is missing.
         session.interaction.note(f"no kubeconfig: {error}")
         return None
-    document: dict[str, Any] = yaml.safe_load(text)
-    return document
