@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Tuple
 
-from productive_k3s.checks import of_cluster, of_host
-from productive_k3s.checks.expectation import Expectation
+from productive_k3s.checks import cluster
+from productive_k3s.checks import host as host_checks
+from productive_k3s.checks.cluster import ClusterState
 from productive_k3s.checks.judgement import failed
-from productive_k3s.checks.of_cluster import Seen
-from productive_k3s.checks.trial import Course, Field, random_name
+from productive_k3s.checks.trial import Target, TrialRun, random_name
 from productive_k3s.contract.codec import decode
 from productive_k3s.contract.events import CheckResult, Result
+from productive_k3s.contract.expectation import Expectation
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.doors.host import Host
@@ -38,25 +39,25 @@ async def run(
         return _result(facts, await _own(host, facts, wanted))
     _require_server(facts)
     kube = host.kube(paths.ADMIN_KUBECONFIG)
-    course = Course(Field(host, kube, facts, wanted), new_name) if full else None
+    trial_run = TrialRun(Target(host, kube, facts, wanted), new_name) if full else None
     gone: Tuple[CheckResult, ...] = ()
-    if course is not None:
-        await course.begin()
+    if trial_run is not None:
+        await trial_run.begin()
     try:
-        checks, seen = await _watch(host, kube, facts, wanted, course)
+        checks, seen = await _watch(host, kube, facts, wanted, trial_run)
         # That took its time: a service that ended meanwhile is a finding. Pods have not yet reached each other now.
         facts = await gather(host)
         checks = (*await _own(host, facts, wanted), *checks)
-        if course is not None:
-            checks = (*checks, *await _tried(course, seen))
+        if trial_run is not None:
+            checks = (*checks, *await _tried(trial_run, seen))
     finally:
-        gone = await course.remove() if course is not None else ()
+        gone = await trial_run.remove() if trial_run is not None else ()
     return _result(facts, (*checks, *gone))
 
 
 async def _own(host: Host, facts: Facts, wanted: Expectation) -> Tuple[CheckResult, ...]:
-    certificates = await of_host.read_certificates(host.system, facts)
-    return of_host.judge_host(facts, certificates, wanted.version)
+    certificates = await host_checks.read_certificates(host.system, facts)
+    return host_checks.judge_host(facts, certificates, wanted.version)
 
 
 def _result(facts: Facts, checks: Tuple[CheckResult, ...]) -> Result:
@@ -78,21 +79,21 @@ def _require_server(facts: Facts) -> None:
 
 
 async def _watch(
-    host: Host, kube: Kube, facts: Facts, wanted: Expectation, course: Optional[Course] = None
-) -> Tuple[Tuple[CheckResult, ...], Seen]:
-    async def looked(seen: Seen) -> None:
-        if course is not None and not seen.readiness:
+    host: Host, kube: Kube, facts: Facts, wanted: Expectation, trial_run: Optional[TrialRun] = None
+) -> Tuple[Tuple[CheckResult, ...], ClusterState]:
+    async def looked(seen: ClusterState) -> None:
+        if trial_run is not None and not seen.readiness:
             ready = tuple(node.name for node in seen.cluster.nodes if node.ready)
-            await course.saw(tuple(item.name for item in seen.expected), ready)
+            await trial_run.saw(tuple(item.name for item in seen.expected), ready)
 
-    seen, seconds = await of_cluster.watch_cluster(host, kube, facts, wanted, looked)
-    closer = await of_cluster.look_closer(kube, seen, wanted)
-    return of_cluster.judge_cluster(facts, wanted, seen, seconds, closer), seen
+    seen, seconds = await cluster.watch_cluster(host, kube, facts, wanted, looked)
+    evidence = await cluster.gather_evidence(kube, seen, wanted)
+    return cluster.judge_cluster(facts, wanted, seen, seconds, evidence), seen
 
 
-async def _tried(course: Course, seen: Seen) -> Tuple[CheckResult, ...]:
-    found = await course.end()
-    untried = [item.name for item in seen.expected if not course.tried(item.name)]
+async def _tried(trial_run: TrialRun, seen: ClusterState) -> Tuple[CheckResult, ...]:
+    found = await trial_run.end()
+    untried = [item.name for item in seen.expected if not trial_run.tried(item.name)]
     return (*(_not_tried(node) for node in untried), *found)
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from productive_k3s.checks.certificates import Certificate, read_certificate
-from productive_k3s.checks.of_host import config_words, judge_host, read_certificates
+from productive_k3s.checks.host import config_words, judge_host, read_certificates
 from productive_k3s.contract.events import CheckResult
 from productive_k3s.contract.facts import Digests, Facts, FileSystem, Running
 from productive_k3s.doors.host import drive
