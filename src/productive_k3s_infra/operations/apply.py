@@ -28,7 +28,7 @@ from productive_k3s_infra.plan.surroundings import secrets_of
 from productive_k3s_infra.preflight.rules import door_to_probe, to_probe
 from productive_k3s_infra.progress.teller import Teller
 from productive_k3s_infra.validate.gather import ask_cluster
-from productive_k3s_infra.validate.quick import HostAnswer, expectation
+from productive_k3s_infra.validate.quick import Answer, expectation
 from productive_k3s_infra.validate.report import Report
 from productive_k3s_infra.workspace.inventory_file import write_inventory
 from productive_k3s_infra.workspace.record import write_record
@@ -119,7 +119,7 @@ def _early(session: Session, view: View, fleet: Fleet, teller: Teller, plan: Pla
     wanted = expectation(session.spec, view.inventory)
     wanted = replace(wanted, deadline=wanted.deadline + longest_seconds(plan.steps), joining=True)
 
-    async def ask() -> HostAnswer:
+    async def ask() -> Answer:
         return await ask_cluster(view.inventory, fleet, wanted, full=True, on_event=teller.validating)
 
     first = f"{view.inventory.first_server.name}/apply-server"

@@ -12,7 +12,7 @@ from typing import Any
 
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.execute.model import StepResult
-from productive_k3s_infra.validate.quick import HostAnswer
+from productive_k3s_infra.validate.quick import Answer
 
 # From the last step's end on: as long as an ordinary validation takes at the most.
 _LATEST_SECONDS = 300.0
@@ -21,10 +21,10 @@ _LATEST_SECONDS = 300.0
 class EarlyValidation:
     """Begins once the step `after` has ended well, at once if there is none; `ask` asks the first server."""
 
-    def __init__(self, ask: Callable[[], Coroutine[Any, Any, HostAnswer]], after: str | None) -> None:
+    def __init__(self, ask: Callable[[], Coroutine[Any, Any, Answer]], after: str | None) -> None:
         self._ask = ask
         self._after = after
-        self._asking: asyncio.Task[HostAnswer] | None = None
+        self._asking: asyncio.Task[Answer] | None = None
 
     def begin(self) -> None:
         """Begin where no step has to end before."""
@@ -37,7 +37,7 @@ class EarlyValidation:
             self._after = None
             self.begin()
 
-    async def answer(self) -> HostAnswer | None:
+    async def answer(self) -> Answer | None:
         """Return what the server found, after all steps ended well; None if it has to be asked anew."""
         if self._asking is None:
             return None

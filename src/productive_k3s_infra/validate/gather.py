@@ -14,7 +14,7 @@ from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.validate.api import judge_api, look_at_api
-from productive_k3s_infra.validate.quick import HostAnswer, report_of
+from productive_k3s_infra.validate.quick import Answer, report_of
 from productive_k3s_infra.validate.report import Report
 
 # Called with the host's name and what it says while it works.
@@ -34,7 +34,7 @@ async def validate_cluster(
     kubeconfig_document: Mapping[str, Any] | None,
     api_names: tuple[str, ...] = (),
     on_event: OnEvent | None = None,
-    of_cluster: Awaitable[HostAnswer | None] | None = None,
+    of_cluster: Awaitable[Answer | None] | None = None,
 ) -> Report:
     """Ask all hosts and look at the API; a host that cannot be asked is a failed check and stops no other.
 
@@ -45,7 +45,7 @@ async def validate_cluster(
     names = [host.name for host in inventory.hosts]
     wanted = (inventory.first_server.address, *api_names)
 
-    async def ask(name: str) -> HostAnswer:
+    async def ask(name: str) -> Answer:
         if name != inventory.first_server.name:
             return await _ask(name, fleet, expectation, ("--scope", "host"), deadline=_HOST_SECONDS, on_event=on_event)
         before = await of_cluster if of_cluster is not None else None
@@ -58,7 +58,7 @@ async def validate_cluster(
 
 async def ask_cluster(
     inventory: Inventory, fleet: Fleet, expectation: Expectation, *, full: bool, on_event: OnEvent | None = None
-) -> HostAnswer:
+) -> Answer:
     """Ask the first server for itself and the cluster, in one call: that scope includes the host's own."""
     deadline = _HOST_SECONDS + expectation.deadline
     deadline += expectation.trial_deadline + _TRIAL_MARGIN_SECONDS if full else 0.0
@@ -75,7 +75,7 @@ async def _ask(
     *,
     deadline: float,
     on_event: OnEvent | None,
-) -> HostAnswer:
+) -> Answer:
     def heard(event: Event) -> None:
         if on_event is not None:
             on_event(name, event.message)

@@ -11,7 +11,7 @@ from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.validate.report import Report, Scope, merge
 
-HostAnswer = Result | Pk3sError
+Answer = Result | Pk3sError
 
 
 def expectation(spec: ClusterSpec, inventory: Inventory) -> Expectation:
@@ -21,13 +21,13 @@ def expectation(spec: ClusterSpec, inventory: Inventory) -> Expectation:
 
 
 def report_of(
-    cluster: str, answers: Mapping[str, HostAnswer], api: Iterable[CheckResult], *, scope: Scope = "quick"
+    cluster: str, answers: Mapping[str, Answer], api: Iterable[CheckResult], *, scope: Scope = "quick"
 ) -> Report:
     """Merge what each host found (by host name) with what was seen of the API from here."""
     return merge(cluster, scope, (*(checks_of(host, answer) for host, answer in answers.items()), api))
 
 
-def checks_of(host: str, answer: HostAnswer) -> tuple[CheckResult, ...]:
+def checks_of(host: str, answer: Answer) -> tuple[CheckResult, ...]:
     """Return the check results of one host. That it cannot be asked, or could not look, is a failed one."""
     if isinstance(answer, Pk3sError):
         return (not_asked(host, answer),)

@@ -16,7 +16,7 @@ from productive_k3s_infra.operations.early import EarlyValidation
 from productive_k3s_infra.plan.joining import only_new_agents_join
 from productive_k3s_infra.plan.pipeline import plan_cluster
 from productive_k3s_infra.plan.requests import Situation
-from productive_k3s_infra.validate.quick import HostAnswer
+from productive_k3s_infra.validate.quick import Answer
 from static.plan.clusters import executed, situation, spec, wish_again
 
 FOUND = Result("done", checks=(CheckResult("node.ready", "agent-1", True, "error", "Ready"),))
@@ -25,13 +25,13 @@ FOUND = Result("done", checks=(CheckResult("node.ready", "agent-1", True, "error
 class Server:
     """The first server: it is asked, and answers when the test says so."""
 
-    def __init__(self, answer: HostAnswer = FOUND) -> None:
+    def __init__(self, answer: Answer = FOUND) -> None:
         self.asked = 0
         self.stopped = False
         self.may_answer = asyncio.Event()
         self.answer = answer
 
-    async def ask(self) -> HostAnswer:
+    async def ask(self) -> Answer:
         self.asked += 1
         try:
             await self.may_answer.wait()
