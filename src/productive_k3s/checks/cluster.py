@@ -21,8 +21,8 @@ from productive_k3s.contract.events import CheckResult
 from productive_k3s.contract.expectation import Expectation, ExpectedNode
 from productive_k3s.contract.facts import ClusterFacts, Facts
 from productive_k3s.contract.failure import ContractError
-from productive_k3s.doors.host import Host
-from productive_k3s.doors.kube import Kube
+from productive_k3s.doors.host import ReadingHost
+from productive_k3s.doors.kube import KubeReading
 from productive_k3s.waits.loop import Bounds, Look, wait_until
 
 _SHORTEST_INTERVAL_SECONDS = 0.05
@@ -61,7 +61,7 @@ OnState = Callable[[ClusterState], Awaitable[None]]
 
 
 async def watch_cluster(
-    host: Host, kube: Kube, facts: Facts, wanted: Expectation, on_state: Optional[OnState] = None
+    host: ReadingHost, kube: KubeReading, facts: Facts, wanted: Expectation, on_state: Optional[OnState] = None
 ) -> Tuple[ClusterState, float]:
     """Look until all that is expected was found `ready_in_a_row` times, or the time is up; return the last look.
 
@@ -84,7 +84,9 @@ async def watch_cluster(
     return waited.found, waited.seconds
 
 
-async def _look(host: Host, kube: Kube, facts: Facts, wanted: Expectation, before: ClusterState) -> ClusterState:
+async def _look(
+    host: ReadingHost, kube: KubeReading, facts: Facts, wanted: Expectation, before: ClusterState
+) -> ClusterState:
     seen = ClusterState(await kube.readiness(), await kube.cluster())
     if not seen.cluster.reachable:
         return seen
@@ -165,7 +167,7 @@ def judge_cluster(
     return (api, *nodes, *led, *judge_system_pods(seen.pods, evidence.warnings, seconds, dns=has_dns(facts)))
 
 
-async def gather_evidence(kube: Kube, seen: ClusterState, wanted: Expectation) -> Evidence:
+async def gather_evidence(kube: KubeReading, seen: ClusterState, wanted: Expectation) -> Evidence:
     """Read what names causes: the Nodes that were not found right, and the warnings about K3s' own pods."""
     if not seen.cluster.reachable:
         return Evidence()
@@ -174,13 +176,13 @@ async def gather_evidence(kube: Kube, seen: ClusterState, wanted: Expectation) -
     return Evidence(nodes, await read_warnings(kube, SYSTEM_NAMESPACE))
 
 
-async def read_warnings(kube: Kube, namespace: str) -> Mapping[str, str]:
+async def read_warnings(kube: KubeReading, namespace: str) -> Mapping[str, str]:
     """Return the last warning on each object of a namespace; none if they cannot be had: they only explain."""
     found = await _read(kube, f"/api/v1/namespaces/{namespace}/events?fieldSelector=type%3DWarning&limit=500")
     return warnings(found.get("items") or ())
 
 
-async def _read(kube: Kube, path: str) -> Mapping[str, Any]:
+async def _read(kube: KubeReading, path: str) -> Mapping[str, Any]:
     try:
         return await kube.get(path)
     except ContractError:

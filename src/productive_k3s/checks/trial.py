@@ -22,16 +22,14 @@ from productive_k3s.checks.trial_objects import Trial, namespace_path, pod_name
 from productive_k3s.contract.events import CheckResult
 from productive_k3s.contract.expectation import Expectation
 from productive_k3s.contract.facts import Facts
-from productive_k3s.contract.failure import ContractError, Failure
-from productive_k3s.doors.host import Host
-from productive_k3s.doors.kube import Kube
+from productive_k3s.contract.failure import ContractError
+from productive_k3s.doors.host import ReadingHost
+from productive_k3s.doors.kube import KubeTrial
 from productive_k3s.waits.loop import Bounds, Look, wait_until
 
 _POLL_SECONDS = 0.2
 # More than a report has: two lines for each of a thousand nodes.
 _LOG_LINES = 2100
-_LOCK = "/run/lock/productive-k3s-validate.lock"
-_LOCK_WAIT_SECONDS = 30.0
 _NO_IMAGE = "no image is known that the nodes have or can get"
 _INTERRUPTED = 130
 _NEEDS_SECONDS = 30.0
@@ -51,8 +49,8 @@ def random_name() -> str:
 class Target:
     """What is tried: the doors, what this host is, and what is expected."""
 
-    host: Host
-    kube: Kube
+    host: ReadingHost
+    kube: KubeTrial
     facts: Facts
     expectation: Expectation
 
@@ -85,13 +83,6 @@ class TrialRun:
         self._complete_at: Optional[float] = None
         self._refused: Optional[CheckResult] = None
         self._hiccup: Optional[ContractError] = None
-
-    async def begin(self) -> None:
-        """Take the host's lock for trials; raises ContractError if another one runs here."""
-        holder = await self._target.host.system.lock(_LOCK, _LOCK_WAIT_SECONDS)
-        if holder is not None:
-            remedy = "wait until it has ended, then run it again"
-            raise ContractError(Failure("host.locked", "another full validation runs on this host", holder, remedy, 7))
 
     async def saw(self, expected: Sequence[str], ready: Sequence[str]) -> None:
         """Make the pods once all nodes that are expected were Ready; if they are joining, each as it becomes Ready.

@@ -9,15 +9,15 @@ from productive_k3s.checks.judgement import passed, warned
 from productive_k3s.checks.trial_objects import namespace_path
 from productive_k3s.contract.events import CheckResult
 from productive_k3s.contract.failure import ContractError
-from productive_k3s.doors.host import Host
-from productive_k3s.doors.kube import Kube
+from productive_k3s.doors.host import ReadingHost
+from productive_k3s.doors.kube import KubeTrial
 from productive_k3s.waits.loop import Bounds, Look, wait_until
 
 _POLL_SECONDS = 0.2
 _GONE_SECONDS = 60.0
 
 
-async def remove_leftovers(host: Host, kube: Kube, made_on: str) -> None:
+async def remove_leftovers(host: ReadingHost, kube: KubeTrial, made_on: str) -> None:
     """Remove the trials that were made on this host and that nobody drives any more."""
     label = f"{trial_objects.LABEL}%3D{trial_objects.PURPOSE}"
     found = await kube.get(f"/api/v1/namespaces?labelSelector={label}")
@@ -27,7 +27,7 @@ async def remove_leftovers(host: Host, kube: Kube, made_on: str) -> None:
         await remove(host, kube, names)
 
 
-async def remove(host: Host, kube: Kube, names: Sequence[str]) -> Tuple[CheckResult, ...]:
+async def remove(host: ReadingHost, kube: KubeTrial, names: Sequence[str]) -> Tuple[CheckResult, ...]:
     """Delete the namespaces and wait until nothing runs in them. Nothing is raised, no wish to stop is heard."""
     causes: Dict[str, str] = {}
     asked: Dict[str, bool] = dict.fromkeys(names, False)
@@ -46,7 +46,7 @@ async def remove(host: Host, kube: Kube, names: Sequence[str]) -> Tuple[CheckRes
     return tuple(_removed(name, causes.get(name)) for name in names)
 
 
-async def _remaining(kube: Kube, name: str, asked: Dict[str, bool]) -> Optional[str]:
+async def _remaining(kube: KubeTrial, name: str, asked: Dict[str, bool]) -> Optional[str]:
     """Ask for the deletion until it was accepted, then look; None if nothing runs there any more, else what is seen.
 
     The controller of namespaces waits 5 s before it begins (Kubernetes, pkg/controller/namespace), so the pods are

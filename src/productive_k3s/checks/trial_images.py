@@ -11,14 +11,13 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from productive_k3s.checks.host import config_words
 from productive_k3s.contract.failure import ContractError
-from productive_k3s.doors.kube import Kube
-from productive_k3s.doors.system import System
+from productive_k3s.doors.kube import KubeReading
+from productive_k3s.doors.system import Reading
 from productive_k3s.k3s import paths
 from productive_k3s.k3s.release import RELEASES, version_url
 
 # It answers over HTTP, asks, and resolves names. K3s brings it along for its local storage provisioner.
 _PROGRAM = "busybox"
-_LIST_SECONDS = 20.0
 _NET_SECONDS = 10.0
 # Kubelets report every 10 s what changed.
 _AGAIN_SECONDS = 5.0
@@ -94,13 +93,13 @@ def image_trouble(pod: Mapping[str, Any]) -> bool:
     return any((state.get("waiting") or {}).get("reason") in _NOT_THERE for state in states)
 
 
-async def on_this_host(system: System) -> Tuple[str, ...]:
+async def on_this_host(system: Reading) -> Tuple[str, ...]:
     """Return the images of this host's containerd, () if it does not say."""
-    done = await system.run((paths.BINARY, "ctr", "-n", "k8s.io", "images", "ls", "-q"), timeout=_LIST_SECONDS)
+    done = await system.ask("images", paths.BINARY)
     return tuple(done.stdout.split()) if done.returncode == 0 else ()
 
 
-async def on_node(kube: Kube, name: str) -> Tuple[str, ...]:
+async def on_node(kube: KubeReading, name: str) -> Tuple[str, ...]:
     """Return a node's own list, () if it is not there or cannot be had now."""
     try:
         return of_node(await kube.get(f"/api/v1/nodes/{name}"))
@@ -108,13 +107,13 @@ async def on_node(kube: Kube, name: str) -> Tuple[str, ...]:
         return ()
 
 
-async def named_by_cluster(kube: Kube) -> Tuple[str, ...]:
+async def named_by_cluster(kube: KubeReading) -> Tuple[str, ...]:
     """Return what K3s' own storage provisioner would run."""
     storage = await kube.get(_HELPER_POD)
     return of_helper_pod(str(storage.get("data", {}).get("helperPod.yaml", "")))
 
 
-async def named_by_release(system: System, version: str) -> Tuple[str, ...]:
+async def named_by_release(system: Reading, version: str) -> Tuple[str, ...]:
     """Return the list that K3s publishes for a version; () where it cannot be had, and so the images neither."""
     try:
         answer = await system.get(f"{version_url(RELEASES, version)}/k3s-images.txt", ca=b"", timeout=_NET_SECONDS)
@@ -126,7 +125,7 @@ async def named_by_release(system: System, version: str) -> Tuple[str, ...]:
 class Images:
     """What becomes known of images during a trial. Nodes are asked again until they name one that can be used."""
 
-    def __init__(self, kube: Kube, system: System, *, asked: str, host_node: str) -> None:
+    def __init__(self, kube: KubeReading, system: Reading, *, asked: str, host_node: str) -> None:
         self._kube = kube
         self._system = system
         self._known = Known(asked, host_node)

@@ -9,13 +9,16 @@ from productive_k3s.checks import host as host_checks
 from productive_k3s.checks.cluster import ClusterState
 from productive_k3s.checks.judgement import failed
 from productive_k3s.checks.trial import Target, TrialRun, random_name
+from productive_k3s.checks.trial_objects import PREFIX
 from productive_k3s.contract.codec import decode
 from productive_k3s.contract.events import CheckResult, Result
 from productive_k3s.contract.expectation import Expectation
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.doors.host import Host
-from productive_k3s.doors.kube import Kube
+from productive_k3s.doors.kube import KubeReading, TrialOnly
+from productive_k3s.effects.lock import require_trial_lock
+from productive_k3s.effects.passed import note_passed, passed_state
 from productive_k3s.facts.gather import gather as gather_facts
 from productive_k3s.k3s import paths
 
@@ -32,17 +35,23 @@ async def run(
     gather: GatherFacts = gather_facts,
     new_name: Callable[[], str] = random_name,
 ) -> Result:
-    """Judge the host, with scope `cluster` its cluster too, with `full` by pods on its nodes. All checks run."""
+    """Judge the host, with scope `cluster` its cluster too, with `full` by pods on its nodes. All checks run.
+
+    `data.scope` of the result says how far it went: where a full validation has passed for the expected state, and the
+    expectation says so, it is a quick one.
+    """
     wanted = Expectation() if document is None else decode(Expectation, document, "expectation")
     facts = await gather(host)
     if scope != "cluster" and not full:
-        return _result(facts, await _own(host, facts, wanted))
+        return _result(facts, await _own(host, facts, wanted), "host")
     _require_server(facts)
     kube = host.kube(paths.ADMIN_KUBECONFIG)
-    trial_run = TrialRun(Target(host, kube, facts, wanted), new_name) if full else None
+    if full and wanted.unless_passed and await _has_passed(kube, wanted.state):
+        full = False
+    trial_run = TrialRun(Target(host, TrialOnly(kube, PREFIX), facts, wanted), new_name) if full else None
     gone: Tuple[CheckResult, ...] = ()
     if trial_run is not None:
-        await trial_run.begin()
+        await require_trial_lock(host)
     try:
         checks, seen = await _watch(host, kube, facts, wanted, trial_run)
         # That took its time: a service that ended meanwhile is a finding. Pods have not yet reached each other now.
@@ -52,7 +61,22 @@ async def run(
             checks = (*checks, *await _tried(trial_run, seen))
     finally:
         gone = await trial_run.remove() if trial_run is not None else ()
-    return _result(facts, (*checks, *gone))
+    return _result(facts, (*checks, *gone), "full" if full else "quick")
+
+
+async def note(host: Host, state: str) -> Result:
+    """Note for which state the driver's full validation has passed, '' that the last one has not."""
+    _require_server(await gather_facts(host))
+    await note_passed(host.kube(paths.ADMIN_KUBECONFIG), state)
+    return Result("done")
+
+
+async def _has_passed(kube: KubeReading, state: str) -> bool:
+    """Whether it is known that a full validation has passed for this state."""
+    try:
+        return bool(state) and await passed_state(kube) == state
+    except ContractError:
+        return False
 
 
 async def _own(host: Host, facts: Facts, wanted: Expectation) -> Tuple[CheckResult, ...]:
@@ -60,9 +84,9 @@ async def _own(host: Host, facts: Facts, wanted: Expectation) -> Tuple[CheckResu
     return host_checks.judge_host(facts, certificates, wanted.version)
 
 
-def _result(facts: Facts, checks: Tuple[CheckResult, ...]) -> Result:
+def _result(facts: Facts, checks: Tuple[CheckResult, ...], scope: str) -> Result:
     broken = any(not check.passed and check.severity == "error" for check in checks)
-    return Result("failed" if broken else "done", checks=checks, facts=facts)
+    return Result("failed" if broken else "done", checks=checks, facts=facts, data={"scope": scope})
 
 
 def _require_server(facts: Facts) -> None:
@@ -79,7 +103,7 @@ def _require_server(facts: Facts) -> None:
 
 
 async def _watch(
-    host: Host, kube: Kube, facts: Facts, wanted: Expectation, trial_run: Optional[TrialRun] = None
+    host: Host, kube: KubeReading, facts: Facts, wanted: Expectation, trial_run: Optional[TrialRun] = None
 ) -> Tuple[Tuple[CheckResult, ...], ClusterState]:
     async def looked(seen: ClusterState) -> None:
         if trial_run is not None and not seen.readiness:

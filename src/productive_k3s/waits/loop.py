@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Awaitable, Callable, Generic, TypeVar
 
-from productive_k3s.doors.host import Host
+from productive_k3s.doors.host import ReadingHost
 
 T = TypeVar("T")
 SAY_SECONDS = 1.8
@@ -49,7 +49,7 @@ class Waited(Generic[T]):
 
 
 async def wait_until(
-    host: Host, look: Callable[[float], Awaitable[Look[T]]], bounds: Bounds, change: str = ""
+    host: ReadingHost, look: Callable[[float], Awaitable[Look[T]]], bounds: Bounds, change: str = ""
 ) -> Waited[T]:
     """Look, with the seconds since the begin, until nothing lacks; what it means that the time was up is the caller's.
 

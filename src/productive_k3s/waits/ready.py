@@ -8,7 +8,7 @@ from typing import Optional, Tuple
 from productive_k3s.contract.facts import NodeFact
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.contract.request import Request
-from productive_k3s.doors.host import Host
+from productive_k3s.doors.host import ReadingHost
 from productive_k3s.facts import unit_state
 from productive_k3s.facts.unit_state import UnitState
 from productive_k3s.k3s import paths
@@ -39,7 +39,7 @@ class _Watch:
     other_version_since: float = -1.0
 
 
-async def wait_until_ready(host: Host, request: Request, node: str, since: float, change: str) -> None:
+async def wait_until_ready(host: ReadingHost, request: Request, node: str, since: float, change: str) -> None:
     """Return once the unit is active and the Node Ready several times in a row, with a heartbeat younger than `since`.
 
     A Node that still shows the old version is waited for, and a server that joins must be a voter of etcd. Nothing is
@@ -63,7 +63,7 @@ async def wait_until_ready(host: Host, request: Request, node: str, since: float
 
 
 async def _lacking(
-    host: Host, request: Request, node: str, since: float, *, state: UnitState, watch: _Watch, now: float
+    host: ReadingHost, request: Request, node: str, since: float, *, state: UnitState, watch: _Watch, now: float
 ) -> str:
     """Return what is still missing, '' if nothing is."""
     if state.active != "active":
@@ -99,7 +99,7 @@ def _old_version(request: Request, node: NodeFact, watch: _Watch, now: float) ->
 
 
 async def _end_early(
-    host: Host, request: Request, since: float, *, state: UnitState, watch: _Watch, now: float
+    host: ReadingHost, request: Request, since: float, *, state: UnitState, watch: _Watch, now: float
 ) -> None:
     """Raise the cause if one that no waiting mends has stood for some time while the unit is not active."""
     watch.first_restarts = state.restarts if watch.first_restarts < 0 else watch.first_restarts
@@ -128,7 +128,7 @@ def _crash_loop(state: UnitState, lines: Tuple[str, ...]) -> Failure:
     )
 
 
-async def _timed_out(host: Host, request: Request, since: float, observation: str, seconds: float) -> Failure:
+async def _timed_out(host: ReadingHost, request: Request, since: float, observation: str, seconds: float) -> Failure:
     lines = await unit_state.journal(host.system, request.unit, since)
     ranked = diagnosis.causes(lines)
     if ranked:

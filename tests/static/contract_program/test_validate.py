@@ -16,6 +16,7 @@ from productive_k3s.contract.expectation import Expectation, ExpectedNode
 from productive_k3s.contract.facts import ClusterFacts, Facts, NodeFact
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.questions import Question, command_of
 from productive_k3s.doors.system import Answer, Completed
 from productive_k3s.k3s import paths
 from productive_k3s.verbs import validate
@@ -38,8 +39,8 @@ class OfHost:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    async def run(self, argv: tuple[str, ...], **_: Any) -> Completed:
-        return await self._cluster.run_command(argv)
+    async def ask(self, question: Question, *words: str) -> Completed:
+        return await self._cluster.run_command(command_of(question, words).argv)
 
     async def get(self, url: str, **_: Any) -> Answer:
         return await self._cluster.get_url(url)
