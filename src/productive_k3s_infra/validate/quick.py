@@ -17,7 +17,20 @@ Answer = Result | Pk3sError
 def expectation(spec: ClusterSpec, inventory: Inventory) -> Expectation:
     """Return the cluster that shall be found: every node of the inventory, by identity."""
     nodes = tuple(ExpectedNode(host.name, host.role, host.address) for host in inventory.hosts)
-    return Expectation(version=spec.k3s.version, nodes=nodes)
+    return Expectation(version=spec.k3s.version, nodes=nodes, may_pull=_may_pull(spec))
+
+
+def _may_pull(spec: ClusterSpec) -> bool:
+    """Hosts to which images are pushed reach no registry, unless the file names one."""
+    artifacts = spec.k3s.artifacts
+    pushed = artifacts.delivery == "push" or (artifacts.source != "release" and "://" not in artifacts.source)
+    return not pushed or spec.k3s.registries is not None
+
+
+def scope_of(answer: Answer, asked: Scope) -> Scope:
+    """Return how far the validation of the cluster went: its server says so where it could do less than asked."""
+    said = answer.data.get("scope") if isinstance(answer, Result) and answer.data else None
+    return "quick" if said == "quick" else asked
 
 
 def report_of(

@@ -124,6 +124,13 @@ def test_what_is_wrong_is_said(facts: Facts, check: str, severity: str, said: st
     assert found.remedy
 
 
+@pytest.mark.parametrize(("runs", "severity"), [(10.0, "warning"), (1790.0, "warning"), (7200.0, "")])
+def test_a_crash_loop_that_is_over_is_history(runs: float, severity: str) -> None:
+    assert outcome(judged(healthy(restarts=3, active_since=_NOW - runs))["service.restarts"]) == severity
+    down = healthy(restarts=3, active_since=_NOW - runs, active_state="activating")
+    assert outcome(judged(down)["service.restarts"]) == "warning"
+
+
 def test_only_what_is_wrong_fails() -> None:
     bad = [check.id for check in judged(healthy(restarts=1)).values() if not check.passed]
     assert bad == ["service.restarts"]

@@ -18,6 +18,7 @@ from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.doors.host import Host, drive
 from productive_k3s.doors.questions import Question, command_of
 from productive_k3s.doors.system import Answer, Completed
+from productive_k3s.effects import passed
 from productive_k3s.k3s import paths
 from productive_k3s.verbs import validate
 from static.contract_program.hosts import VERSION, on_k3s
@@ -141,6 +142,8 @@ class Cluster:
         if path.startswith("/api/v1/nodes/"):
             names = self.images.get(path.rpartition("/")[2], ())
             return {"status": {"images": [{"names": [name]} for name in names]}}
+        if path.endswith("/configmaps/productive-k3s-validated"):
+            return self.made.get(path, (0.0, {}))[1]
         if "/leases/" in path:
             return self.leases.get(path.rpartition("/")[2], {})
         if path.endswith("/services/kube-dns"):
@@ -549,6 +552,41 @@ def test_an_api_that_stays_away_during_the_trial_is_the_finding() -> None:
     cluster = Cluster(hiccups={f"pods {NAME}": 10**9})
     assert "leader changed" in bad(cluster.run(full=True))[f"pod.made {NAME}"].evidence
     assert cluster.time < WANTED.deadline + WANTED.trial_deadline + 70.0
+
+
+def scope(result: Result) -> str:
+    assert result.data is not None
+    return str(result.data["scope"])
+
+
+def test_a_full_validation_is_repeated_until_it_has_passed_for_this_state() -> None:
+    cluster, wanted = Cluster(), replace(WANTED, state="of-now", unless_passed=True)
+    note = "/api/v1/namespaces/kube-system/configmaps/productive-k3s-validated"
+    cluster.made[note] = (0.0, {"kind": "ConfigMap", "data": {"state": "of-before"}})
+    assert scope(cluster.run(full=True, wanted=wanted)) == "full"
+    cluster.made[note] = (0.0, {"kind": "ConfigMap", "data": {"state": "of-now"}})
+    result = cluster.run(full=True, wanted=wanted)
+    assert scope(result) == "quick"
+    assert not any(check.id.startswith("pod.") for check in result.checks)
+    assert scope(cluster.run(full=True, wanted=replace(wanted, unless_passed=False))) == "full"
+
+
+@pytest.mark.parametrize("state", ["", "of-now"])
+def test_what_is_not_known_to_have_passed_is_tried(state: str) -> None:
+    wanted = replace(WANTED, state=state, unless_passed=True)
+    assert scope(Cluster().run(full=True, wanted=wanted)) == "full"
+    assert scope(Cluster(hiccups={"productive-k3s-validated": 1}).run(full=True, wanted=wanted)) == "full"
+
+
+def test_the_driver_has_it_noted() -> None:
+    cluster = Cluster()
+
+    async def gather(_: Host) -> Facts:
+        return FACTS
+
+    assert drive(validate.note(cluster.host(), "of-now", gather=gather)).outcome == "done"
+    assert drive(passed.passed_state(cluster)) == "of-now"  # type: ignore[arg-type]
+    assert scope(cluster.run(full=True, wanted=replace(WANTED, state="of-now", unless_passed=True))) == "quick"
 
 
 def test_a_pod_whose_network_came_late_does_not_wait_for_its_kubelet() -> None:
