@@ -274,13 +274,7 @@ def _refused(error: ContractError, subject: str) -> CheckResult:
     failure = error.failure
     if failure.exit_code == _INTERRUPTED:
         raise error
-    return failed(
-        "pod.image" if failure.code == _NO_IMAGE else "pod.made",
-        subject,
-        failure.what,
-        failure.evidence,
-        failure.remedy,
-    )
+    return failed("pod.made", subject, failure.what, failure.evidence, failure.remedy)
 
 
 def _no_image(nodes: str) -> CheckResult:
