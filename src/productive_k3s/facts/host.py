@@ -15,17 +15,8 @@ from productive_k3s.facts import network
 from productive_k3s.facts.hosts import hosts_files
 from productive_k3s.facts.units import UnitTable
 from productive_k3s.k3s import paths
+from productive_k3s.k3s.release import MACHINES
 
-# The release asset's word for what `uname -m` says (k3s-io/k3s, install.sh).
-ARCHITECTURES = {
-    "x86_64": "amd64",
-    "amd64": "amd64",
-    "aarch64": "arm64",
-    "arm64": "arm64",
-    "armv7l": "arm",
-    "armv6l": "arm",
-    "armv8l": "arm",
-}
 _FILE_SYSTEMS = ("/var/lib/rancher", paths.BINARY_DIRECTORY, "/etc")
 _KUBELETS = ("kubelet", "kubelite")
 _CLOUD_INIT = "/run/cloud-init"
@@ -82,7 +73,7 @@ async def _operating_system(system: Reading) -> OperatingSystem:
         version_id=release.get("VERSION_ID", ""),
         pretty_name=release.get("PRETTY_NAME", ""),
         kernel=(await text_of(system, "/proc/sys/kernel/osrelease")).strip(),
-        arch=ARCHITECTURES.get(machine, machine),
+        arch=MACHINES.get(machine, machine),
     )
 
 
