@@ -14,9 +14,11 @@ from productive_k3s.doors.system import System
 from productive_k3s.effects import service
 from productive_k3s.effects.hosts import write_block
 from productive_k3s.facts import unit_state
+from productive_k3s.facts.unit_state import UnitState
 from productive_k3s.k3s import paths
 from productive_k3s.k3s.unit_file import environment
 from productive_k3s.plan import hosts
+from productive_k3s.waits.loop import Bounds, Look, wait_until
 
 _STOP_SECONDS = 90.0
 _COMMAND_SECONDS = 30.0
@@ -71,44 +73,43 @@ async def remove(host: Host, change: Change) -> None:
 async def _stop_unit(host: Host, change: Change) -> None:
     """Stop and disable; wait until it is down, since what is removed below must not be in use."""
     await service.systemctl(host.system, "stop", "--no-block", change.target)
-    limit = await host.system.monotonic() + _STOP_SECONDS
-    while True:
+
+    async def look(_: float) -> Look[UnitState]:
         state = await unit_state.state(host.system, change.target)
-        if state.active in ("inactive", "failed"):
-            break
-        if await host.system.monotonic() >= limit:
-            raise ContractError(
-                Failure(
-                    "k3s.does-not-stop",
-                    f"{change.target} did not stop within {_STOP_SECONDS:.0f} s",
-                    str(state),
-                    f"see journalctl -u {change.target}, end it by hand, then run it again",
-                )
+        return Look(state, "" if state.active in ("inactive", "failed") else str(state))
+
+    stopped = await wait_until(host, look, Bounds(_STOP_SECONDS, 0.5, may_stop=False), change.id)
+    if not stopped.is_done:
+        raise ContractError(
+            Failure(
+                "k3s.does-not-stop",
+                f"{change.target} did not stop within {_STOP_SECONDS:.0f} s",
+                stopped.lacking,
+                f"see journalctl -u {change.target}, end it by hand, then run it again",
             )
-        host.emit("waiting", str(state), change.id)
-        await host.system.sleep(0.5)
+        )
     await host.system.run(("systemctl", "disable", change.target), timeout=_COMMAND_SECONDS)
 
 
 async def _kill_containers(host: Host, change: Change) -> None:
     """Kill the shims of the data directory's containerd and all their descendants, until none is left."""
-    limit = await host.system.monotonic() + _STOP_SECONDS
-    while True:
+
+    async def look(_: float) -> Look[Set[int]]:
         doomed = await _container_processes(host.system)
-        if not doomed:
-            return
-        await host.system.run(("kill", "-9", *map(str, sorted(doomed))), timeout=_COMMAND_SECONDS)
-        if await host.system.monotonic() >= limit:
-            raise ContractError(
-                Failure(
-                    "k3s.containers-left",
-                    "processes of containers cannot be killed",
-                    ", ".join(map(str, sorted(doomed))),
-                    "see what they wait for (ps -o stat,wchan), or restart the host, then run it again",
-                )
+        if doomed:
+            await host.system.run(("kill", "-9", *map(str, sorted(doomed))), timeout=_COMMAND_SECONDS)
+        return Look(doomed, f"{len(doomed)} processes of containers end" if doomed else "")
+
+    killed = await wait_until(host, look, Bounds(_STOP_SECONDS, 0.2, may_stop=False), change.id)
+    if not killed.is_done:
+        raise ContractError(
+            Failure(
+                "k3s.containers-left",
+                "processes of containers cannot be killed",
+                ", ".join(map(str, sorted(killed.found))),
+                "see what they wait for (ps -o stat,wchan), or restart the host, then run it again",
             )
-        host.emit("waiting", f"{len(doomed)} processes of containers end", change.id)
-        await host.system.sleep(0.2)
+        )
 
 
 async def _container_processes(system: System) -> Set[int]:

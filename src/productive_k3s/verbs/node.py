@@ -14,9 +14,9 @@ from productive_k3s.effects.install import GatherFacts
 from productive_k3s.facts.gather import gather as gather_facts
 from productive_k3s.k3s import paths
 from productive_k3s.verbs.token import no_server
+from productive_k3s.waits.loop import Bounds, Look, wait_until
 
 _POLL_SECONDS = 1.0
-_SAY_SECONDS = 2.0
 _MIRROR = "kubernetes.io/config.mirror"
 
 Pod = Mapping[str, Any]
@@ -97,7 +97,6 @@ async def _delete(host: Host, kube: Kube, name: str, node: Optional[NodeFact], g
 class _Drain:
     """What one drain has seen so far."""
 
-    said: float = float("-inf")
     blocked: Dict[str, str] = field(default_factory=dict)
     alone: Dict[str, None] = field(default_factory=dict)
 
@@ -107,21 +106,17 @@ async def _drain(host: Host, kube: Kube, node: NodeFact, timeout: float) -> Resu
     if node.schedulable:
         await kube.cordon(node.name, True)
     drain = _Drain()
-    limit = await host.system.monotonic() + timeout
     evicted = 0
-    while True:
+
+    async def look(_: float) -> Look[Tuple[Pod, ...]]:
+        nonlocal evicted
         pods = pods_to_evict(await kube.pods(node=node.name))
-        if not pods:
-            break
         evicted += await _evict(kube, pods, drain)
-        now = await host.system.monotonic()
-        if now - drain.said >= _SAY_SECONDS:
-            host.emit("waiting", _still_there(pods, drain))
-            drain.said = now
-        if now >= limit:
-            raise ContractError(await _timed_out(kube, node.name, pods, drain, timeout))
-        host.require_going_on()
-        await host.system.sleep(_POLL_SECONDS)
+        return Look(pods, _still_there(pods, drain) if pods else "")
+
+    drained = await wait_until(host, look, Bounds(timeout, _POLL_SECONDS))
+    if not drained.is_done:
+        raise ContractError(await _timed_out(kube, node.name, drained.found, drain, timeout))
     notes = [f"{node.name} is drained"]
     if drain.alone:
         notes.append(f"nobody makes these anew: {', '.join(drain.alone)}")
