@@ -33,6 +33,8 @@ _LOG_LINES = 2100
 _NO_IMAGE = "no image is known that the nodes have or can get"
 _INTERRUPTED = 130
 _NEEDS_SECONDS = 30.0
+# A kubelet reports within 10 s that it has other images; its first report after a start may be without any.
+_NO_PULL_SECONDS = 25.0
 # What the API says for moments: a server restarts, etcd elects a leader. A trial has time for them.
 _PASSING = ("kube.unreachable", "kube.unavailable")
 # A kubelet that could not give a pod its network tries again after 10 to 15 s (Kubernetes, pkg/kubelet/pod_workers.go);
@@ -57,11 +59,12 @@ class Target:
 
 @dataclass
 class _Made:
-    """A pod that was made: when, with which image, and how often it was made anew."""
+    """A pod that was made: when, with which image, how often it was made anew, and since when there was one."""
 
     at: float
     image: str
-    times: int = 0
+    times: int
+    since: float
 
 
 class TrialRun:
@@ -206,7 +209,9 @@ class TrialRun:
         image = image or await self._images.of(node)
         path = f"{namespace_path(self._name)}/pods/{pod_name(index)}"
         await self._target.kube.apply(path, trial_objects.pod(trial, index, self._addresses, image))
-        self._pods[node] = _Made(await self._target.host.system.monotonic(), image, times)
+        now = await self._target.host.system.monotonic()
+        before = self._pods.get(node)
+        self._pods[node] = _Made(now, image, times, before.since if before else now)
 
     async def _publish(self, trial: Trial, index: int, node: str, pod: Pod) -> None:
         """Tell the Services' proxies where a pod answers, once it runs."""
@@ -231,6 +236,18 @@ class TrialRun:
         if image:
             await self._target.kube.delete(f"{namespace_path(self._name)}/pods/{pod_name(index)}?gracePeriodSeconds=0")
             await self._make_pod(trial, index, node, times=made.times + 1, image=image)
+
+    async def _is_hopeless(self, pods: Mapping[str, Pod]) -> bool:
+        """Whether a node has had time to say what images it has, has none that can be run, and cannot pull any."""
+        if self._trial is None or self._trial.may_pull:
+            return False
+        now = await self._target.host.system.monotonic()
+        waiting = [
+            now - self._pods[node].since
+            for index, node in enumerate(self._trial.nodes)
+            if node in self._pods and image_trouble(pods.get(pod_name(index), {}))
+        ]
+        return any(seconds >= _NO_PULL_SECONDS for seconds in waiting)
 
     async def _wait(self, nodes: Tuple[str, ...]) -> Tuple[Mapping[str, Pod], Mapping[str, str]]:
         """Wait until every pod has reached all or the time is up; return the pods, and their reports."""
@@ -257,7 +274,7 @@ class TrialRun:
                     logs[pod_name(index)] = await self._target.kube.log(self._name, pod_name(index), lines=_LOG_LINES)
             found = trial_results.reports(trial, pods, logs)
             asking = trial_results.asking(trial, found)
-            if not asking:
+            if not asking or await self._is_hopeless(pods):
                 return Look(found)
             reached = len(trial.nodes) - len(asking)
             return Look(found, f"{reached} of {len(trial.nodes)} nodes reach all others; not yet {asking[0]}")

@@ -178,7 +178,9 @@ class Cluster:
     async def log(self, namespace: str, pod: str, *, lines: int) -> str:
         assert lines >= 100
         self.read.append(pod)
-        born = self.made[f"/api/v1/namespaces/{namespace}/pods/{pod}"][0]
+        born, document = self.made[f"/api/v1/namespaces/{namespace}/pods/{pod}"]
+        if self._waits(born, document) or not self._has_image(document):
+            return ""
         return f"begin of report\n{self.report}\nend of report\n" if self.time >= born + self.answer_after else ""
 
     def _living(self, born: float, document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -187,11 +189,15 @@ class Cluster:
             state = {"type": "PodReadyToStartContainers", "status": "False"}
             return {"metadata": document["metadata"], "status": {"phase": "Pending", "conditions": [state]}}
         (container,) = document["spec"]["containers"]
-        if container["image"] not in (*self.images.get(document["spec"]["nodeName"], ()), *self.images_here):
+        if not self._has_image(document):
             word = "ErrImageNeverPull" if container["imagePullPolicy"] == "Never" else "ImagePullBackOff"
             waiting = [{"name": "trial", "state": {"waiting": {"reason": word, "message": container["image"]}}}]
             return pod(name, "Pending", ready=False, containerStatuses=waiting)
         return pod(name, ready=self.time >= born + 1.0, podIP="10.42.0.9")
+
+    def _has_image(self, document: Mapping[str, Any]) -> bool:
+        (container,) = document["spec"]["containers"]
+        return container["image"] in (*self.images.get(document["spec"]["nodeName"], ()), *self.images_here)
 
     def _waits(self, born: float, document: Mapping[str, Any]) -> bool:
         """A kubelet whose network came up at `sandboxes` looks at a pod that was there before only 12 s later."""
@@ -499,7 +505,12 @@ def test_an_image_that_nobody_has_and_nobody_can_pull_is_said() -> None:
     cluster = Cluster(images={})
     result = cluster.run(full=True, wanted=replace(WANTED, images=(IMAGE,), may_pull=False))
     assert "ErrImageNeverPull" in bad(result)["pod.runs a1"].evidence
+    assert cluster.time < 40.0, "nobody can bring it meanwhile"
     assert is_clean(cluster)
+    pulling = Cluster(images={})
+    found = bad(pulling.run(full=True, wanted=replace(WANTED, images=(IMAGE,))))
+    assert "ImagePullBackOff" in found["pod.runs a1"].evidence
+    assert pulling.time > WANTED.trial_deadline
 
 
 def test_by_hand_the_releases_own_list_is_asked_for() -> None:
