@@ -105,6 +105,7 @@ def _reading_verbs(verbs: Any) -> None:
     validate.add_argument("--scope", choices=("host", "cluster"), default="host")
     validate.add_argument("--full", action="store_true", help="run a pod on every node")
     validate.add_argument("--request", metavar="-", help="what is expected, as JSON from standard input")
+    validate.add_argument("--note", metavar="STATE", help="for drivers: a full one has passed for it ('': has not)")
     node = _verb(verbs, "node", "act on a node, from a server host", _node)
     node.add_argument("action", choices=("cordon", "uncordon", "drain", "remove", "label"))
     node.add_argument("name")
@@ -280,6 +281,8 @@ async def _logs(host: Host, flags: argparse.Namespace) -> Result:
 async def _validate(host: Host, flags: argparse.Namespace) -> Result:
     from productive_k3s.verbs import validate
 
+    if flags.note is not None:
+        return await validate.note(host, flags.note)
     return await validate.run(host, flags.scope, flags.full, read_document(flags.request))
 
 
