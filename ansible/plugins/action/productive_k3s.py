@@ -96,10 +96,9 @@ class ActionModule(ActionBase):
         facts = self._program.decode("Facts", found["facts"])
         wanted = {change["id"]: change["action"] for change in found["changes"]}
         result["facts"] = found["facts"]
-        result["member"] = self._program.module("plan.compare").is_member(facts)
-        result["wants_token"] = bool(wanted) and (
-            self._program.module("plan.vetoes").needs_token(request, facts) or "write-secret" in wanted.values()
-        )
+        result["member"] = self._program.module("plan.effective").is_member(facts)
+        assessed = self._program.module("plan.changes").assess(request, facts, planning=True)
+        result["wants_token"] = bool(wanted) and (assessed.needs_token or "write-secret" in wanted.values())
         there = {item.sha256 for item in facts.k3s.staged}
         asked = (("binary", request.binary), *((f"image:{item.name}", item) for item in request.images))
         result["lacks"] = [
@@ -163,7 +162,7 @@ class ActionModule(ActionBase):
         for wish, seen in arguments["members"]:
             request = self._program.decode("Request", wish)
             facts = dataclasses.replace(self._program.decode("Facts", seen), cluster=server.cluster)
-            labels = self._program.module("plan.changes").label_differences(request, facts)
+            labels, _ = self._program.module("plan.node").node_differences(request, facts)
             if not labels:
                 continue
             words = [f"{key}={value}" if value is not None else f"{key}-" for key, value in sorted(labels.items())]

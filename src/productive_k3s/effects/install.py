@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 from dataclasses import dataclass, replace
-from typing import Awaitable, Callable, Dict, Mapping, Optional
+from typing import Awaitable, Callable, Dict, Mapping
 
 from productive_k3s import __version__
 from productive_k3s.contract.change import Change
@@ -18,14 +18,15 @@ from productive_k3s.doors.host import Host
 from productive_k3s.doors.system import Stat, System
 from productive_k3s.effects import service
 from productive_k3s.effects.hosts import write_block
+from productive_k3s.effects.taints import set_taints
 from productive_k3s.facts import unit_state
 from productive_k3s.facts.k3s import k3s_facts
 from productive_k3s.facts.start import large_files
 from productive_k3s.facts.units import ask_systemd
 from productive_k3s.k3s import hosts_file, paths
-from productive_k3s.plan import render
-from productive_k3s.plan.changes import label_differences
-from productive_k3s.plan.compare import own_unit
+from productive_k3s.plan.desired import desired_files, variables
+from productive_k3s.plan.effective import effective_state, is_member, node_name
+from productive_k3s.plan.node import node_differences
 from productive_k3s.waits.ready import wait_until_ready
 
 _COPY_SECONDS = 300.0
@@ -88,8 +89,8 @@ async def _place(task: Task, artifact: Artifact, target: str, mode: int) -> None
     elif artifact.url is not None and artifact.url.startswith("file://"):
         await _copy(task.host, artifact.url[len("file://") :], target, artifact.sha256, mode)
     elif artifact.url is not None:
-        limit, variables = task.request.deadlines.download, render.variables(task.request)
-        await system.download(artifact.url, target, artifact.sha256, mode, limit, environment=variables)
+        limit, environment = task.request.deadlines.download, variables(task.request)
+        await system.download(artifact.url, target, artifact.sha256, mode, limit, environment=environment)
     else:
         raise ContractError(_no_artifact(artifact.name))
 
@@ -167,7 +168,7 @@ async def _copy(host: Host, source: str, target: str, sha256: str, mode: int) ->
 
 
 async def _write_file(task: Task, change: Change) -> None:
-    wanted = next((file for file in render.files(task.request, task.facts) if file.path == change.target), None)
+    wanted = next((file for file in desired_files(task.request, task.facts) if file.path == change.target), None)
     if wanted is None:
         raise TypeError(f"no file is rendered for {change.target}")
     await task.host.system.write(wanted.path, wanted.text.encode(), wanted.mode)
@@ -183,7 +184,7 @@ def _is_loaded(task: Task) -> bool:
     question alone is not enough for a unit that is held: systemd compares the times of the files that it read, so it
     misses a file of higher precedence, or one written after the clock was set back.
     """
-    unit = own_unit(task.request, task.facts)
+    unit = effective_state(task.request, task.facts).unit
     return unit is not None and unit.load_state != "not-found"
 
 
@@ -200,7 +201,8 @@ async def _write_hosts(task: Task, change: Change) -> None:
 
 async def _write_secret(task: Task, change: Change) -> None:
     """Write a token file. A server's tokens are those its cluster has already, else new ones; never changed later."""
-    if task.request.role == "agent" or task.request.join is not None:
+    joins = task.request.join is not None and not is_member(task.facts)
+    if task.request.role == "agent" or joins:
         token = _given_token(task.request, change.target)
     else:
         source = paths.CLUSTER_SERVER_TOKEN if change.target == paths.SERVER_TOKEN else paths.CLUSTER_AGENT_TOKEN
@@ -311,7 +313,7 @@ def running_record(invocation_id: str, digests: Digests) -> Dict[str, object]:
 async def _wait_ready(task: Task, change: Change) -> None:
     state = await unit_state.state(task.host.system, task.request.unit)
     started = await _started(task, state.invocation_id)
-    node = render.node_name(task.request, task.facts)
+    node = node_name(task.request, task.facts)
     await wait_until_ready(task.host, task.request, node, started, change.id)
 
 
@@ -326,9 +328,16 @@ async def _started(task: Task, invocation_id: str) -> float:
 
 async def _label_node(task: Task, change: Change) -> None:
     facts = await task.gather(task.host)
-    labels: Dict[str, Optional[str]] = label_differences(task.request, facts)
+    labels, _ = node_differences(task.request, facts)
     if labels:
         await task.host.kube(paths.ADMIN_KUBECONFIG).label_node(change.target, labels)
+
+
+async def _taint_node(task: Task, change: Change) -> None:
+    facts = await task.gather(task.host)
+    _, taints = node_differences(task.request, facts)
+    if taints is not None:
+        await set_taints(task.host.kube(paths.ADMIN_KUBECONFIG), change.target, taints)
 
 
 _EFFECTS: Mapping[str, Callable[[Task, Change], Awaitable[None]]] = {
@@ -345,4 +354,5 @@ _EFFECTS: Mapping[str, Callable[[Task, Change], Awaitable[None]]] = {
     "restart-unit": _restart_unit,
     "wait-ready": _wait_ready,
     "label-node": _label_node,
+    "taint-node": _taint_node,
 }

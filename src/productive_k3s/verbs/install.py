@@ -18,10 +18,9 @@ from productive_k3s.effects.install import GatherFacts, NewToken, Task, apply_ch
 from productive_k3s.effects.lock import take_lock
 from productive_k3s.facts.gather import gather as gather_facts
 from productive_k3s.plan.changes import Assessment, assess
-from productive_k3s.plan.compare import is_member
-from productive_k3s.plan.render import node_name
-from productive_k3s.plan.request_rules import mistakes, unknown_version_note
-from productive_k3s.plan.vetoes import token_ca_hash
+from productive_k3s.plan.effective import is_member, node_name
+from productive_k3s.plan.request_rules import mistakes, version_notes
+from productive_k3s.plan.tokens import token_ca_hash
 
 _SERVER_SECONDS = 10.0
 
@@ -49,7 +48,7 @@ async def run(
             return Result("locked", failures=(failure,))
     facts = await gather(host)
     assessment = assess(request, facts, planning=plan)
-    notes = tuple(note for note in (unknown_version_note(request), *assessment.notes) if note)
+    notes = (*version_notes(request), *assessment.notes)
     refused = assessment.vetoes or (() if plan else _not_agreed(request, assessment))
     if refused:
         return Result("refused", failures=refused, changes=assessment.changes, notes=notes, facts=facts)

@@ -15,6 +15,7 @@ from productive_k3s.contract.failure import ContractError
 from productive_k3s.contract.request import Artifact, HostEntry, Join, Request, Secrets
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.host import Host, drive
+from productive_k3s.k3s import paths
 from productive_k3s.plan.request_rules import mistakes
 from static.contract_program.hosts import TOKEN, agent, server
 
@@ -79,7 +80,7 @@ def test_a_secret_is_never_encoded_by_accident() -> None:
 @pytest.mark.parametrize(
     ("code", "request_", "said"),
     [
-        ("request.version", server(version="1.34"), "v1.34.4+k3s1"),
+        ("request.version", server(version="1.34"), "v1.36.4+k3s1"),
         ("request.node-name", server(node_name="Node_1"), "lower-case"),
         ("request.label", server(labels={"node-role.kubernetes.io/x": "y"}), "prefix"),
         ("request.label", server(labels={"a b": "y"}), "syntax"),
@@ -99,6 +100,18 @@ def test_a_secret_is_never_encoded_by_accident() -> None:
         ("request.hosts-file", server(hosts_file=(HostEntry("10.0.0.11", ()),)), "letters"),
         ("request.unknown-flag", server(config={"disabel": ["traefik"]}), "did you mean disable?"),
         ("request.flag-in-wrong-role", agent(config={"disable": ["traefik"]}), "move it"),
+        ("request.unsupported-flag", server(config={"write-kubeconfig": "/root/kubeconfig"}), "write-kubeconfig-mode"),
+        ("request.unsupported-flag", server(config={"disable-agent": True}), "taint"),
+        ("request.unsupported-flag", agent(config={"with-node-id": True}), "a name of its own"),
+        ("request.flag-not-in-version", server(config={"write-kubeconfig-name": "edge"}), "leave it out"),
+        ("request.file", server(files={"../x": ""}), "audit.yaml"),
+        ("request.file", server(config={"kube-apiserver-arg": f"a={paths.FILES}/audit.yaml"}), "give the file"),
+        ("request.file", server(files={"a": f"path: {paths.FILES}/b"}), "give the file"),
+        (
+            "request.environment",
+            server(secrets=Secrets({"HTTP_PROXY": Secret("http://***@p:1")})),
+            "as the host has it",
+        ),
         ("request.reserved-flag", server(config={"token": "x"}), "first server"),
         ("request.schema", server(schema=2), "one version"),
     ],
