@@ -6,12 +6,12 @@ import json
 from typing import Dict, Mapping, Optional, Sequence, Tuple
 
 from productive_k3s.contract.redaction import redact
-from productive_k3s.doors.system import System
+from productive_k3s.doors.system import Reading
 from productive_k3s.facts.files import TextFile, read_text
 from productive_k3s.k3s import config_file, flag_files, paths, yaml_text
 
 
-async def read_flag_files(system: System) -> Tuple[TextFile, ...]:
+async def read_flag_files(system: Reading) -> Tuple[TextFile, ...]:
     """Return the files below /etc/rancher/k3s/files, and the templates of containerd."""
     names = await system.list_directory(paths.FILES)
     wanted = [*(f"{paths.FILES}/{name}" for name in names), *map(paths.file_for_flags, paths.CONTAINERD_TEMPLATES)]
@@ -26,7 +26,7 @@ def files_digest(files: Sequence[TextFile], values: Mapping[str, Sequence[str]])
     return config_file.document_digest([[path, digests[path]] for path in sorted(read)]) if read else ""
 
 
-async def fail_cgroup_v1(system: System) -> Optional[bool]:
+async def fail_cgroup_v1(system: Reading) -> Optional[bool]:
     """Return `failCgroupV1` of the kubelet's drop-ins, of which the last one counts; None where none says it.
 
     K3s gives its kubelet that folder (docs.k3s.io, advanced; k3s-136.md: cgroup v1).
@@ -42,7 +42,7 @@ async def fail_cgroup_v1(system: System) -> Optional[bool]:
     return said
 
 
-async def encrypts_secrets(system: System) -> Optional[bool]:
+async def encrypts_secrets(system: Reading) -> Optional[bool]:
     """Return whether K3s encrypts new secrets in the datastore: whether its first provider does; None if unknown.
 
     (kubernetes.io, encrypt-data: the first provider writes.) The file holds keys, of which nothing gets out of here.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Dict, List, Literal, Optional, Sequence, Tuple
 
 from productive_k3s.contract.facts import Digests, FileFact, K3sFacts
-from productive_k3s.doors.system import System
+from productive_k3s.doors.system import Reading
 from productive_k3s.facts import flag_files, masking, start, tokens
 from productive_k3s.facts.configuration import Configuration, read_configuration
 from productive_k3s.facts.files import Known, TextFile, exists, first_lines, large_file, read_text
@@ -19,7 +19,6 @@ from productive_k3s.k3s import config_file, paths, unit_file
 from productive_k3s.k3s.flag_files import read_at_start
 from productive_k3s.k3s.unit_file import environment
 
-_VERSION_SECONDS = 30.0
 _SERVER_CA = paths.DATA + "/server/tls/server-ca.crt"
 _AGENT_CA = paths.DATA + "/agent/server-ca.crt"
 _KUBELET_CERTIFICATE = paths.DATA + "/agent/client-kubelet.crt"
@@ -81,7 +80,7 @@ class _Start:
         return (folder, *((item.path, item.changed) for item in there if item is not None))
 
 
-async def k3s_facts(system: System, table: UnitTable) -> K3sFacts:
+async def k3s_facts(system: Reading, table: UnitTable) -> K3sFacts:
     """Return what is true of K3s here."""
     records = await start.read_records(system)
     known = start.known(records)
@@ -145,13 +144,13 @@ def _role(unit: Optional[Unit]) -> Role:
     return "agent" if unit.role == "agent" else "server"
 
 
-async def _version(system: System, binary: Optional[FileFact], known: Known) -> str:
+async def _version(system: Reading, binary: Optional[FileFact], known: Known) -> str:
     """Ask the binary once; for one that a record knows by its digest, the record says it."""
     if binary is None:
         return ""
     if known.version and known.binary == binary.sha256:
         return known.version
-    done = await system.run((paths.BINARY, "--version"), timeout=_VERSION_SECONDS)
+    done = await system.ask("k3s-version", paths.BINARY)
     return parse_version(done.stdout) if done.returncode == 0 else ""
 
 
@@ -161,7 +160,7 @@ def parse_version(text: str) -> str:
     return match.group(1) if match else ""
 
 
-async def _links(system: System) -> Dict[str, str]:
+async def _links(system: Reading) -> Dict[str, str]:
     """Return where the commands beside k3s lead; one that PATH has elsewhere counts as there, as in install.sh."""
     found: Dict[str, str] = {}
     for name in paths.LINKS:
@@ -174,19 +173,19 @@ async def _links(system: System) -> Dict[str, str]:
     return found
 
 
-async def _scripts(system: System) -> Tuple[FileFact, ...]:
+async def _scripts(system: Reading) -> Tuple[FileFact, ...]:
     wanted = (paths.KILLALL, *(paths.uninstall_script(name) for name in K3S_UNITS))
     found = [await read_text(system, path, first_lines) for path in wanted]
     return tuple(item.fact for item in found if item is not None)
 
 
-async def _images(system: System, known: Known) -> Tuple[FileFact, ...]:
+async def _images(system: Reading, known: Known) -> Tuple[FileFact, ...]:
     names = await system.list_directory(paths.IMAGES)
     found = [await large_file(system, f"{paths.IMAGES}/{name}", known) for name in names]
     return tuple(item for item in found if item is not None)
 
 
-async def _staged(system: System) -> Tuple[FileFact, ...]:
+async def _staged(system: Reading) -> Tuple[FileFact, ...]:
     """List what was staged. Its folder's name is its digest: it got its name only after that was verified."""
     found = []
     for digest in await system.list_directory(paths.STAGED):
@@ -197,7 +196,7 @@ async def _staged(system: System) -> Tuple[FileFact, ...]:
     return tuple(found)
 
 
-async def _datastore(system: System, role: Role, unit: Optional[Unit], configuration: Configuration) -> DatastoreKind:
+async def _datastore(system: Reading, role: Role, unit: Optional[Unit], configuration: Configuration) -> DatastoreKind:
     """Return the kind on disk; an external one is known by the configuration of a server that was started once."""
     if await system.list_directory(f"{paths.DATA}/server/db/etcd"):
         return "etcd"
@@ -210,7 +209,7 @@ async def _datastore(system: System, role: Role, unit: Optional[Unit], configura
     return "external" if role == "server" and external and await exists(system, _SERVER_CA) else None
 
 
-async def _ca_hash(system: System, role: Role) -> str:
+async def _ca_hash(system: Reading, role: Role) -> str:
     """Return the hash that K10 tokens carry: of the CA file's bytes (docs.k3s.io, cli/token)."""
     for path in (_AGENT_CA,) if role == "agent" else (_SERVER_CA, _AGENT_CA):
         data = await system.read(path)
@@ -219,7 +218,7 @@ async def _ca_hash(system: System, role: Role) -> str:
     return ""
 
 
-async def node_name(system: System, unit: Optional[Unit], configuration: Configuration, *, started: bool) -> str:
+async def node_name(system: Reading, unit: Optional[Unit], configuration: Configuration, *, started: bool) -> str:
     """Return the Node's name: that of the kubelet's certificate, else what K3s was told, '' before a first start."""
     certificate = await system.read(_KUBELET_CERTIFICATE)
     found = common_name_of_node(certificate) if certificate else ""
@@ -259,7 +258,7 @@ def _installed_by(unit: Optional[Unit], binary: Optional[FileFact], scripts: Seq
     return "unknown" if binary is not None else ""
 
 
-async def _leftovers(system: System) -> Tuple[str, ...]:
+async def _leftovers(system: Reading) -> Tuple[str, ...]:
     found = [path for path in _ONLY_OF_K3S if await _holds_more(system, path)]
     for name in K3S_UNITS:
         path = paths.environment_file(name)
@@ -268,7 +267,7 @@ async def _leftovers(system: System) -> Tuple[str, ...]:
     return tuple(found)
 
 
-async def _holds_more(system: System, path: str) -> bool:
+async def _holds_more(system: Reading, path: str) -> bool:
     """Whether a folder has more in it than what a run of this program puts there before a first start."""
     for name in await system.list_directory(path):
         inner = f"{path}/{name}"

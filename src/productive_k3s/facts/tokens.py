@@ -7,7 +7,7 @@ from typing import List, Optional, Sequence, Tuple
 
 from productive_k3s.contract.facts import TokenFact
 from productive_k3s.contract.secret import password_digest, secret_digest
-from productive_k3s.doors.system import System
+from productive_k3s.doors.system import Reading
 from productive_k3s.facts.configuration import Configuration
 from productive_k3s.facts.files import TextFile, read_text
 from productive_k3s.facts.units import Unit
@@ -20,7 +20,7 @@ _VARIABLES = ("K3S_TOKEN_FILE", "K3S_AGENT_TOKEN_FILE")
 _USUAL = (paths.SERVER_TOKEN, paths.AGENT_TOKEN, paths.CLUSTER_SERVER_TOKEN, paths.CLUSTER_AGENT_TOKEN)
 
 
-async def read_tokens(system: System, unit: Optional[Unit], configuration: Configuration) -> Tuple[TextFile, ...]:
+async def read_tokens(system: Reading, unit: Optional[Unit], configuration: Configuration) -> Tuple[TextFile, ...]:
     """Return the token files of this host: those of K3s, ours, and others that its configuration names."""
     named = [configuration.first(key) for key in _NAMED_BY]
     for file in unit.environment if unit is not None else ():
