@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from productive_k3s.contract.change import Change
-from productive_k3s.contract.facts import Facts
+from productive_k3s.contract.facts import Facts, NodeFact
 from productive_k3s.contract.request import Request
 from productive_k3s.plan.desired import Desired, desired_state
 from productive_k3s.plan.effective import Effective, effective_state
@@ -76,6 +76,23 @@ def taint_differences(desired: Desired, effective: Effective) -> Optional[Taints
     gone = tuple(sorted(place for place in ours - kept if place in there))
     missing = [item for item in wanted if there.get(place_of(item)) != item]
     return Taints(wanted, gone) if missing or gone else None
+
+
+def own_places(node: NodeFact, taints: Taints) -> Tuple[str, ...]:
+    """Return what is to be noted on a Node as ours (`key:Effect`), after these taints are written."""
+    kept = [place for place in node.own_taints or () if place not in taints.gone]
+    return tuple(dict.fromkeys((*kept, *map(place_of, taints.wanted))))
+
+
+def parse_taints(words: Sequence[str]) -> Taints:
+    """Read `key=value:Effect` and `key:Effect-`."""
+    gone = tuple(place_of(word[:-1]) for word in words if word.endswith("-"))
+    return Taints(tuple(_spelled(word) for word in words if not word.endswith("-")), gone)
+
+
+def taint_words(taints: Taints) -> Tuple[str, ...]:
+    """Return what `parse_taints` reads."""
+    return (*taints.wanted, *(f"{place}-" for place in taints.gone))
 
 
 def place_of(taint: str) -> str:

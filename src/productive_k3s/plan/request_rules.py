@@ -37,12 +37,16 @@ def mistakes(request: Request) -> Tuple[Failure, ...]:
 
 def version_notes(request: Request) -> Tuple[str, ...]:
     """Return remarks on the version: that its flags are not known here, that upstream does not mend it any more."""
-    minor, supported = flags.minor_of(request.version), flags.table().supported
-    notes = [note for note in (unknown_version_note(request),) if note]
-    if minor is not None and minor < supported[0]:
-        newest = f"1.{supported[-1]}"
-        notes.append(f"Kubernetes 1.{minor} is past its end of life, and is not mended any more: go to {newest} soon")
-    return tuple(notes)
+    return tuple(note for note in (unknown_version_note(request), past_end_note(request.version)) if note)
+
+
+def past_end_note(version: str) -> str:
+    """Return a remark where upstream mends the version's Kubernetes no more, '' else (kubernetes.io/releases)."""
+    minor, supported = flags.minor_of(version), flags.table().supported
+    if minor is None or minor >= supported[0]:
+        return ""
+    newest = f"1.{supported[-1]} is the newest known here"
+    return f"Kubernetes 1.{minor} is past its end of life and not mended any more; {newest}"
 
 
 def unknown_version_note(request: Request) -> str:
@@ -140,8 +144,13 @@ def _node(request: Request) -> Iterator[Failure]:
         elif _is_reserved(prefix):
             yield _wrong("label", f"a kubelet may not set {key} on itself", f"{key}={value}", "use another prefix")
     for taint in request.taints:
-        if not _TAINT.match(taint):
+        if not is_taint(taint):
             yield _wrong("taint", "a taint is not valid", taint, "key=value:NoSchedule (PreferNoSchedule, NoExecute)")
+
+
+def is_taint(text: str) -> bool:
+    """Whether this is a taint: `key=value:Effect`, the value may be left out."""
+    return bool(_TAINT.match(text))
 
 
 def _is_reserved(prefix: str) -> bool:

@@ -24,12 +24,13 @@ _DURATION = re.compile(r"([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+")
 def check_flags(tree: Tree) -> Iterator[Found]:
     """Yield what is wrong with the flags of servers and of agents."""
     lenient = bool(newer_note(tree))
+    version = tree.text(*_K3S, "version") or ""
     for role in ("server", "agent"):
         path = (*_K3S, role)
         written = tree.mapping(*path)
         for key, value in written.items():
-            yield from _check_name(path, role, key, lenient=lenient)
-            if not flags.check(role, [key]) and (*path, key) not in tree.broken:
+            yield from _check_name(path, role, key, version, lenient=lenient)
+            if not flags.check(role, [key], version) and (*path, key) not in tree.broken:
                 yield from _check_value((*path, key), key, value)
         yield from _twice(path, written)
     yield from _external_ip(tree)
@@ -37,7 +38,7 @@ def check_flags(tree: Tree) -> Iterator[Found]:
 
 def newer_note(tree: Tree) -> str:
     """Return a remark if the version is newer than the flag table, '' else: then unknown flags are let through."""
-    version = tree.text(*_K3S, "version")
+    version = tree.text(*_K3S, "version") or ""
     return request_rules.unknown_version_note(Request("server", version)) if version else ""
 
 
@@ -50,8 +51,8 @@ def typed(written: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _check_name(path: Path, role: str, key: str, *, lenient: bool) -> Iterator[Found]:
-    for failure in flags.check(role, [key]):
+def _check_name(path: Path, role: str, key: str, version: str, *, lenient: bool) -> Iterator[Found]:
+    for failure in flags.check(role, [key], version):
         if not (lenient and failure.code == "request.unknown-flag"):
             yield found((*path, key), failure.code, failure.what, remedy=failure.remedy, at_key=True)
 

@@ -9,7 +9,7 @@ from productive_k3s.contract.change import Change, Impact
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.request import Request, Secrets
 from productive_k3s.plan.changes import Assessment, assess
-from productive_k3s.plan.node import node_differences
+from productive_k3s.plan.node import in_words, node_differences, taint_words
 from productive_k3s.plan.notes import COSMETIC
 from productive_k3s_infra.inventory.model import Host
 from productive_k3s_infra.plan.model import Placeholder, Plan, Refusal, Step, Unchanged
@@ -197,7 +197,7 @@ def _impact(changes: tuple[Change, ...]) -> Impact:
 
 
 def _node_labels(situation: Situation) -> Iterator[Planned]:
-    """Labels of agents that are members follow the file through the API, which is asked on a server (k3s-observed)."""
+    """Labels and taints of agents that are members follow the file through the API, which is asked on a server."""
     first = situation.inventory.first_server
     server = situation.facts.get(first.name)
     if server is None or server.cluster is None or not server.cluster.reachable:
@@ -206,18 +206,22 @@ def _node_labels(situation: Situation) -> Iterator[Planned]:
         facts = situation.facts.get(host.name)
         if facts is None or host.assumed:
             continue
-        labels, _ = node_differences(request_for(situation, host), replace(facts, cluster=server.cluster))
-        if labels:
-            words = [f"{key}={value}" if value is not None else f"{key} goes" for key, value in sorted(labels.items())]
+        labels, taints = node_differences(request_for(situation, host), replace(facts, cluster=server.cluster))
+        words = [f"{key}={value}" if value is not None else f"{key} goes" for key, value in sorted(labels.items())]
+        differing = [f"labels of the node differ: {', '.join(words)}"] if words else []
+        if taints is not None:
+            differing.append(f"its taints differ: {in_words(taints)}")
+        if differing:
             step = Step(
                 id=f"{host.name}/label-node",
                 stage="cluster",
                 host=first.name,
                 node=host.name,
                 action="label-node",
-                reason=f"labels of the node differ: {', '.join(words)}",
+                reason="; ".join(differing),
                 impact="change",
                 labels=labels,
+                taints=taint_words(taints) if taints is not None else (),
             )
             yield Planned(steps=(step,))
 

@@ -15,8 +15,8 @@ from productive_k3s.contract.failure import ContractError
 from productive_k3s.contract.request import Artifact, HostEntry, Join, Request, Secrets
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.host import Host, drive
-from productive_k3s.k3s import paths
-from productive_k3s.plan.request_rules import mistakes
+from productive_k3s.k3s import flags, paths
+from productive_k3s.plan.request_rules import mistakes, version_notes
 from static.contract_program.hosts import TOKEN, agent, server
 
 _TEXT = st.text(max_size=8)
@@ -131,6 +131,18 @@ def test_good_requests_have_no_mistakes() -> None:
 
 def test_a_newer_version_s_unknown_flag_is_let_through() -> None:
     assert mistakes(server(version="v1.99.0+k3s1", config={"brand-new": True})) == ()
+
+
+def test_old_minors_are_let_through_with_a_remark_and_know_their_own_flags() -> None:
+    assert [flags.minor_of(version) for version in ("v1.36.4+k3s1", "1.36", "")] == [36, None, None]
+    for version, remarks in (("v1.33.9+k3s1", 1), ("v1.34.4+k3s1", 1), ("v1.35.7+k3s1", 0), ("v1.36.4+k3s1", 0)):
+        assert mistakes(server(version=version, config={"disable": ["traefik"]})) == ()
+        assert len(version_notes(server(version=version))) == remarks
+    assert "past its end of life" in version_notes(server(version="v1.34.4+k3s1"))[0]
+    assert mistakes(server(version="v1.36.4+k3s1", config={"write-kubeconfig-name": "edge"})) == ()
+    assert [failure.code for failure in flags.check("server", ["write-kubeconfig-name"], "v1.35.7+k3s1")] == [
+        "request.flag-not-in-version"
+    ]
 
 
 class _Release:

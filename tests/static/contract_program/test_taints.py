@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from productive_k3s.cli import parser
 from productive_k3s.contract.failure import ContractError
 from productive_k3s.doors.host import drive
 from productive_k3s.doors.kube_http import HttpKube
 from productive_k3s.doors.kube_objects import OWN_TAINTS, node_fact
 from productive_k3s.effects.taints import set_taints
+from productive_k3s.k3s import paths
 from productive_k3s.plan.node import Taints, with_taints
 from static.contract_program.api_server import ApiServer, Asked
+from static.contract_program.simulated import Machine
 
 THEIRS = {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute", "timeAdded": "2027-01-15T08:00:00Z"}
 OURS = {"key": "a", "value": "b", "effect": "NoSchedule"}
@@ -84,6 +88,24 @@ def test_a_node_that_was_written_meanwhile_is_read_again(api: ApiServer) -> None
     write(api, Taints(("c:NoExecute",), ()))
     assert node.taints == [OURS, {"key": "c", "effect": "NoExecute"}]
     assert [asked.method for asked in api.asked] == ["GET", "PATCH"] * 3
+
+
+def test_the_verb_sets_and_takes_away(api: ApiServer) -> None:
+    node = Node(THEIRS, OURS)
+    api.respond = node.respond
+    kube = HttpKube(api.kubeconfig(embedded=True))
+    host = replace(Machine().host(), kube=lambda _: kube)
+    host.system.put({paths.ADMIN_KUBECONFIG: "x"})  # type: ignore[attr-defined]
+    try:
+        flags = parser().parse_args(["node", "taint", "node-1", "c=d:NoExecute", "a:NoSchedule-"])
+        first, second = (drive(flags.function(host, flags)) for _ in range(2))
+        wrong = parser().parse_args(["node", "taint", "node-1", "c=d"])
+        refused = drive(wrong.function(host, wrong))
+    finally:
+        kube.close()
+    assert (first.outcome, second.outcome) == ("done", "unchanged")
+    assert node.taints == [THEIRS, {"key": "c", "value": "d", "effect": "NoExecute"}]
+    assert [failure.code for failure in refused.failures] == ["request.flag"]
 
 
 def test_it_does_not_try_for_ever(api: ApiServer) -> None:

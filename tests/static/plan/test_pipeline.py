@@ -174,6 +174,17 @@ def test_a_label_of_a_member_goes_through_the_api_on_the_server() -> None:
     assert [change.id for change in written.changes] == [f"write:{paths.CONFIG}"]
 
 
+def test_taints_of_a_member_follow_the_file_on_agents_too() -> None:
+    done = running(1)
+    tainted = done.spec.model_copy(
+        update={"nodes": (done.spec.nodes[0], done.spec.nodes[1].model_copy(update={"taints": ("a=b:NoSchedule",)}))}
+    )
+    step, written = plan_cluster(wish_again(done, tainted)).steps
+    assert (step.id, step.host, step.taints) == ("agent-1/label-node", "server-1", ("a=b:NoSchedule",))
+    assert step.reason == "its taints differ: a=b:NoSchedule"
+    assert [change.id for change in written.changes] == [f"write:{paths.CONFIG}"]
+
+
 def test_a_plan_holds_no_token_even_where_one_was_given() -> None:
     before = situation(spec(1))
     text = json.dumps(encode(plan_cluster(before))) + "\n".join(plan_lines(plan_cluster(before)))
