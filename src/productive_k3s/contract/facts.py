@@ -41,13 +41,14 @@ class Listener:
 
 @dataclass(frozen=True)
 class FileSystem:
-    """The file system that holds `path` (or its nearest existing parent)."""
+    """The file system that holds `path` (or its nearest existing parent); `no_exec`: no program may be run there."""
 
     path: str
     type: str
     free_bytes: int
     total_bytes: int
     read_only: bool
+    no_exec: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ class HostFacts:
     """The machine without K3s. `time` is Unix seconds on the host's own clock; sizes are bytes.
 
     `cloud_init` is how far cloud-init came at this boot: '' where it has nothing to do, else `running`, `done` or
-    `error` (it ended, and not everything went well; `cloud_init_error` is the first of its errors).
+    `error` (it ended, and not everything went well; `cloud_init_error` is the first of its errors). `apparmor` is ''
+    where the kernel has none, `enabled`, or `no-parser`. `nameservers` are those that K3s hands to pods: () if no file
+    names one that pods can ask, None if that is not known.
     """
 
     time: float
@@ -92,6 +95,8 @@ class HostFacts:
     cloud_init: str = ""
     cloud_init_error: str = ""
     hosts_files: Tuple[HostsFile, ...] = (HostsFile("/etc/hosts"),)
+    apparmor: str = ""
+    nameservers: Optional[Tuple[str, ...]] = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ class FileFact:
 class TokenFact:
     """A token file: its digest, and what is no secret of the secure form. `ca_hash` is '' for the short form.
 
-    `password` is the digest of what proves who asks (`contract.secret.password_digest`): the same in both forms.
+    `password` is the digest of what proves who asks (`k3s.token.password_digest`): the same in both forms.
     """
 
     path: str
@@ -236,10 +241,11 @@ class K3sFacts:
     `config` is what config.yaml, its drop-ins, the unit's arguments and its environment file say together by K3s'
     rules, secret values as digests; `config_sources` says what gave each key last: a file, `unit` or `environment`.
     `own_config` is what config.yaml says alone. `files` are those that flags point to: of this program, below
-    /etc/rancher/k3s/files, and containerd's templates. `ca_hash` is the sha256 of server-ca.crt (the K10 hash) on a
-    server, or of the CA an agent trusts. `datastore` is what lies on disk. `installed_by` is 'productive-k3s',
-    'install-script' or 'unknown'. `fail_cgroup_v1` is what drop-ins of the kubelet's own configuration say, None where
-    they are silent. `encrypts_secrets` is what K3s' encryption configuration says of new secrets, None without one.
+    /etc/rancher/k3s/files, and containerd's templates. `ca_hash` is the CA's as tokens carry it: a
+    server's own, or of the CA that an agent trusts. `datastore` is what lies on disk. `installed_by` is
+    'productive-k3s', 'install-script' or 'unknown'. `fail_cgroup_v1` is what drop-ins of the kubelet's own
+    configuration say, None where they are silent. `encrypts_secrets` is what K3s' encryption configuration says of new
+    secrets, None without one. `wrong_label` is the SELinux type of the binary where the policy says another one.
     """
 
     role: Optional[Literal["server", "agent"]]
@@ -269,6 +275,7 @@ class K3sFacts:
     files: Tuple[FileFact, ...] = ()
     fail_cgroup_v1: Optional[bool] = None
     encrypts_secrets: Optional[bool] = None
+    wrong_label: str = ""
 
 
 def no_k3s() -> K3sFacts:

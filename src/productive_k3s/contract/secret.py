@@ -38,17 +38,6 @@ def secret_digest(token: str) -> str:
     return hashlib.sha256(f"{token.strip()}\n".encode()).hexdigest()
 
 
-def password_digest(token: str) -> str:
-    """Return the digest of a token's password: the last part of the secure form, the whole of the short one.
-
-    Forms: docs.k3s.io, cli/token (`K10<CA hash>::<user>:<password>`, or the password alone).
-    """
-    password = token.strip().rpartition("::")[2]
-    if "::" in token:
-        password = password.partition(":")[2]
-    return value_digest(password)
-
-
 def value_digest(value: str) -> str:
     """Return what stands for a secret value where values are compared."""
     return f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"

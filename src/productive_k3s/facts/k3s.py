@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import Dict, List, Literal, Optional, Sequence, Tuple
@@ -14,9 +13,11 @@ from productive_k3s.doors.system import Reading
 from productive_k3s.facts import flag_files, masking, start, tokens
 from productive_k3s.facts.configuration import Configuration, read_configuration
 from productive_k3s.facts.files import Known, TextFile, exists, first_lines, large_file, read_text
+from productive_k3s.facts.selinux import wrong_label
 from productive_k3s.facts.units import K3S_UNITS, Unit, UnitTable, read_units
 from productive_k3s.k3s import config_file, paths, unit_file
 from productive_k3s.k3s.flag_files import read_at_start
+from productive_k3s.k3s.token import ca_hash as token_ca_hash
 from productive_k3s.k3s.unit_file import environment
 
 _SERVER_CA = paths.DATA + "/server/tls/server-ca.crt"
@@ -128,6 +129,7 @@ async def k3s_facts(system: Reading, table: UnitTable) -> K3sFacts:
         files=tuple(item.fact for item in begun.flag_files),
         fail_cgroup_v1=await flag_files.fail_cgroup_v1(system),
         encrypts_secrets=await flag_files.encrypts_secrets(system),
+        wrong_label=await wrong_label(system, paths.BINARY) if begun.binary is not None else "",
     )
 
 
@@ -210,11 +212,11 @@ async def _datastore(system: Reading, role: Role, unit: Optional[Unit], configur
 
 
 async def _ca_hash(system: Reading, role: Role) -> str:
-    """Return the hash that K10 tokens carry: of the CA file's bytes (docs.k3s.io, cli/token)."""
+    """Return the hash of the cluster's CA, as tokens carry it."""
     for path in (_AGENT_CA,) if role == "agent" else (_SERVER_CA, _AGENT_CA):
         data = await system.read(path)
         if data:
-            return hashlib.sha256(data).hexdigest()
+            return token_ca_hash(data)
     return ""
 
 

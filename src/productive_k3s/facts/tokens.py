@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import List, Optional, Sequence, Tuple
 
 from productive_k3s.contract.facts import TokenFact
-from productive_k3s.contract.secret import password_digest, secret_digest
+from productive_k3s.contract.secret import secret_digest
 from productive_k3s.doors.system import Reading
 from productive_k3s.facts.configuration import Configuration
 from productive_k3s.facts.files import TextFile, read_text
 from productive_k3s.facts.units import Unit
 from productive_k3s.k3s import config_file, paths
+from productive_k3s.k3s.token import parse_token, password_digest
 from productive_k3s.k3s.unit_file import environment
 
-_SECURE_TOKEN = re.compile(r"^K10(?P<hash>[0-9a-f]{64})::(?P<user>[^:]+):")
 _NAMED_BY = ("token-file", "agent-token-file")
 _VARIABLES = ("K3S_TOKEN_FILE", "K3S_AGENT_TOKEN_FILE")
 _USUAL = (paths.SERVER_TOKEN, paths.AGENT_TOKEN, paths.CLUSTER_SERVER_TOKEN, paths.CLUSTER_AGENT_TOKEN)
@@ -33,10 +32,9 @@ async def read_tokens(system: Reading, unit: Optional[Unit], configuration: Conf
 
 def token_fact(file: TextFile) -> TokenFact:
     """PURE: return what of a token may be told."""
-    secure = _SECURE_TOKEN.match(file.text.strip())
-    ca_hash, user = (secure.group("hash"), secure.group("user")) if secure else ("", "")
-    path, mode = file.fact.path, file.fact.mode
-    return TokenFact(path, secret_digest(file.text), mode, ca_hash, user, password_digest(file.text))
+    token = parse_token(file.text)
+    digests = secret_digest(file.text), password_digest(file.text)
+    return TokenFact(file.fact.path, digests[0], file.fact.mode, token.ca_hash, token.user, digests[1])
 
 
 def read_at_start(tokens: Sequence[TextFile], configuration: Configuration) -> Tuple[TextFile, ...]:

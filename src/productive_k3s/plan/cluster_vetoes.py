@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Iterator, Mapping
 
 from productive_k3s.contract.failure import Failure
+from productive_k3s.k3s.token import parse_token
 from productive_k3s.plan.compare import FIXED, Comparison
 from productive_k3s.plan.desired import Desired, interface_of
 from productive_k3s.plan.effective import Effective
 from productive_k3s.plan.refusal import refuse
-from productive_k3s.plan.tokens import token_ca_hash, token_unclear
+from productive_k3s.plan.tokens import token_unclear
 
 
 def identity(desired: Desired, effective: Effective, _: Comparison) -> Iterator[Failure]:
@@ -137,7 +138,7 @@ def token(desired: Desired, effective: Effective, *, wants_token: bool) -> Itera
                 "give the cluster's agent token (productive-k3s token, on a server)",
             )
         return
-    found = token_ca_hash(join.token.unmask())
+    found = parse_token(join.token.unmask()).ca_hash
     if not found:
         yield refuse(
             "k3s.token-not-secure",

@@ -87,10 +87,11 @@ def directives_of(role: str, name: str) -> Tuple[unit_file.Directive, ...]:
 def scripts(unit_name: str) -> Tuple[RenderedFile, ...]:
     """Return k3s-killall.sh and the uninstall script."""
     names = {paths.KILLALL: "k3s-killall.sh", paths.uninstall_script(unit_name): "k3s-uninstall.sh"}
-    return tuple(RenderedFile(path, 0o755, functools.partial(_script, name, unit_name)) for path, name in names.items())
+    return tuple(RenderedFile(path, 0o755, functools.partial(script, name, unit_name)) for path, name in names.items())
 
 
-def _script(name: str, unit_name: str) -> str:
+def script(name: str, unit_name: str) -> str:
+    """Return the text of one of our scripts (k3s-killall.sh, k3s-uninstall.sh)."""
     text = (pkgutil.get_data("productive_k3s.k3s", f"scripts/{name}") or b"").decode()
     return text.replace("@UNIT@", unit_name)
 

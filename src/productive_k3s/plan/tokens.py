@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Iterator, Optional, Tuple
 
 from productive_k3s.contract.change import Change
 from productive_k3s.contract.facts import TokenFact
 from productive_k3s.contract.failure import Failure
-from productive_k3s.contract.secret import password_digest
 from productive_k3s.k3s import paths
+from productive_k3s.k3s.token import parse_token, password_digest
 from productive_k3s.plan.compare import Comparison
 from productive_k3s.plan.desired import Desired
 from productive_k3s.plan.effective import Effective
-
-_SECURE_TOKEN = re.compile(r"^K10(?P<hash>[0-9a-f]{64})::(?P<user>[^:]+):(?P<password>.+)$")
-
-
-def token_ca_hash(token: str) -> str:
-    """Return the CA hash of a token in its secure form, '' for any other form (docs.k3s.io, cli/token)."""
-    match = _SECURE_TOKEN.match(token.strip())
-    return match.group("hash") if match else ""
 
 
 def token_changes(desired: Desired, effective: Effective, *, writes_config: bool, planning: bool) -> Tuple[Change, ...]:
@@ -51,7 +42,7 @@ def _of_agent(desired: Desired, effective: Effective, there: TokenFact, *, plann
         return
     if join.token is not None:
         given = join.token.unmask()
-        if (password_digest(given), token_ca_hash(given)) != (there.password, there.ca_hash):
+        if (password_digest(given), parse_token(given).ca_hash) != (there.password, there.ca_hash):
             yield _secret(paths.AGENT_TOKEN, "another token was given, and this agent has not joined")
     elif planning and effective.unit is not None and effective.unit.active_state not in ("inactive", "failed"):
         yield _secret(paths.AGENT_TOKEN, "this agent has not joined: its token is replaced if it is not the cluster's")

@@ -23,11 +23,12 @@ from productive_k3s.contract.facts import (
     no_k3s,
 )
 from productive_k3s.contract.request import Artifact, Join, Request
-from productive_k3s.contract.secret import Secret, password_digest, secret_digest
+from productive_k3s.contract.secret import Secret, secret_digest
 from productive_k3s.facts import masking
 from productive_k3s.facts.units import directives_of
 from productive_k3s.k3s import config_file, flag_files, hosts_file, paths, unit_file
 from productive_k3s.k3s.header import schema_of
+from productive_k3s.k3s.token import password_digest
 from productive_k3s.plan.desired import desired_files
 from productive_k3s.plan.effective import node_name
 

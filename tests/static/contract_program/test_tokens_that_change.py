@@ -8,11 +8,14 @@ from typing import ClassVar
 import pytest
 
 from productive_k3s.contract.request import Join, Request
-from productive_k3s.contract.secret import Secret, password_digest
+from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.host import drive
-from productive_k3s.effects.install import Task, apply_change, running_record
+from productive_k3s.effects.install import apply_change
+from productive_k3s.effects.start import running_record
+from productive_k3s.effects.task import Task
 from productive_k3s.facts.gather import gather
 from productive_k3s.k3s import paths
+from productive_k3s.k3s.token import password_digest
 from productive_k3s.plan.changes import assess
 from productive_k3s.plan.desired import desired_files
 from static.contract_program.hosts import agent
