@@ -107,9 +107,9 @@ def _reading_verbs(verbs: Any) -> None:
     validate.add_argument("--request", metavar="-", help="what is expected, as JSON from standard input")
     validate.add_argument("--note", metavar="STATE", help="for drivers: a full one has passed for it ('': has not)")
     node = _verb(verbs, "node", "act on a node, from a server host", _node)
-    node.add_argument("action", choices=("cordon", "uncordon", "drain", "remove", "label"))
+    node.add_argument("action", choices=("cordon", "uncordon", "drain", "remove", "label", "taint"))
     node.add_argument("name")
-    node.add_argument("labels", nargs="*", metavar="KEY=VALUE|KEY-")
+    node.add_argument("labels", nargs="*", metavar="KEY=VALUE|KEY-|KEY=VALUE:EFFECT|KEY:EFFECT-")
     node.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS")
     probe = _verb(verbs, "probe", "listen on ports, or connect to them", _probe)
     probe.add_argument("--listen", metavar="PORTS", help="as tcp/6443,udp/8472")
@@ -287,8 +287,10 @@ async def _validate(host: Host, flags: argparse.Namespace) -> Result:
 
 
 async def _node(host: Host, flags: argparse.Namespace) -> Result:
-    from productive_k3s.verbs import node
+    from productive_k3s.verbs import node, taint
 
+    if flags.action == "taint":
+        return await taint.run(host, flags.name, flags.labels)
     labels: Dict[str, Optional[str]] = {}
     for word in flags.labels:
         if word.endswith("-") and "=" not in word:

@@ -128,7 +128,7 @@ def _running(name: str, facts: Facts) -> CheckResult:
 
 
 def _differing(running: Digests, on_disk: Digests) -> List[str]:
-    parts = ("binary", "config", "environment", "unit", "registries")
+    parts = ("binary", "config", "environment", "unit", "registries", "tokens", "files")
     return [part for part in parts if getattr(running, part) != getattr(on_disk, part)]
 
 

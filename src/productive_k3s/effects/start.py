@@ -19,7 +19,7 @@ from productive_k3s.facts.start import large_files
 from productive_k3s.facts.unit_state import UnitState
 from productive_k3s.facts.units import ask_systemd
 from productive_k3s.k3s import paths
-from productive_k3s.plan import render
+from productive_k3s.plan.effective import node_name
 from productive_k3s.waits.loop import Bounds, Look, wait_until
 from productive_k3s.waits.ready import wait_until_ready
 
@@ -104,7 +104,7 @@ def running_record(invocation_id: str, digests: Digests) -> Dict[str, object]:
 async def wait_ready(task: Task, change: Change) -> None:
     state = await unit_state.state(task.host.system, task.request.unit)
     started = await _started(task, state.invocation_id)
-    node = render.node_name(task.request, task.facts)
+    node = node_name(task.request, task.facts)
     await wait_until_ready(task.host, task.request, node, started, change.id)
 
 

@@ -19,9 +19,8 @@ from productive_k3s.facts.gather import gather as gather_facts
 from productive_k3s.facts.join import join_veto
 from productive_k3s.plan.agreement import left_over, not_agreed
 from productive_k3s.plan.changes import Assessment, assess
-from productive_k3s.plan.compare import is_member
-from productive_k3s.plan.render import node_name
-from productive_k3s.plan.request_rules import mistakes, unknown_version_note
+from productive_k3s.plan.effective import is_member, node_name
+from productive_k3s.plan.request_rules import mistakes, version_notes
 
 
 def random_token() -> Secret:
@@ -47,7 +46,7 @@ async def run(
             return Result("locked", failures=(failure,))
     facts = await gather(host)
     assessment = assess(request, facts, planning=plan)
-    notes = tuple(note for note in (unknown_version_note(request), *assessment.notes) if note)
+    notes = (*version_notes(request), *assessment.notes)
     refused = assessment.vetoes or (() if plan else not_agreed(request, assessment.changes))
     if refused:
         return Result("refused", failures=refused, changes=assessment.changes, notes=notes, facts=facts)

@@ -17,9 +17,9 @@ from productive_k3s.contract.facts import Facts, NodeFact
 from productive_k3s.contract.redaction import redact
 from productive_k3s.facts import masking
 from productive_k3s.k3s import flags, paths
-from productive_k3s.k3s.config_file import ENVIRONMENT, UNIT
-from productive_k3s.plan.compare import TOKENS, found_address, meaningful
-from productive_k3s.plan.render import interface_of
+from productive_k3s.k3s.config_file import ENVIRONMENT, UNIT, without_defaults
+from productive_k3s.plan.compare import TOKENS
+from productive_k3s.plan.desired import found_address, interface_of
 from productive_k3s_infra.adopt.proxy_and_registries import around
 from productive_k3s_infra.adopt.running_cluster import FoundCluster, FoundHost
 from productive_k3s_infra.cluster_file import text_checks
@@ -27,7 +27,7 @@ from productive_k3s_infra.cluster_file.model import API_VERSION
 from productive_k3s_infra.plan.model import ClusterRecord
 
 # They have keys of their own in the file, are made by pk3s, or were decided when the node joined.
-_SAID_OTHERWISE = (*TOKENS, *flags.JOIN_TIME, "tls-san", "data-dir")
+_SAID_OTHERWISE = (*TOKENS, *flags.JOIN_TIME, *flags.OF_THE_NODE, "tls-san", "data-dir")
 # Set by Kubernetes or K3s itself, or by what else runs in the cluster.
 _SYSTEM_TAINTS = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
 _DEFAULT_PORT = 22
@@ -75,7 +75,7 @@ def adopt(name: str, cluster: FoundCluster, reach: Reach, source: str = "") -> A
     if source:
         k3s["artifacts"] = {"source": source}
     k3s["datastore"] = server.datastore
-    names = meaningful(server.config).get("tls-san", [])
+    names = without_defaults(server.config).get("tls-san", [])
     registration = _registration(cluster)
     if registration in names:
         k3s["registrationAddress"] = registration
@@ -165,7 +165,7 @@ def _registration(cluster: FoundCluster) -> str:
 
 def _flags(host: FoundHost) -> dict[str, list[str]]:
     """Return the flags that belong into the file: neither said otherwise nor derived to the same."""
-    found = meaningful(host.facts.k3s.config)
+    found = without_defaults(host.facts.k3s.config)
     address = (found.get("node-ip") or [found_address(host.facts) or ""])[0]
     derived = {"node-ip": [address], "flannel-iface": [interface_of(address, host.facts) or ""]}
     if not _is_address(address):

@@ -129,11 +129,16 @@ class Handlers:
         return self._tokens.hear(step.host, result)
 
     async def label_node(self, step: Step) -> Result:
-        """Set and remove labels of a Node through the API, on a server host."""
+        """Set and remove labels and taints of a Node through the API, on a server host."""
         labels = step.labels or {}
         words = [f"{key}={value}" if value is not None else f"{key}-" for key, value in labels.items()]
         session = await self._fleet.session(step.host)
-        return await session.call("node", arguments=("label", step.node, *words), deadline_seconds=_SHORT_CALL_SECONDS)
+        result = Result("unchanged")
+        for action, said in (("label", words), ("taint", list(step.taints))):
+            if said and not result.failures:
+                asked = (action, step.node, *said)
+                result = await session.call("node", arguments=asked, deadline_seconds=_SHORT_CALL_SECONDS)
+        return result
 
     def _file(self, step: Step, artifact: Artifact) -> _File:
         path = self._local_files.get(artifact.sha256)

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import yaml
-
 from productive_k3s.contract.expectation import Expectation
 from productive_k3s.contract.facts import Facts
 from productive_k3s_infra.artifacts.cache import default_cache
