@@ -12,20 +12,14 @@ from typing import Dict, List, Mapping, Optional, Tuple
 from productive_k3s.contract.facts import FileSystem, HostFacts, OperatingSystem
 from productive_k3s.doors.system import Reading
 from productive_k3s.facts import network
+from productive_k3s.facts.apparmor import apparmor
 from productive_k3s.facts.hosts import hosts_files
+from productive_k3s.facts.mounts import is_no_exec
+from productive_k3s.facts.resolver import nameservers
 from productive_k3s.facts.units import UnitTable
 from productive_k3s.k3s import paths
+from productive_k3s.k3s.release import MACHINES
 
-# The release asset's word for what `uname -m` says (k3s-io/k3s, install.sh).
-ARCHITECTURES = {
-    "x86_64": "amd64",
-    "amd64": "amd64",
-    "aarch64": "arm64",
-    "arm64": "arm64",
-    "armv7l": "arm",
-    "armv6l": "arm",
-    "armv8l": "arm",
-}
 _FILE_SYSTEMS = ("/var/lib/rancher", paths.BINARY_DIRECTORY, "/etc")
 _KUBELETS = ("kubelet", "kubelite")
 _CLOUD_INIT = "/run/cloud-init"
@@ -64,6 +58,8 @@ async def host_facts(system: Reading, table: UnitTable) -> HostFacts:
         cloud_init=cloud_init,
         cloud_init_error=cloud_init_error,
         hosts_files=await hosts_files(system, os.id),
+        apparmor=await apparmor(system),
+        nameservers=await nameservers(system),
     )
 
 
@@ -82,7 +78,7 @@ async def _operating_system(system: Reading) -> OperatingSystem:
         version_id=release.get("VERSION_ID", ""),
         pretty_name=release.get("PRETTY_NAME", ""),
         kernel=(await text_of(system, "/proc/sys/kernel/osrelease")).strip(),
-        arch=ARCHITECTURES.get(machine, machine),
+        arch=MACHINES.get(machine, machine),
     )
 
 
@@ -141,7 +137,8 @@ def parse_cgroups(text: str) -> Tuple[str, ...]:
 
 
 async def _file_systems(system: Reading) -> Tuple[FileSystem, ...]:
-    mounts = parse_mounts(await text_of(system, "/proc/self/mountinfo"))
+    mountinfo = await text_of(system, "/proc/self/mountinfo")
+    mounts = parse_mounts(mountinfo)
     found: List[FileSystem] = []
     for path in _FILE_SYSTEMS:
         there = path
@@ -150,7 +147,11 @@ async def _file_systems(system: Reading) -> Tuple[FileSystem, ...]:
         space = await system.space(there)
         if space is not None:
             kind = mount_of(there, mounts)
-            found.append(FileSystem(path, kind, space.free_bytes, space.total_bytes, space.read_only))
+            found.append(
+                FileSystem(
+                    path, kind, space.free_bytes, space.total_bytes, space.read_only, is_no_exec(there, mountinfo)
+                )
+            )
     return tuple(found)
 
 

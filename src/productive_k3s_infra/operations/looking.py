@@ -11,9 +11,10 @@ from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.artifacts.cache import default_cache
 from productive_k3s_infra.artifacts.release import Resolved, resolve_release
 from productive_k3s_infra.errors import Pk3sError
-from productive_k3s_infra.hosts.fleet.gathering import Observed, gather
+from productive_k3s_infra.hosts.fleet.gathering import gather
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
+from productive_k3s_infra.inventory.observed import Observed
 from productive_k3s_infra.operations.session import Session
 from productive_k3s_infra.plan.assumed import assumed_facts
 from productive_k3s_infra.plan.machines import plan_machines, refuse_replacing, without
@@ -42,7 +43,7 @@ async def look(
     session: Session, survey: Survey, inventory: Inventory, fleet: Fleet, *, new_cluster: bool = False
 ) -> View:
     """Ask every host that exists for its facts, and find the release's files for their architectures."""
-    record = read_record(session.workspace.lock_file)
+    record = read_record(session.workspace.folder, session.spec.name)
     observed = await gather(inventory, fleet)
     facts = dict(observed.facts)
     arches = {found.host.os.arch for found in facts.values()}
@@ -61,7 +62,7 @@ async def _files(session: Session, arches: frozenset[str], facts: dict[str, Fact
             wanted.artifacts.source,
             wanted.version,
             arches,
-            delivery=wanted.artifacts.delivery,
+            delivery=session.spec.delivery,
             cache=default_cache(),
             on_progress=session.interaction.note,
         )

@@ -16,15 +16,14 @@ from productive_k3s_infra.operations.from_host import (
     Wanted,
     inventory_of,
     look_at,
-    require_free,
     write_adopted,
 )
-from productive_k3s_infra.operations.init import require_only_hosts, write_cluster_file
+from productive_k3s_infra.operations.init import require_free, require_only_hosts, write_cluster_file
 from productive_k3s_infra.plan.model import ClusterRecord
 from productive_k3s_infra.workspace.record import read_record, write_record
 from static.contract_program.hosts import CA, OTHER_CA, VERSION
 from static.fleet_doubles import FakeFleet
-from static.plan.test_adopted_file import INIT, agent, found, server
+from static.plan.test_adopt import INIT, agent, found, server
 
 WANTED = Wanted("edge", ("10.0.0.11", "10.0.0.21"), user="ops")
 
@@ -40,7 +39,7 @@ def test_file_and_lock_are_written_and_the_plan_on_them_is_told(tmp_path: Path) 
     file = tmp_path / "cluster.yaml"
     adopted = write_adopted(file, WANTED, os.environ, found(server(*INIT, "--disable=traefik"), agent(1)))
     assert load_cluster_file(file, os.environ).name == "edge"
-    assert read_record(tmp_path / "cluster.lock") == ClusterRecord(CA, VERSION)
+    assert read_record(tmp_path, "edge") == ClusterRecord(CA, VERSION)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cluster.lock", "cluster.yaml"]
     lines = list(adopted_lines(adopted))
     assert lines[0].endswith(f"cluster.lock written: 1 server, 1 agent, K3s {VERSION}, etcd")
@@ -61,12 +60,11 @@ def test_a_folder_that_is_not_there_is_an_error_with_a_remedy(tmp_path: Path) ->
 
 
 def test_a_lock_of_another_cluster_stays(tmp_path: Path) -> None:
-    lock = tmp_path / "cluster.lock"
-    write_record(lock, ClusterRecord(OTHER_CA, VERSION))
+    write_record(tmp_path, "edge", ClusterRecord(OTHER_CA, VERSION))
     error = code_of(write_adopted, tmp_path / "cluster.yaml", WANTED, os.environ, found(server(*INIT)))
     assert error.code == "init.lock"
     assert OTHER_CA[:12] in error.evidence
-    assert read_record(lock) == ClusterRecord(OTHER_CA, VERSION)
+    assert read_record(tmp_path, "edge") == ClusterRecord(OTHER_CA, VERSION)
     assert [path.name for path in tmp_path.iterdir()] == ["cluster.lock"]
 
 
@@ -112,6 +110,9 @@ def test_a_key_is_named_from_home_or_from_the_file(
 
 
 def test_other_wishes_beside_hosts_are_refused() -> None:
-    for servers, agents, version in (((("10.0.0.11"),), (), None), ((), ("10.0.0.21",), None), ((), (), VERSION)):
-        assert code_of(require_only_hosts, servers, agents, version).code == "init.from-host"
-    require_only_hosts((), (), None)
+    said: dict[str, object] = {"--server": (), "--agents": None, "--version": "", "--region": ""}
+    for option, value in (("--server", ("10.0.0.11",)), ("--agents", 0), ("--version", VERSION), ("--region", "eu")):
+        error = code_of(require_only_hosts, {**said, option: value})
+        assert error.code == "init.from-host"
+        assert error.evidence.endswith(option)
+    require_only_hosts(said)
