@@ -34,6 +34,7 @@ LEFT_BY_UPSTREAM = (
     "file /etc/rancher",  # the node's password
     "file /run/containerd",
     "file /run/netns",
+    "file /run/nri",  # containerd 2
     "file /var/log/containers",
     "file /var/log/pods",
     "route 10.42.",  # of the backend host-gw
