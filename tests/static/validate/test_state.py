@@ -13,7 +13,7 @@ from productive_k3s.contract.codec import decode
 from productive_k3s.contract.events import CheckResult, Result
 from productive_k3s.contract.expectation import Expectation
 from productive_k3s.contract.facts import Digests, Facts
-from productive_k3s_infra.cluster_file.model import Artifacts, ClusterSpec, K3s, LocalProvider
+from productive_k3s_infra.cluster_file.model import Artifacts, ClusterSpec, K3s, LocalProvider, OnpremProvider
 from productive_k3s_infra.errors import HostUnreachable
 from productive_k3s_infra.operations.validate import facts_after, validate_with
 from productive_k3s_infra.validate import gather as gathering
@@ -25,9 +25,17 @@ from static.contract_program.hosts import VERSION, fresh, on_k3s
 from static.fleet_doubles import Call, FakeFleet, inventory
 
 NAMES = ("server-1", "agent-1", "agent-2")
-DIGESTS = Digests("binary", "config", "environment", "unit", "registries")
+DIGESTS = Digests("binary", "config", "environment", "unit", "registries", "tokens", "files")
 FACTS: dict[str, Facts] = {name: on_k3s(fresh(), on_disk=DIGESTS) for name in NAMES}
 OTHER = on_k3s(fresh(), on_disk=replace(DIGESTS, config="another"))
+KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+clusters: [{name: edge, cluster: {server: "https://10.0.0.11:6443", certificate-authority-data: QQ==}}]
+users: [{name: edge, user: {client-certificate-data: QQ==, client-key-data: QQ==}}]
+contexts: [{name: edge, context: {cluster: edge, user: edge}}]
+current-context: edge
+"""
 
 
 class Server:
@@ -60,7 +68,7 @@ class Server:
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(gathering, "look_at_api", lambda *_: ApiState("x", "", ("10.0.0.11",), 300.0))
     kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text("kind: Config\n")
+    kubeconfig.write_text(KUBECONFIG)
     folder = tmp_path / VERSION
     folder.mkdir()
     (folder / "k3s-images.txt").write_text("docker.io/rancher/mirrored-library-busybox:1.99.0\n")
@@ -145,8 +153,13 @@ async def test_the_releases_images_are_handed_over(session: Any) -> None:
 )
 def test_who_can_pull(artifacts: Artifacts, registries: Any, may_pull: bool) -> None:
     k3s = K3s(version=VERSION, artifacts=artifacts, registries=registries)
-    spec = ClusterSpec(name="edge", provider=LocalProvider(kind="local"), k3s=k3s, nodes=())
+    spec = ClusterSpec(name="edge", provider=OnpremProvider(kind="onprem"), k3s=k3s, nodes=())
     assert expectation(spec, inventory()).may_pull is may_pull
+
+
+def test_machines_without_a_way_out_pull_nothing() -> None:
+    spec = ClusterSpec(name="edge", provider=LocalProvider(kind="local"), k3s=K3s(version=VERSION), nodes=())
+    assert expectation(spec, inventory()).may_pull is False
 
 
 def test_a_state_is_what_hosts_are_made_of() -> None:
