@@ -128,7 +128,7 @@ def plan(
         if output is Format.json:
             _document({"plan": encode(planned.plan), "preflight": planned.preflight.document()})
         else:
-            _print((*show.findings_lines(planned.preflight), *show.plan_lines(planned.plan, refusals=False)))
+            _print(show.planned_lines(planned))
         return planned.exit_code or (_CHANGES_PENDING if exit_code and planned.plan.steps else 0)
 
     _end(run)
@@ -171,10 +171,10 @@ def status(file: File = DEFAULT_FILE, *, output: Output = Format.text) -> None:
         terminal = Terminal(assume_yes=False, quiet=True)
         found = _wait(get_status(_session(file, terminal)), terminal)
         if output is Format.json:
-            _document(asdict(found))
+            _document({**asdict(found), "exit_code": found.exit_code, "verdict": found.verdict})
         else:
             _print(show.status_lines(found))
-        return 0
+        return found.exit_code
 
     _end(run)
 
@@ -269,7 +269,7 @@ def destroy(file: File = DEFAULT_FILE, *, output: Output = Format.text, yes: Yes
         terminal = Terminal(assume_yes=yes, quiet=output is Format.json)
         destroyed = _wait(operation(_session(file, terminal)), terminal)
         if output is Format.json:
-            _document({**asdict(destroyed), "exit_code": destroyed.exit_code})
+            _document(destroyed.document())
         else:
             _print(show.destroyed_lines(destroyed))
         return destroyed.exit_code

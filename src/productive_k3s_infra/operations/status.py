@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from productive_k3s.contract.facts import Facts, NodeFact
 from productive_k3s_infra.hosts.fleet.gathering import Observed, gather
@@ -10,10 +10,15 @@ from productive_k3s_infra.inventory.model import Host, Inventory
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
 from productive_k3s_infra.providers.protocol import Survey
 
+_STEP_FAILED, _INVALID = 5, 6
+
 
 @dataclass(frozen=True)
 class HostStatus:
-    """What one host looks like. Empty strings are what is not known; `note` says why, or what stands out."""
+    """What one host looks like. Empty strings are what is not known; `note` says why, or what stands out.
+
+    `machine` is what the provider sees, `declared` where there is no provider that could; `reached` None: not asked.
+    """
 
     name: str
     role: str
@@ -23,6 +28,12 @@ class HostStatus:
     version: str = ""
     ready: bool | None = None
     note: str = ""
+    reached: bool | None = None
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it is known that K3s runs and the node is Ready."""
+        return self.service == "active" and self.ready is True
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,30 @@ class Status:
     cluster: str
     hosts: tuple[HostStatus, ...]
     undeclared_nodes: tuple[str, ...] = ()
+
+    @property
+    def unreached(self) -> tuple[str, ...]:
+        """The hosts that should answer and did not."""
+        return tuple(host.name for host in self.hosts if host.reached is False)
+
+    @property
+    def not_ready(self) -> tuple[str, ...]:
+        """The hosts of which it is known that their node is not Ready, or that K3s does not run there."""
+        return tuple(host.name for host in self.hosts if host.reached is not False and not host.is_well)
+
+    @property
+    def exit_code(self) -> int:
+        """0 where all is Ready; 5 where a host was not reached; 6 where a node is not Ready or not there."""
+        return _STEP_FAILED if self.unreached else _INVALID if self.not_ready else 0
+
+    @property
+    def verdict(self) -> str:
+        """What is known of all hosts, in one sentence."""
+        total, bad = len(self.hosts), [*self.unreached, *self.not_ready]
+        said = [f"{total - len(bad)} of {total} nodes are Ready"]
+        said += [f"not reached: {', '.join(self.unreached)}"] if self.unreached else []
+        said += [f"not Ready: {', '.join(self.not_ready)}"] if self.not_ready else []
+        return "; ".join(said)
 
 
 async def get_status(session: Session) -> Status:
@@ -63,19 +98,22 @@ def _host(host: Host, survey: Survey, observed: Observed, nodes: dict[str, NodeF
     state = machine.state if machine is not None else "missing"
     node = nodes.get(host.name)
     base = HostStatus(
-        host.name, host.role, "" if host.assumed else host.address, state, ready=node.ready if node else None
+        host.name,
+        host.role,
+        "" if host.assumed else host.address,
+        # What nobody made and nobody watches does not "run": it stands in the file.
+        state if survey.owns_machines else "declared",
+        ready=node.ready if node is not None else None,
     )
     if host.name in observed.unreachable:
         error = observed.unreachable[host.name]
-        return _with(base, note=f"{error.what} [{error.code}]")
+        return replace(base, note=f"{error.what} [{error.code}]", reached=False)
     facts = observed.facts.get(host.name)
     if facts is None:
         return base
-    return _with(base, service=_service(facts), version=facts.k3s.binary_version, note=_note(facts, node))
-
-
-def _with(base: HostStatus, *, service: str = "", version: str = "", note: str = "") -> HostStatus:
-    return HostStatus(base.name, base.role, base.address, base.machine, service, version, base.ready, note)
+    return replace(
+        base, service=_service(facts), version=facts.k3s.binary_version, note=_note(facts, node), reached=True
+    )
 
 
 def _service(facts: Facts) -> str:

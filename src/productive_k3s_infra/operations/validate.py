@@ -9,9 +9,9 @@ import yaml
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
-from productive_k3s_infra.operations.early import EarlyValidation
 from productive_k3s_infra.operations.kubeconfig import fetch_kubeconfig
 from productive_k3s_infra.operations.session import Session, fleet_of, running_inventory_of
+from productive_k3s_infra.operations.validation_ahead import ValidationAhead
 from productive_k3s_infra.plan.surroundings import api_names
 from productive_k3s_infra.validate.gather import OnEvent, validate_cluster
 from productive_k3s_infra.validate.quick import expectation
@@ -33,11 +33,11 @@ async def validate_with(
     *,
     full: bool,
     on_event: OnEvent | None = None,
-    early: EarlyValidation | None = None,
+    ahead: ValidationAhead | None = None,
 ) -> Report:
     """Validate over an open fleet; `on_event` hears the hosts. The kubeconfig is fetched if it is not here yet.
 
-    `early` has begun to look at the cluster before.
+    `ahead` has begun to look at the cluster before.
     """
     return await validate_cluster(
         inventory,
@@ -47,7 +47,7 @@ async def validate_with(
         kubeconfig_document=await _kubeconfig(session, inventory, fleet),
         api_names=api_names(session.spec, inventory),
         on_event=on_event or session.interaction.progressed,
-        of_cluster=early.answer() if early is not None else None,
+        of_cluster=ahead.answer() if ahead is not None else None,
     )
 
 

@@ -326,7 +326,7 @@ def door_to_probe(spec: ClusterSpec, inventory: Inventory, observed: Observed) -
     that the hosts are yet to be told of leads to the first server itself.
     """
     address, port = registration_address(spec, inventory), api_port(spec)
-    first, facts = inventory.first_server, observed.facts
+    first, facts = inventory.founder, observed.facts
     answers = first.name in facts and (runs_k3s(facts[first.name]) or f"tcp/{port}" in needed_ports(first))
     if address == first.address or not answers or (spec.hosts_file and not is_ip(address)):
         return None

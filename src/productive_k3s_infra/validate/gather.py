@@ -43,10 +43,10 @@ async def validate_cluster(
     if that gives None, it is asked now.
     """
     names = [host.name for host in inventory.hosts]
-    wanted = (inventory.first_server.address, *api_names)
+    wanted = (inventory.founder.address, *api_names)
 
     async def ask(name: str) -> Answer:
-        if name != inventory.first_server.name:
+        if name != inventory.founder.name:
             return await _ask(name, fleet, expectation, ("--scope", "host"), deadline=_HOST_SECONDS, on_event=on_event)
         before = await of_cluster if of_cluster is not None else None
         return before or await ask_cluster(inventory, fleet, expectation, full=full, on_event=on_event)
@@ -63,7 +63,7 @@ async def ask_cluster(
     deadline = _HOST_SECONDS + expectation.deadline
     deadline += expectation.trial_deadline + _TRIAL_MARGIN_SECONDS if full else 0.0
     arguments = ("--scope", "cluster", *(("--full",) if full else ()))
-    name = inventory.first_server.name
+    name = inventory.founder.name
     return await _ask(name, fleet, expectation, arguments, deadline=deadline, on_event=on_event)
 
 
@@ -96,7 +96,7 @@ async def _api(
         return (
             CheckResult(
                 "api.reachable",
-                inventory.first_server.address,
+                inventory.founder.address,
                 False,
                 "error",
                 "was not looked at: there is no kubeconfig",

@@ -1,0 +1,108 @@
+"""The stage of the cluster in `pk3s apply`: check, agree, then execute its steps."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+from productive_k3s.contract.events import Event
+from productive_k3s.contract.facts import Facts
+from productive_k3s_infra.errors import Pk3sError
+from productive_k3s_infra.execute.executor import execute
+from productive_k3s_infra.execute.model import StepResult, as_failure, failed
+from productive_k3s_infra.execute.steps.apply_host import longest_seconds
+from productive_k3s_infra.execute.steps.perform import performing
+from productive_k3s_infra.hosts.fleet.probing import probe_ports
+from productive_k3s_infra.operations.agreement import covers, require_agreed
+from productive_k3s_infra.operations.apply_run import ApplyRun
+from productive_k3s_infra.operations.plan import preflight
+from productive_k3s_infra.operations.validation_ahead import ValidationAhead
+from productive_k3s_infra.plan.joining import only_new_agents_join
+from productive_k3s_infra.plan.model import ClusterRecord
+from productive_k3s_infra.plan.step import ApplyServer, Step
+from productive_k3s_infra.preflight.rules import door_to_probe, to_probe
+from productive_k3s_infra.validate.gather import ask_cluster
+from productive_k3s_infra.validate.quick import Answer, expectation
+from productive_k3s_infra.workspace.record import write_record
+
+
+async def check_hosts(run: ApplyRun) -> None:
+    """Preflight: every question about every host, also whether they reach each other. One error ends the run."""
+    began = time.monotonic()
+    probes = None
+    if run.options.probe:
+        seen = run.seen
+        door = door_to_probe(run.session.spec, seen.inventory, seen.observed)
+        probes = await probe_ports(seen.inventory, to_probe(seen.inventory, seen.observed), run.fleet, door)
+    run.reporter.looked("ports between the hosts", time.monotonic() - began)
+    run.preflight = preflight(run.session, run.seen, run.plan, probes)
+    run.reporter.planned(run.plan)
+    run.reporter.reported(run.preflight)
+    run.over = not run.preflight.passed
+
+
+async def agree_to_cluster(run: ApplyRun) -> None:
+    """Have the plan agreed to, unless the plan of all stages was, and this one interrupts nothing more."""
+    if run.plan.steps and not covers(run.agreed, run.plan):
+        require_agreed(run.session, run.plan)
+
+
+async def assemble_cluster(run: ApplyRun) -> None:
+    """Execute the stage's steps. A validation begins meanwhile where all that happens is that agents join."""
+    for host in run.seen.inventory.servers:
+        _record(run, run.seen.situation.facts.get(host.name))
+    run.ahead = _ahead(run)
+    if run.ahead is not None:
+        run.ahead.begin()
+    steps = run.plan.of_stage("cluster")
+    results = await execute(steps, performing(run.tools()), _Listener(run))
+    run.results = (*run.results, *results)
+    run.over = bool(failed(results))
+
+
+def _ahead(run: ApplyRun) -> ValidationAhead | None:
+    seen = run.seen
+    if not only_new_agents_join(seen.situation, run.plan):
+        return None
+    wanted = expectation(run.session.spec, seen.inventory)
+    wanted = replace(wanted, deadline=wanted.deadline + longest_seconds(run.plan.steps), joining=True)
+
+    async def ask() -> Answer:
+        return await ask_cluster(seen.inventory, run.fleet, wanted, full=True, on_event=run.reporter.validating)
+
+    founding = [step.id for step in run.plan.steps if isinstance(step, ApplyServer)]
+    return ValidationAhead(ask, founding[0] if founding else None)
+
+
+@dataclass(frozen=True)
+class _Listener:
+    """Records the cluster's CA as soon as a server's step has ended, whatever comes of the other steps."""
+
+    run: ApplyRun
+
+    def step_started(self, step: Step) -> None:
+        self.run.reporter.step_started(step)
+
+    def step_progressed(self, step: Step, event: Event) -> None:
+        self.run.reporter.step_progressed(step, event)
+
+    def step_ended(self, result: StepResult) -> None:
+        self.run.reporter.step_ended(result)
+        if self.run.ahead is not None:
+            self.run.ahead.step_ended(result)
+        if isinstance(result.step, ApplyServer) and result.result is not None:
+            _record(self.run, result.result.facts)
+
+    def stopping(self, running: tuple[Step, ...]) -> None:
+        self.run.reporter.stopping(running)
+
+
+def _record(run: ApplyRun, facts: Facts | None) -> None:
+    """Remember which cluster this is: a later run must never found another one."""
+    if facts is None or not facts.k3s.ca_hash or facts.k3s.datastore is None:
+        return
+    try:
+        write_record(run.session.workspace.lock_file, ClusterRecord(facts.k3s.ca_hash, run.session.spec.k3s.version))
+    except Pk3sError as error:
+        # The steps go on: half a cluster is no better recorded than a whole one.
+        run.trouble(as_failure(error))

@@ -1,0 +1,84 @@
+"""Look at everything a plan depends on: machines, hosts, the release's files, what is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from productive_k3s.contract.facts import Facts
+from productive_k3s_infra.artifacts.cache import default_cache
+from productive_k3s_infra.artifacts.release import Resolved, resolve_release
+from productive_k3s_infra.errors import Pk3sError
+from productive_k3s_infra.execute.model import as_failure
+from productive_k3s_infra.hosts.fleet.gathering import Observed, gather
+from productive_k3s_infra.hosts.fleet.session import Fleet
+from productive_k3s_infra.inventory.model import Inventory
+from productive_k3s_infra.operations.session import Session
+from productive_k3s_infra.plan.requests import Situation
+from productive_k3s_infra.providers.protocol import Survey
+from productive_k3s_infra.workspace.record import read_record
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One look: what was observed, and the situation made of it."""
+
+    inventory: Inventory
+    observed: Observed
+    situation: Situation
+    resolved: Resolved
+
+
+async def observe(
+    session: Session,
+    survey: Survey,
+    inventory: Inventory,
+    fleet: Fleet,
+    *,
+    new_cluster: bool = False,
+    replacing: tuple[str, ...] = (),
+) -> Observation:
+    """Ask every host that exists for its facts, and find the release's files for their architectures."""
+    record = read_record(session.workspace.lock_file)
+    observed = await gather(inventory, fleet)
+    facts = observed.facts
+    arches = {found.host.os.arch for found in facts.values()}
+    if replacing or any(host.assumed for host in inventory.hosts):
+        arches.add(survey.assumption.architecture)
+    resolved, notes = await _files(session, frozenset(arches), facts)
+    situation = Situation(
+        session.spec,
+        inventory,
+        facts,
+        resolved.files,
+        record,
+        new_cluster,
+        survey=survey,
+        replacing=replacing,
+        unreached={name: as_failure(error) for name, error in observed.unreachable.items()},
+        notes=notes,
+    )
+    return Observation(inventory, observed, situation, resolved)
+
+
+async def _files(
+    session: Session, arches: frozenset[str], facts: Mapping[str, Facts]
+) -> tuple[Resolved, tuple[str, ...]]:
+    wanted = session.spec.k3s
+    try:
+        resolved = await asyncio.to_thread(
+            resolve_release,
+            wanted.artifacts.source,
+            wanted.version,
+            arches,
+            delivery=wanted.artifacts.delivery,
+            cache=default_cache(),
+            on_progress=session.interaction.note,
+        )
+    except Pk3sError as error:
+        # Where every host has the version already, nothing has to be fetched: only the binary's digest stays unchecked.
+        if not facts or any(found.k3s.binary_version != wanted.version for found in facts.values()):
+            raise
+        return Resolved({}, {}), (f"the release's checksums were not compared: {error}",)
+    return resolved, ()
