@@ -23,7 +23,7 @@ from productive_k3s_infra.plan.step import ApplyServer, Step
 from productive_k3s_infra.preflight.rules import door_to_probe, to_probe
 from productive_k3s_infra.validate.gather import ask_cluster
 from productive_k3s_infra.validate.quick import Answer, expectation
-from productive_k3s_infra.workspace.record import write_record
+from productive_k3s_infra.workspace.record import read_record, write_record
 
 
 async def check_hosts(run: ApplyRun) -> None:
@@ -101,8 +101,11 @@ def _record(run: ApplyRun, facts: Facts | None) -> None:
     """Remember which cluster this is: a later run must never found another one."""
     if facts is None or not facts.k3s.ca_hash or facts.k3s.datastore is None:
         return
+    folder, name = run.session.workspace.folder, run.session.spec.name
     try:
-        write_record(run.session.workspace.lock_file, ClusterRecord(facts.k3s.ca_hash, run.session.spec.k3s.version))
+        before = read_record(folder, name)
+        hosts = before.hosts if before is not None else {}
+        write_record(folder, name, ClusterRecord(facts.k3s.ca_hash, run.session.spec.k3s.version, hosts))
     except Pk3sError as error:
         # The steps go on: half a cluster is no better recorded than a whole one.
         run.trouble(as_failure(error))

@@ -19,7 +19,7 @@ from productive_k3s_infra.operations.session import Session, fleet_of, inventory
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.teardown import plan_teardown
-from productive_k3s_infra.workspace.record import read_record
+from productive_k3s_infra.workspace.record import forget_record, read_record
 
 
 async def destroy(session: Session) -> Destroyed:
@@ -29,9 +29,10 @@ async def destroy(session: Session) -> Destroyed:
     not. What was not reached is named with the way to clean it, and cluster.lock is kept for that.
     """
     with journaled(session, "destroy") as reporter:
+        # One that is not understood is said before anything goes.
+        record = read_record(session.workspace.folder, session.spec.name)
         survey = await session.provider.survey()
         inventory = inventory_of(session, survey)
-        record = read_record(session.workspace.lock_file)
         situation = Situation(session.spec, inventory, {}, record=record, survey=survey)
         async with fleet_of(session, inventory) as fleet:
             if not survey.owns_machines:
@@ -72,5 +73,6 @@ def _require_agreed(session: Session, plan: Plan, situation: Situation) -> None:
 
 def _forget(session: Session) -> None:
     """The cluster is gone: its record, kubeconfig and inventory describe nothing any more. Journals stay."""
-    for path in (session.workspace.lock_file, session.workspace.kubeconfig, session.workspace.inventory):
+    forget_record(session.workspace.folder, session.spec.name)
+    for path in (session.workspace.kubeconfig, session.workspace.inventory):
         path.unlink(missing_ok=True)

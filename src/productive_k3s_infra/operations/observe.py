@@ -40,7 +40,7 @@ async def observe(
     replacing: tuple[str, ...] = (),
 ) -> Observation:
     """Ask every host that exists for its facts, and find the release's files for their architectures."""
-    record = read_record(session.workspace.lock_file)
+    record = read_record(session.workspace.folder, session.spec.name)
     observed = await gather(inventory, fleet)
     facts = observed.facts
     arches = {found.host.os.arch for found in facts.values()}

@@ -21,7 +21,7 @@ from productive_k3s_infra.validate.report import Report
 from productive_k3s_infra.workspace.record import read_record
 from static.contract_program.hosts import CA
 from static.fleet_doubles import Call
-from static.operations.world import World, enter
+from static.operations.bed import World, enter
 from static.plan.clusters import spec
 
 NAMES = ("server-1", "agent-1", "agent-2")
@@ -56,7 +56,7 @@ async def test_from_nothing_and_a_second_time_nothing(world: World) -> None:
         ("agent-1", "agent"),
         ("agent-2", "agent"),
     ]
-    record = read_record(world.session.workspace.lock_file)
+    record = read_record(world.session.workspace.folder, "edge")
     assert record is not None
     assert record.ca_hash == CA
     assert world.session.workspace.kubeconfig.exists()
@@ -101,7 +101,7 @@ async def test_the_ca_is_recorded_also_when_an_agent_fails(world: World) -> None
     """Without the record the next run might found a second cluster."""
     world.instead["agent"] = lambda _: Result("failed", failures=(Failure("k3s.broken", "it died"),))
     await apply(world.session, probe=False)
-    assert read_record(world.session.workspace.lock_file) is not None
+    assert read_record(world.session.workspace.folder, "edge") is not None
 
 
 async def test_a_kubeconfig_that_cannot_be_fetched_does_not_lose_the_result(world: World) -> None:

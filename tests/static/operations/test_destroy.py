@@ -18,7 +18,7 @@ from productive_k3s_infra.providers.protocol import Survey, SurveyedMachine
 from productive_k3s_infra.workspace.record import write_record
 from static.contract_program.hosts import CA, OTHER_CA, VERSION, on_k3s
 from static.fleet_doubles import Call
-from static.operations.world import World, enter
+from static.operations.bed import World, enter
 from static.plan.clusters import spec
 
 GONE = HostUnreachable("no connection", where="agent-1", remedy="is it up?")
@@ -73,7 +73,7 @@ async def test_without_a_record_nobody_knows_whose_k3s_it_is(world: World) -> No
 
 
 async def test_a_record_of_another_cluster_destroys_nothing(world: World) -> None:
-    write_record(world.session.workspace.lock_file, ClusterRecord(OTHER_CA, VERSION))
+    write_record(world.session.workspace.folder, "edge", ClusterRecord(OTHER_CA, VERSION))
     with pytest.raises(Refused) as caught:
         await destroy(world.session)
     assert caught.value.code == "destroy.other-cluster"

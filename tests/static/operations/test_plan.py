@@ -11,7 +11,7 @@ from productive_k3s_infra.errors import HostUnreachable
 from productive_k3s_infra.operations.apply import apply
 from productive_k3s_infra.operations.plan import make_plan
 from productive_k3s_infra.providers.protocol import Survey, SurveyedMachine
-from static.operations.world import World, enter
+from static.operations.bed import World, enter
 from static.plan.clusters import spec
 
 GONE = HostUnreachable("no connection", where="agent-1", remedy="is it up?")

@@ -12,7 +12,7 @@ from productive_k3s_infra.errors import HostUnreachable
 from productive_k3s_infra.operations.apply import apply
 from productive_k3s_infra.operations.status import get_status
 from productive_k3s_infra.providers.protocol import Survey, SurveyedMachine
-from static.operations.world import World, enter
+from static.operations.bed import World, enter
 from static.plan.clusters import spec
 
 GONE = HostUnreachable("the host refuses connections", where="agent-1")

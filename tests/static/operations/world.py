@@ -1,70 +1,73 @@
-"""Operations on this computer alone: a cluster of hosts that do what they are asked, a provider, a person."""
+"""A cluster in memory: a provider that makes machines, hosts that do what a request says, and somebody who agrees."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import hashlib
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
+import yaml
 
 from productive_k3s.contract.codec import decode
-from productive_k3s.contract.events import CheckResult, Result
+from productive_k3s.contract.events import Result
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.request import Request
 from productive_k3s.contract.secret import Secret
 from productive_k3s.plan.changes import assess
-from productive_k3s_infra.artifacts.release import Resolved
-from productive_k3s_infra.cluster_file.model import ClusterSpec
-from productive_k3s_infra.errors import Pk3sError
-from productive_k3s_infra.inventory.model import Endpoint, Location
+from productive_k3s_infra.cluster_file.load import load_cluster_file
+from productive_k3s_infra.hosts.fleet.session import Fleet
+from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory, Location
+from productive_k3s_infra.inventory.survey import Assumption, Survey, SurveyedMachine
+from productive_k3s_infra.operations import session as sessions
 from productive_k3s_infra.operations.session import Session
+from productive_k3s_infra.plan.assumed import assumed_facts
 from productive_k3s_infra.plan.model import Plan
-from productive_k3s_infra.providers.protocol import Survey, SurveyedMachine
+from productive_k3s_infra.progress.interaction import Interaction
+from productive_k3s_infra.providers.protocol import OnProgress
 from productive_k3s_infra.validate.report import Report
 from productive_k3s_infra.workspace.directory import Workspace
-from static.contract_program.hosts import TOKEN, after
-from static.fleet_doubles import Call, FakeFleet, FakeProvider
-from static.plan.clusters import empty_host, situation
+from static.contract_program.hosts import VERSION, after
+from static.fleet_doubles import Call, FakeFleet
 
-VALID = Report("edge", "full", (CheckResult("node.ready", "server-1", True, "error", "Ready"),))
-KUBECONFIG = """\
-apiVersion: v1
-kind: Config
-clusters: [{name: default, cluster: {server: 'https://127.0.0.1:6443', certificate-authority-data: ''}}]
-contexts: [{name: default, context: {cluster: default, user: default}}]
-current-context: default
-users: [{name: default, user: {}}]
-"""
+BINARY = b"a binary"
+_KUBECONFIG = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "clusters": [{"name": "default", "cluster": {"server": "https://127.0.0.1:6443"}}],
+    "users": [{"name": "default", "user": {}}],
+    "contexts": [{"name": "default", "context": {"cluster": "default", "user": "default"}}],
+    "current-context": "default",
+}
 
 
+@dataclass
 class Person:
-    """Implements Interaction: agrees or not, and keeps what was said and asked."""
+    """Implements Interaction: agrees to everything, and remembers what was asked."""
 
-    def __init__(self, *, agrees: bool = True) -> None:
-        self.agrees = agrees
-        self.notes: list[str] = []
-        self.asked: list[Plan] = []
-        self.dies: list[tuple[str, ...]] = []
-        self.ended: list[tuple[str, bool]] = []
+    asked: list[str] = field(default_factory=list)
 
-    def note(self, message: str) -> None:
-        self.notes.append(message)
+    def note(self, message: str) -> None: ...
 
     def started(self, subject: str, activity: str) -> None: ...
 
     def progressed(self, subject: str, activity: str) -> None: ...
 
-    def finished(self, subject: str, activity: str, seconds: float, *, failed: bool = False) -> None:
-        self.ended.append((subject, failed))
+    def finished(self, subject: str, activity: str, seconds: float, *, failed: bool = False) -> None: ...
 
     def agree(self, plan: Plan) -> bool:
-        self.asked.append(plan)
-        return self.agrees
+        self.asked.append(f"plan of {plan.cluster}")
+        return True
 
     def agree_to_destroy(self, cluster: str, dies: tuple[str, ...]) -> bool:
-        self.dies.append(dies)
-        return self.agrees
+        self.asked.append(f"destroy {cluster}")
+        return True
 
     def trust_host_key(self, host: str, keys: tuple[str, ...]) -> bool:
         return False
@@ -73,89 +76,104 @@ class Person:
         return None
 
 
+@dataclass
 class World:
-    """Hosts with their facts, which follow what they are asked; each verb may be answered otherwise in `instead`."""
+    """The machines of one cluster, by name; None where there is none. Implements Provider, and answers as the hosts."""
 
-    def __init__(self, folder: Path, spec: ClusterSpec, *, machines: Survey | None = None) -> None:
-        self.before = situation(spec)
-        self.facts: dict[str, Facts] = dict(self.before.facts)
-        self.instead: dict[str, Callable[[Call], Result]] = {}
-        self.fleet = FakeFleet(dict.fromkeys(self.facts, self.answer))
-        located = tuple(
-            SurveyedMachine(host.name, "running", Location(host.address, Endpoint(host.address)))
-            for host in self.before.inventory.hosts
-        )
-        self.provider = FakeProvider(
-            machines or Survey(False, located),
-            addresses={host.name: host.address for host in self.before.inventory.hosts},
-        )
-        self.person = Person()
-        self.session = Session(spec, Workspace(folder / "cluster.yaml", spec.name), self.provider, self.person)
+    cluster: str
+    network: str
+    machines: dict[str, Facts | None] = field(default_factory=dict)
 
-    def refuse(self, **errors: Pk3sError) -> None:
-        """Let hosts not be reached (`agent_1=HostUnreachable(...)`)."""
-        self.fleet.refuses = {name.replace("_", "-"): error for name, error in errors.items()}
+    @property
+    def ca_hash(self) -> str:
+        return hashlib.sha256(self.cluster.encode()).hexdigest()
 
-    def answer(self, call: Call) -> Result:
-        """Do what is asked."""
-        if call.verb in self.instead:
-            return self.instead[call.verb](call)
-        if call.verb in ("server", "agent"):
-            return self._apply(call)
-        if call.verb == "uninstall":
-            self.facts[call.host] = empty_host(call.host, _address(self.facts[call.host]))
-            return Result("done", facts=self.facts[call.host])
-        if call.verb == "token":
-            return Result("done", data={"agent": TOKEN})
+    async def survey(self) -> Survey:
+        return Survey(owns_machines=True, machines=tuple(map(self._surveyed, self.machines)))
+
+    async def create(self, names: tuple[str, ...], on_progress: OnProgress) -> Survey:
+        for name in names:
+            self.machines[name] = self.empty(name)
+        return await self.survey()
+
+    async def destroy(self, names: tuple[str, ...], on_progress: OnProgress) -> None:
+        for name in names:
+            self.machines[name] = None
+
+    async def destroy_all(self, on_progress: OnProgress) -> None:
+        await self.destroy(tuple(self.machines), on_progress)
+
+    def fleet(self) -> FakeFleet:
+        return FakeFleet({name: partial(self._answer, name) for name in self.machines})
+
+    def _surveyed(self, name: str) -> SurveyedMachine:
+        if self.machines[name] is None:
+            return SurveyedMachine(name, "missing")
+        return SurveyedMachine(name, "running", Location(self._address(name), Endpoint(self._address(name))))
+
+    def _address(self, name: str) -> str:
+        return f"{self.network}.{11 + list(self.machines).index(name)}"
+
+    def empty(self, name: str) -> Facts:
+        location = Location(self._address(name), Endpoint(self._address(name)))
+        facts = assumed_facts(Host(name, "server", location.address, location.endpoint), Assumption())
+        identity = hashlib.md5(f"{self.cluster}-{name}".encode(), usedforsecurity=False).hexdigest()
+        return replace(facts, host=replace(facts.host, machine_id=identity))
+
+    def _answer(self, name: str, call: Call) -> Result:
+        facts = self.machines[name]
+        assert facts is not None, f"{name} does not exist"
+        facts = replace(facts, host=replace(facts.host, time=time.time()))
+        if call.verb == "server":
+            facts = self._applied(facts, decode(Request, call.document))
+            self.machines[name] = facts
         if call.verb == "kubeconfig":
-            return Result("done", data={"kubeconfig": KUBECONFIG})
-        if call.verb == "node":
-            self._node(call)
-            return Result("done")
-        return Result("done", facts=self.facts[call.host])
+            return Result("done", data={"kubeconfig": yaml.safe_dump(_KUBECONFIG)})
+        return Result("done", facts=facts)
 
-    def verbs(self, *, looks: bool = False) -> list[tuple[str, str]]:
-        """What was asked of whom, without the looks."""
-        return [(call.host, call.verb) for call in self.fleet.calls if looks or call.verb != "facts"]
-
-    def _apply(self, call: Call) -> Result:
-        request: Request = decode(Request, call.document)
-        facts = self.facts[call.host]
-        changes = assess(request, facts, planning=True).changes
-        for change in changes:
+    def _applied(self, facts: Facts, request: Request) -> Facts:
+        assessed = assess(request, facts)
+        assert not assessed.vetoes, assessed.vetoes
+        for change in assessed.changes:
             facts = after(request, facts, change)
-        self.facts[call.host] = facts
-        if call.verb == "agent":
-            self._join(call.host)
-        data = {"agent": TOKEN} if "--tokens" in call.arguments else None
-        return Result("done", changes=changes, facts=facts, data=data)
-
-    def _join(self, name: str) -> None:
-        server = self.facts["server-1"]
-        assert server.cluster is not None
-        nodes = tuple(node for node in server.cluster.nodes if node.name != name)
-        joined = replace(nodes[0], name=name, roles=(), labels={})
-        self.facts["server-1"] = replace(server, cluster=replace(server.cluster, nodes=(*nodes, joined)))
-
-    def _node(self, call: Call) -> None:
-        server = self.facts["server-1"]
-        assert server.cluster is not None
-        if call.arguments[0] == "delete":
-            nodes = tuple(node for node in server.cluster.nodes if node.name != call.arguments[1])
-            self.facts["server-1"] = replace(server, cluster=replace(server.cluster, nodes=nodes))
+        return replace(facts, k3s=replace(facts.k3s, ca_hash=self.ca_hash))
 
 
-def enter(world: World, monkeypatch: pytest.MonkeyPatch, report: Report = VALID) -> None:
-    """Let operations work in this world: its fleet, its release; a validation finds `report`."""
-    monkeypatch.setattr("productive_k3s_infra.operations.session.SshFleet", lambda *_, **__: world.fleet)
-    resolved = Resolved(world.before.files, {})
-    monkeypatch.setattr("productive_k3s_infra.operations.observe.resolve_release", lambda *_, **__: resolved)
+def write_cluster_file(folder: Path, file: str, name: str) -> Path:
+    """A cluster file of one local machine, and the release that it names."""
+    release = folder / "release" / VERSION
+    release.mkdir(parents=True, exist_ok=True)
+    (release / "k3s").write_bytes(BINARY)
+    (release / "sha256sum-amd64.txt").write_text(f"{hashlib.sha256(BINARY).hexdigest()}  k3s\n")
+    spec = {
+        "provider": {"kind": "local"},
+        "k3s": {"version": VERSION, "artifacts": {"source": str(folder / "release")}},
+        "nodes": [{"name": "server-1", "role": "server"}],
+    }
+    head = {"apiVersion": "productive-k3s/v1alpha1", "kind": "Cluster", "metadata": {"name": name}}
+    (folder / file).write_text(yaml.safe_dump({**head, "spec": spec}))
+    return folder / file
 
-    async def found(*_: object, **__: object) -> Report:
-        return report
 
-    monkeypatch.setattr("productive_k3s_infra.operations.afterwards.validate_with", found)
+def session_of(file: Path, world: World, person: Interaction) -> Session:
+    """What the command line opens, with the world in place of real machines."""
+    spec = load_cluster_file(file, {})
+    for node in spec.nodes:
+        world.machines.setdefault(node.name, None)
+    return Session(spec, Workspace(file, spec.name), world, person)
 
 
-def _address(facts: Facts) -> str:
-    return facts.host.interfaces[0].addresses[0].partition("/")[0]
+def answer_for(monkeypatch: pytest.MonkeyPatch, worlds: Iterable[World], *operations: ModuleType) -> None:
+    """Let these operations speak to the hosts of the worlds; the look from this computer at an API is left out."""
+    by_name = {world.cluster: world for world in worlds}
+
+    @asynccontextmanager
+    async def fleet_of(session: Session, _inventory: Inventory) -> AsyncIterator[Fleet]:
+        yield by_name[session.spec.name].fleet()
+
+    async def valid(session: Session, *_arguments: Any, **_named: Any) -> Report:
+        return Report(session.spec.name, "full", ())
+
+    for operation in (sessions, *operations):
+        monkeypatch.setattr(operation, "fleet_of", fleet_of, raising=False)
+        monkeypatch.setattr(operation, "validate_with", valid, raising=False)
