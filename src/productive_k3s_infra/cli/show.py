@@ -9,11 +9,11 @@ from productive_k3s.contract.codec import encode
 from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.errors import ClusterFileInvalid, Pk3sError
 from productive_k3s_infra.execute.model import StepResult
-from productive_k3s_infra.operations.apply_run import Applied
+from productive_k3s_infra.operations.applied import Applied
 from productive_k3s_infra.operations.destroyed import Destroyed
 from productive_k3s_infra.operations.inventory import Written
+from productive_k3s_infra.operations.node_status import Status
 from productive_k3s_infra.operations.plan import Planned
-from productive_k3s_infra.operations.status import Status
 from productive_k3s_infra.plan.text import body_lines, note_lines, plan_lines, summary, unreached_lines
 from productive_k3s_infra.validate.report import Report
 

@@ -9,10 +9,10 @@ from typing import get_args
 
 from productive_k3s.contract.events import Result
 from productive_k3s.contract.failure import Failure
+from productive_k3s_infra._settle import settle
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.execute.model import Listener, Say, StepOutcome, StepResult, as_failure
 from productive_k3s_infra.execute.order import order_of
-from productive_k3s_infra.execute.settle import settle
 from productive_k3s_infra.plan.step import MachineStep, Step
 
 Perform = Callable[[Step, Say], Awaitable[Result]]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from productive_k3s_infra.operations.afterwards import keep_inventory, keep_kubeconfig, validate_cluster
-from productive_k3s_infra.operations.apply_run import Applied, ApplyRun, Options
+from productive_k3s_infra.operations.applied import Applied
+from productive_k3s_infra.operations.apply_run import ApplyRun, Options
 from productive_k3s_infra.operations.assemble import agree_to_cluster, assemble_cluster, check_hosts
 from productive_k3s_infra.operations.journaled import journaled
 from productive_k3s_infra.operations.machines import make_machines

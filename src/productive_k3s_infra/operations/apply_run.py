@@ -1,19 +1,19 @@
-"""One apply: what its parts have come to so far, and how it ended."""
+"""One apply: what its parts have come to so far, and hand on."""
 
 from __future__ import annotations
 
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Self
 
 from productive_k3s.contract.failure import Failure
-from productive_k3s_infra.execute.model import StepResult, failed
+from productive_k3s_infra.execute.model import StepResult
 from productive_k3s_infra.execute.steps.machines import ProviderCalls
 from productive_k3s_infra.execute.steps.tokens import TokenSource
 from productive_k3s_infra.execute.steps.tools import Tools
 from productive_k3s_infra.hosts.fleet.session import Fleet
+from productive_k3s_infra.operations.applied import Applied
 from productive_k3s_infra.operations.observe import Observation, observe
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
 from productive_k3s_infra.operations.validation_ahead import ValidationAhead
@@ -24,8 +24,6 @@ from productive_k3s_infra.plan.surroundings import secrets_of
 from productive_k3s_infra.progress.reporter import Reporter
 from productive_k3s_infra.validate.report import Report
 
-_REFUSED, _STEP_FAILED, _INVALID = 4, 5, 6
-
 
 @dataclass(frozen=True)
 class Options:
@@ -34,34 +32,6 @@ class Options:
     probe: bool = True
     new_cluster: bool = False
     replacing: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Applied:
-    """How an apply ended. `report` is None where it ended before the validation; `journal` is where the rest is.
-
-    `troubles` went wrong beside the steps and lost nothing of what was done.
-    """
-
-    plan: Plan
-    preflight: Report
-    journal: Path | None
-    results: tuple[StepResult, ...] = ()
-    report: Report | None = None
-    seconds: float = 0.0
-    troubles: tuple[Failure, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """One of the table that both programs share (design, section 9)."""
-        if not self.preflight.passed:
-            return _REFUSED
-        first = next(iter(failed(self.results)), None)
-        if first is not None:
-            return first.failure.exit_code if first.failure and first.failure.exit_code else _STEP_FAILED
-        if self.report is not None and not self.report.passed:
-            return _INVALID
-        return next((trouble.exit_code for trouble in self.troubles), 0)
 
 
 @dataclass

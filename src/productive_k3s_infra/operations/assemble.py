@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from productive_k3s.contract.events import Event
-from productive_k3s.contract.facts import Facts
-from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.execute.executor import execute
-from productive_k3s_infra.execute.model import StepResult, as_failure, failed
+from productive_k3s_infra.execute.model import failed
 from productive_k3s_infra.execute.steps.apply_host import longest_seconds
 from productive_k3s_infra.execute.steps.perform import performing
 from productive_k3s_infra.hosts.fleet.probing import probe_ports
 from productive_k3s_infra.operations.agreement import covers, require_agreed
 from productive_k3s_infra.operations.apply_run import ApplyRun
 from productive_k3s_infra.operations.plan import preflight
+from productive_k3s_infra.operations.recording import RecordingListener, record_cluster
 from productive_k3s_infra.operations.validation_ahead import ValidationAhead
 from productive_k3s_infra.plan.joining import only_new_agents_join
-from productive_k3s_infra.plan.model import ClusterRecord
-from productive_k3s_infra.plan.step import ApplyServer, Step
+from productive_k3s_infra.plan.step import ApplyServer
 from productive_k3s_infra.preflight.rules import door_to_probe, to_probe
 from productive_k3s_infra.validate.gather import ask_cluster
 from productive_k3s_infra.validate.quick import Answer, expectation
-from productive_k3s_infra.workspace.record import read_record, write_record
 
 
 async def check_hosts(run: ApplyRun) -> None:
@@ -50,12 +46,12 @@ async def agree_to_cluster(run: ApplyRun) -> None:
 async def assemble_cluster(run: ApplyRun) -> None:
     """Execute the stage's steps. A validation begins meanwhile where all that happens is that agents join."""
     for host in run.seen.inventory.servers:
-        _record(run, run.seen.situation.facts.get(host.name))
+        record_cluster(run, run.seen.situation.facts.get(host.name))
     run.ahead = _ahead(run)
     if run.ahead is not None:
         run.ahead.begin()
     steps = run.plan.of_stage("cluster")
-    results = await execute(steps, performing(run.tools()), _Listener(run))
+    results = await execute(steps, performing(run.tools()), RecordingListener(run))
     run.results = (*run.results, *results)
     run.over = bool(failed(results))
 
@@ -72,40 +68,3 @@ def _ahead(run: ApplyRun) -> ValidationAhead | None:
 
     founding = [step.id for step in run.plan.steps if isinstance(step, ApplyServer)]
     return ValidationAhead(ask, founding[0] if founding else None)
-
-
-@dataclass(frozen=True)
-class _Listener:
-    """Records the cluster's CA as soon as a server's step has ended, whatever comes of the other steps."""
-
-    run: ApplyRun
-
-    def step_started(self, step: Step) -> None:
-        self.run.reporter.step_started(step)
-
-    def step_progressed(self, step: Step, event: Event) -> None:
-        self.run.reporter.step_progressed(step, event)
-
-    def step_ended(self, result: StepResult) -> None:
-        self.run.reporter.step_ended(result)
-        if self.run.ahead is not None:
-            self.run.ahead.step_ended(result)
-        if isinstance(result.step, ApplyServer) and result.result is not None:
-            _record(self.run, result.result.facts)
-
-    def stopping(self, running: tuple[Step, ...]) -> None:
-        self.run.reporter.stopping(running)
-
-
-def _record(run: ApplyRun, facts: Facts | None) -> None:
-    """Remember which cluster this is: a later run must never found another one."""
-    if facts is None or not facts.k3s.ca_hash or facts.k3s.datastore is None:
-        return
-    folder, name = run.session.workspace.folder, run.session.spec.name
-    try:
-        before = read_record(folder, name)
-        hosts = before.hosts if before is not None else {}
-        write_record(folder, name, ClusterRecord(facts.k3s.ca_hash, run.session.spec.k3s.version, hosts))
-    except Pk3sError as error:
-        # The steps go on: half a cluster is no better recorded than a whole one.
-        run.trouble(as_failure(error))

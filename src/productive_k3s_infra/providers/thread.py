@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from productive_k3s_infra._settle import SETTLE_SECONDS, settle
 from productive_k3s_infra.errors import Interrupted
-from productive_k3s_infra.execute.settle import SETTLE_SECONDS, settle
 
 # A little less than whoever waits for the step, so that what is found here is still heard there.
 THREAD_SECONDS = SETTLE_SECONDS - 60.0

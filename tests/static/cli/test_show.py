@@ -24,10 +24,10 @@ from productive_k3s_infra.cli.show import (
 )
 from productive_k3s_infra.errors import ClusterFileInvalid, HostUnreachable
 from productive_k3s_infra.execute.model import StepResult
-from productive_k3s_infra.operations.apply_run import Applied
+from productive_k3s_infra.operations.applied import Applied
 from productive_k3s_infra.operations.destroyed import Destroyed, Left
+from productive_k3s_infra.operations.node_status import HostStatus, Status
 from productive_k3s_infra.operations.plan import Planned
-from productive_k3s_infra.operations.status import HostStatus, Status
 from productive_k3s_infra.plan.model import Plan, Unreached
 from productive_k3s_infra.validate.report import Report
 from static.plan.clusters import an_agent

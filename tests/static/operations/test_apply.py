@@ -121,7 +121,7 @@ async def test_a_record_that_cannot_be_written_does_not_stop_the_steps(
     def full(*_: object) -> None:
         raise ProviderFailed("no space", code="workspace.full")
 
-    monkeypatch.setattr("productive_k3s_infra.operations.assemble.write_record", full)
+    monkeypatch.setattr("productive_k3s_infra.operations.recording.write_record", full)
     applied = await apply(world.session, probe=False)
     assert [result.outcome for result in applied.results] == ["done"] * 3
     assert {trouble.code for trouble in applied.troubles} == {"workspace.full"}

@@ -11,6 +11,7 @@ from productive_k3s_infra.operations import afterwards, apply_run
 from productive_k3s_infra.operations import apply as applying
 from productive_k3s_infra.operations import destroy as destroying
 from productive_k3s_infra.operations import plan as planning
+from productive_k3s_infra.operations.applied import Applied
 from productive_k3s_infra.operations.destroyed import Destroyed
 from productive_k3s_infra.workspace.record import read_record
 from static.operations.world import Person, World, answer_for, session_of, write_cluster_file
@@ -28,7 +29,7 @@ class Both:
         }
         self.person = Person()
 
-    async def apply(self, name: str) -> apply_run.Applied:
+    async def apply(self, name: str) -> Applied:
         return await applying.apply(session_of(self.files[name], self.worlds[name], self.person), probe=False)
 
     async def plan(self, name: str) -> planning.Planned:

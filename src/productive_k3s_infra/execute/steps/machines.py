@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from productive_k3s.contract.events import Event, Result
 from productive_k3s.contract.failure import Failure
+from productive_k3s_infra._settle import settle
 from productive_k3s_infra.errors import Interrupted, Pk3sError
 from productive_k3s_infra.execute.model import Say, as_failure
-from productive_k3s_infra.execute.settle import settle
 from productive_k3s_infra.inventory.survey import Survey
 from productive_k3s_infra.plan.step import (
     ChangeShared,
