@@ -260,7 +260,8 @@ def test_an_added_agent_joins_and_leaves_again_before_its_machine_goes(site: Sit
         assert "agent-3" in site.expect(0, "status").out
         assert "nobody agreed to the plan" in site.expect(4, "apply").err
         assert "agent-3" in site.fingerprint().nodes
-        gone = steps(site.expect(0, "apply", "--yes", "-o", "json"))
+        assert "[plan.prune]" in site.expect(4, "apply", "--yes").err
+        gone = steps(site.expect(0, "apply", "--yes", "--prune", "-o", "json"))
         assert list(gone) == ["agent-3/remove-node", "agent-3/destroy-machine"]
         assert "agent-3" not in {machine.name for machine in machines.survey(site.set)}
         after = site.fingerprint()

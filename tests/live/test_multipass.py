@@ -93,7 +93,7 @@ def life(stub: Stub, k3s_release: Release, kubectl_tool: Path, tmp_path_factory:
         bigger = site.pk3s("apply", "--yes")
     status = site.pk3s("status", "-o", "json")
     edit(site, "count: 2", "count: 1")
-    shrunk = site.pk3s("apply", "--yes")
+    shrunk = site.pk3s("apply", "--yes", "--prune")
     nodes_after = frozenset(node["metadata"]["name"] for node in site.get("nodes"))
     left_of_shrinking = stub.instances
     stop(stub, "multipass-agent-1")

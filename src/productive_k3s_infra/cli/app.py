@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 from productive_k3s.contract.codec import encode
 from productive_k3s_infra.cli import show
@@ -26,8 +27,17 @@ T = TypeVar("T")
 _CHANGES_PENDING = 3
 _INTERRUPTED = 130
 
+
+class _Verbs(TyperGroup):
+    """The verbs. `--prune` may stand without a value, which click's options cannot: it is the empty one then."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, ["--prune=" if word == "--prune" else word for word in args])
+
+
 app = typer.Typer(
     name="pk3s",
+    cls=_Verbs,
     help="One cluster file in, a validated K3s cluster out; the same file keeps the cluster right afterwards.",
     no_args_is_help=True,
     add_completion=False,
@@ -51,6 +61,14 @@ NewCluster = Annotated[
 Replace = Annotated[
     list[str] | None,
     typer.Option("--replace", metavar="NODE", help="Make this node's machine anew; again for more."),
+]
+Prune = Annotated[
+    str | None,
+    typer.Option(
+        "--prune",
+        metavar="[CLUSTER]",
+        help="With --yes: let go what the file does not name any more; more than one only with the cluster's name.",
+    ),
 ]
 DEFAULT_FILE = Path("cluster.yaml")
 
@@ -142,6 +160,7 @@ def apply(
     yes: Yes = False,
     new_cluster: NewCluster = False,
     replace_nodes: Replace = None,
+    prune: Prune = None,
     probe: Annotated[bool, typer.Option(help="Try the ports between the hosts before K3s is there.")] = True,
 ) -> None:
     """Make the cluster what the file says: machines, cluster; then validate. A second time changes nothing."""
@@ -150,7 +169,11 @@ def apply(
     def run() -> int:
         terminal = Terminal(assume_yes=yes, quiet=output is Format.json)
         work = operation(
-            _session(file, terminal), probe=probe, new_cluster=new_cluster, replacing=tuple(replace_nodes or ())
+            _session(file, terminal),
+            probe=probe,
+            new_cluster=new_cluster,
+            replacing=tuple(replace_nodes or ()),
+            prune=prune,
         )
         applied = _wait(work, terminal)
         if output is Format.json:

@@ -34,14 +34,20 @@ APPLY: tuple[Part, ...] = (
 
 
 async def apply(
-    session: Session, *, probe: bool = True, new_cluster: bool = False, replacing: tuple[str, ...] = ()
+    session: Session,
+    *,
+    probe: bool = True,
+    new_cluster: bool = False,
+    replacing: tuple[str, ...] = (),
+    prune: str | None = None,
 ) -> Applied:
     """Make the cluster what the file says. Nothing is changed on a host before all of them were looked at.
 
-    The machines in `replacing` are made anew: their nodes are drained and leave, their disks are lost.
+    The machines in `replacing` are made anew: their nodes are drained and leave, their disks are lost. `prune` says
+    what may be lost where nobody is asked (`require_agreed`).
     """
     with journaled(session, "apply") as reporter:
-        async with ApplyRun(session, reporter, Options(probe, new_cluster, replacing)) as run:
+        async with ApplyRun(session, reporter, Options(probe, new_cluster, replacing, prune)) as run:
             for part in APPLY:
                 await part(run)
                 if run.over:

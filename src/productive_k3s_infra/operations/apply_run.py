@@ -14,7 +14,7 @@ from productive_k3s_infra.execute.steps.tokens import TokenSource
 from productive_k3s_infra.execute.steps.tools import Tools
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.operations.applied import Applied
-from productive_k3s_infra.operations.observe import Observation, observe
+from productive_k3s_infra.operations.observe import Observation, observe, with_leaving
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
 from productive_k3s_infra.operations.validation_ahead import ValidationAhead
 from productive_k3s_infra.plan.model import Plan
@@ -27,11 +27,15 @@ from productive_k3s_infra.validate.report import Report
 
 @dataclass(frozen=True)
 class Options:
-    """How it was asked for: with ports tried, founding though another cluster is recorded, machines made anew."""
+    """How it was asked for: with ports tried, founding though another cluster is recorded, machines made anew.
+
+    `prune`: see `require_agreed`.
+    """
 
     probe: bool = True
     new_cluster: bool = False
     replacing: tuple[str, ...] = ()
+    prune: str | None = None
 
 
 @dataclass
@@ -73,7 +77,7 @@ class ApplyRun:
         survey = self.provider.take_survey() or await self.session.provider.survey()
         inventory = inventory_of(self.session, survey)
         began = time.monotonic()
-        self.fleet = await self._open.enter_async_context(fleet_of(self.session, inventory))
+        self.fleet = await self._open.enter_async_context(fleet_of(self.session, with_leaving(self.session, inventory)))
         new_cluster = self.options.new_cluster
         self.seen = await observe(
             self.session, survey, inventory, self.fleet, new_cluster=new_cluster, replacing=replacing

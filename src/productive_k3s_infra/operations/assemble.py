@@ -13,7 +13,7 @@ from productive_k3s_infra.hosts.fleet.probing import probe_ports
 from productive_k3s_infra.operations.agreement import covers, require_agreed
 from productive_k3s_infra.operations.apply_run import ApplyRun
 from productive_k3s_infra.operations.plan import preflight
-from productive_k3s_infra.operations.recording import RecordingListener, record_cluster
+from productive_k3s_infra.operations.recording import RecordingListener, record_cluster, record_hosts
 from productive_k3s_infra.operations.validation_ahead import ValidationAhead
 from productive_k3s_infra.plan.joining import only_new_agents_join
 from productive_k3s_infra.plan.step import ApplyServer
@@ -40,7 +40,7 @@ async def check_hosts(run: ApplyRun) -> None:
 async def agree_to_cluster(run: ApplyRun) -> None:
     """Have the plan agreed to, unless the plan of all stages was, and this one interrupts nothing more."""
     if run.plan.steps and not covers(run.agreed, run.plan):
-        require_agreed(run.session, run.plan)
+        require_agreed(run.session, run.plan, run.options.prune)
 
 
 async def assemble_cluster(run: ApplyRun) -> None:
@@ -53,6 +53,7 @@ async def assemble_cluster(run: ApplyRun) -> None:
     steps = run.plan.of_stage("cluster")
     results = await execute(steps, performing(run.tools()), RecordingListener(run))
     run.results = (*run.results, *results)
+    record_hosts(run)
     run.over = bool(failed(results))
 
 

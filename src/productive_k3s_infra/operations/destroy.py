@@ -15,6 +15,7 @@ from productive_k3s_infra.hosts.fleet.gathering import gather
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.operations.destroyed import Destroyed, destroyed, what_dies
 from productive_k3s_infra.operations.journaled import journaled
+from productive_k3s_infra.operations.observe import look_at_leaving, with_leaving
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.requests import Situation
@@ -34,7 +35,7 @@ async def destroy(session: Session) -> Destroyed:
         survey = await session.provider.survey()
         inventory = inventory_of(session, survey)
         situation = Situation(session.spec, inventory, {}, record=record, survey=survey)
-        async with fleet_of(session, inventory) as fleet:
+        async with fleet_of(session, with_leaving(session, inventory)) as fleet:
             if not survey.owns_machines:
                 situation = await _with_hosts(situation, fleet)
             plan = plan_teardown(situation)
@@ -52,7 +53,8 @@ async def destroy(session: Session) -> Destroyed:
 async def _with_hosts(situation: Situation, fleet: Fleet) -> Situation:
     observed = await gather(situation.inventory, fleet)
     unreached = {name: as_failure(error) for name, error in observed.unreachable.items()}
-    return replace(situation, facts=observed.facts, unreached=unreached)
+    leaving = await look_at_leaving(situation.inventory, situation.record, fleet)
+    return replace(situation, facts=observed.facts, unreached=unreached, leaving=leaving)
 
 
 def _require_agreed(session: Session, plan: Plan, situation: Situation) -> None:

@@ -67,7 +67,8 @@ def _dies(step: Step, situation: Situation) -> Iterator[str]:
     elif isinstance(step, DestroyShared):
         yield from step.resources
     elif isinstance(step, UninstallHost):
-        address = next(host.address for host in situation.inventory.hosts if host.name == step.host)
+        leaving = [leaving.host for leaving in situation.leaving.values()]
+        address = next(host.address for host in (*situation.inventory.hosts, *leaving) if host.name == step.host)
         lost = ", and with it the cluster's datastore" if step.role == "server" else ""
         yield f"K3s on {step.host} ({address}), its pods and local volumes{lost}; the host stays"
 

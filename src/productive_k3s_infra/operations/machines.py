@@ -22,7 +22,7 @@ async def make_machines(run: ApplyRun) -> None:
     steps = run.plan.of_stage("machines")
     if not steps or run.plan.refusals:
         return
-    require_agreed(run.session, run.plan)
+    require_agreed(run.session, run.plan, run.options.prune)
     run.agreed = run.plan
     run.reporter.planned(run.plan)
     run.results = await execute(steps, performing(run.tools()), run.reporter)

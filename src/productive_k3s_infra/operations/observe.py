@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from productive_k3s.contract.facts import Facts
 from productive_k3s_infra.artifacts.cache import default_cache
@@ -13,9 +13,11 @@ from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.execute.model import as_failure
 from productive_k3s_infra.hosts.fleet.gathering import Observed, gather
 from productive_k3s_infra.hosts.fleet.session import Fleet
-from productive_k3s_infra.inventory.model import Inventory
+from productive_k3s_infra.inventory.model import Host, Inventory
 from productive_k3s_infra.operations.session import Session
-from productive_k3s_infra.plan.requests import Situation
+from productive_k3s_infra.plan.mark import leaving_host
+from productive_k3s_infra.plan.model import ClusterRecord
+from productive_k3s_infra.plan.requests import Leaving, Situation
 from productive_k3s_infra.providers.protocol import Survey
 from productive_k3s_infra.workspace.record import read_record
 
@@ -41,7 +43,7 @@ async def observe(
 ) -> Observation:
     """Ask every host that exists for its facts, and find the release's files for their architectures."""
     record = read_record(session.workspace.folder, session.spec.name)
-    observed = await gather(inventory, fleet)
+    observed, leaving = await asyncio.gather(gather(inventory, fleet), look_at_leaving(inventory, record, fleet))
     facts = observed.facts
     arches = {found.host.os.arch for found in facts.values()}
     if replacing or any(host.assumed for host in inventory.hosts):
@@ -57,9 +59,30 @@ async def observe(
         survey=survey,
         replacing=replacing,
         unreached={name: as_failure(error) for name, error in observed.unreachable.items()},
+        leaving=leaving,
         notes=notes,
     )
     return Observation(inventory, observed, situation, resolved)
+
+
+def with_leaving(session: Session, inventory: Inventory) -> Inventory:
+    """Return the inventory with the hosts that the file does not name any more, for a fleet that reaches them too."""
+    record = read_record(session.workspace.folder, session.spec.name)
+    return replace(inventory, hosts=(*inventory.hosts, *_leaving(inventory, record)))
+
+
+def _leaving(inventory: Inventory, record: ClusterRecord | None) -> tuple[Host, ...]:
+    declared = {host.name for host in inventory.hosts}
+    known = record.hosts if record is not None else {}
+    return tuple(leaving_host(name, reach) for name, reach in known.items() if name not in declared)
+
+
+async def look_at_leaving(inventory: Inventory, record: ClusterRecord | None, fleet: Fleet) -> dict[str, Leaving]:
+    """Ask the hosts that the file does not name any more how they are; one that does not answer stops nobody."""
+    hosts = _leaving(inventory, record)
+    seen = await gather(replace(inventory, hosts=hosts), fleet)
+    failures = {name: as_failure(error) for name, error in seen.unreachable.items()}
+    return {host.name: Leaving(host, seen.facts.get(host.name), failures.get(host.name)) for host in hosts}
 
 
 async def _files(

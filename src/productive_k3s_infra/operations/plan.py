@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from productive_k3s_infra.hosts.fleet.probing import Probe
-from productive_k3s_infra.operations.observe import Observation, observe
+from productive_k3s_infra.operations.observe import Observation, observe, with_leaving
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.stages import plan_stages
@@ -32,7 +32,7 @@ async def make_plan(session: Session, *, new_cluster: bool = False, replacing: t
     """Look and plan; nothing is changed on a host. In the cluster directory a provider may keep what it plans with."""
     survey = await session.provider.survey()
     inventory = inventory_of(session, survey)
-    async with fleet_of(session, inventory) as fleet:
+    async with fleet_of(session, with_leaving(session, inventory)) as fleet:
         seen = await observe(session, survey, inventory, fleet, new_cluster=new_cluster, replacing=replacing)
     plan = plan_stages(seen.situation)
     return Planned(plan, preflight(session, seen, plan))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from productive_k3s.contract.events import Event
 from productive_k3s.contract.facts import Facts
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.execute.model import StepResult, as_failure
 from productive_k3s_infra.operations.apply_run import ApplyRun
-from productive_k3s_infra.plan.model import ClusterRecord
-from productive_k3s_infra.plan.step import ApplyServer, Step
+from productive_k3s_infra.plan.leaving import still_leaving
+from productive_k3s_infra.plan.mark import reach_of
+from productive_k3s_infra.plan.model import ClusterRecord, Reach
+from productive_k3s_infra.plan.step import ApplyServer, Step, UninstallHost
 from productive_k3s_infra.workspace.record import read_record, write_record
 
 
@@ -41,11 +43,29 @@ def record_cluster(run: ApplyRun, facts: Facts | None) -> None:
     """Remember which cluster this is: a later run must never found another one."""
     if facts is None or not facts.k3s.ca_hash or facts.k3s.datastore is None:
         return
-    folder, name = run.session.workspace.folder, run.session.spec.name
+    _write(run, ClusterRecord(facts.k3s.ca_hash, run.session.spec.k3s.version, _hosts(run, frozenset())))
+
+
+def record_hosts(run: ApplyRun) -> None:
+    """Keep how hosts are reached that the file may not name one day; forget those from which K3s has gone."""
+    record = read_record(run.session.workspace.folder, run.session.spec.name)
+    done = (one.step for one in run.results if one.outcome == "done")
+    uninstalled = (step.host for step in done if isinstance(step, UninstallHost))
+    if record is not None:
+        _write(run, replace(record, hosts=_hosts(run, frozenset(uninstalled))))
+
+
+def _hosts(run: ApplyRun, cleaned: frozenset[str]) -> dict[str, Reach]:
+    situation = run.seen.situation
+    if situation.survey.owns_machines:
+        return {}
+    declared = {host.name: host for host in situation.inventory.hosts}
+    return {name: reach_of(host) for name, host in (still_leaving(situation, cleaned) | declared).items()}
+
+
+def _write(run: ApplyRun, record: ClusterRecord) -> None:
     try:
-        before = read_record(folder, name)
-        hosts = before.hosts if before is not None else {}
-        write_record(folder, name, ClusterRecord(facts.k3s.ca_hash, run.session.spec.k3s.version, hosts))
+        write_record(run.session.workspace.folder, run.session.spec.name, record)
     except Pk3sError as error:
         # The steps go on: half a cluster is no better recorded than a whole one.
         run.trouble(as_failure(error))

@@ -203,14 +203,3 @@ def node_labels(situation: Situation, _: Draft) -> Iterator[Item]:
                 impact="change",
                 labels=labels,
             )
-
-
-def undeclared_nodes(situation: Situation, _: Draft) -> Iterator[Item]:
-    """Nodes that nobody declared are named, and left alone."""
-    asked = live_server(situation)
-    if asked is None:
-        return
-    declared = {*situation.survey.extra, *(host.name for host in situation.inventory.hosts)}
-    found = [node.name for node in asked[1].nodes if node.name not in declared]
-    if found:
-        yield Note(f"in the cluster, and not in the file: {', '.join(found)}; they are left alone")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from productive_k3s.contract.facts import ClusterFacts, Facts
+from productive_k3s.contract.facts import ClusterFacts, Facts, NodeFact
 from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.plan.model import Refusal
 from productive_k3s_infra.plan.requests import Situation
@@ -76,27 +76,31 @@ def _of_member(cluster: ClusterFacts, server: str, name: str, needs: tuple[str, 
     if node is None:
         yield _destroy(name, needs, "the machine is not in the file any more, and its node is not in the cluster")
         return
+    for item in node_leaves(server, node, needs, reason):
+        yield item
+        if isinstance(item, RemoveNode | ForgetNode):
+            yield _destroy(name, (item.id,), _DISK_LOST)
+
+
+def node_leaves(server: str, node: NodeFact, needs: tuple[str, ...], reason: str) -> Iterator[Item]:
+    """Return the step that takes a node out of the cluster, drained where that can be; a server's is refused."""
+    name = node.name
     if "control-plane" in node.roles or "master" in node.roles:
         remedy = "put the server back into the file; pk3s destroy takes the whole cluster away"
         what = "its node is the cluster's server, with the datastore"
         yield Refusal(name, Failure("machine.only-server", what, f"roles: {', '.join(node.roles)}", remedy, 4))
-        return
-    if not node.ready:
+    elif not node.ready:
         why = f"{reason}: its node is not Ready, so nothing can be drained; it is deleted"
-        forget = _forget(server, name, why, needs)
-        yield forget
-        yield _destroy(name, (forget.id,), _DISK_LOST)
-        return
-    leave = RemoveNode(
-        id=f"{name}/remove-node",
-        host=server,
-        node=name,
-        reason=f"{reason}: it is drained, and leaves the cluster",
-        impact="disrupt",
-        needs=needs,
-    )
-    yield leave
-    yield _destroy(name, (leave.id,), _DISK_LOST)
+        yield _forget(server, name, why, needs)
+    else:
+        yield RemoveNode(
+            id=f"{name}/remove-node",
+            host=server,
+            node=name,
+            reason=f"{reason}: it is drained, and leaves the cluster",
+            impact="disrupt",
+            needs=needs,
+        )
 
 
 def _forget(server: str, name: str, reason: str, needs: tuple[str, ...]) -> ForgetNode:

@@ -12,6 +12,7 @@ from productive_k3s.plan.compare import is_member
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.inventory.model import Host, Inventory
 from productive_k3s_infra.inventory.survey import Survey
+from productive_k3s_infra.plan.mark import MARK
 from productive_k3s_infra.plan.model import ClusterRecord, ReleaseFiles
 from productive_k3s_infra.plan.surroundings import (
     api_names,
@@ -27,12 +28,22 @@ NO_MACHINES = Survey(owns_machines=False, machines=())
 
 
 @dataclass(frozen=True)
+class Leaving:
+    """A host that the file does not name any more: its facts, or why it did not give them."""
+
+    host: Host
+    facts: Facts | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
 class Situation:
     """Everything a plan depends on. `facts` holds the hosts that were reached, and assumed facts of machines to come.
 
     `files` has the release's files by architecture; `record` is what cluster.lock remembers, None before the first
     apply. `survey` is what the provider saw of the machines, `replacing` names those that shall be made anew.
-    `unreached` says why hosts that exist are not among the facts; `notes` say what else could not be looked at.
+    `unreached` says why hosts that exist are not among the facts. `leaving` are hosts, nobody's machines, that the file
+    does not name any more: cluster.lock knows how they were reached. `notes` say what else could not be looked at.
     """
 
     spec: ClusterSpec
@@ -44,6 +55,7 @@ class Situation:
     survey: Survey = NO_MACHINES
     replacing: tuple[str, ...] = ()
     unreached: Mapping[str, Failure] = field(default_factory=dict)
+    leaving: Mapping[str, Leaving] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -74,7 +86,7 @@ def request_for(situation: Situation, host: Host) -> Request:
         datastore=spec.k3s.datastore,
         tls_san=_names(situation, host) if is_server else (),
         config=dict(spec.k3s.server if is_server else spec.k3s.agent),
-        labels=dict(host.labels),
+        labels={MARK: spec.name, **host.labels},
         taints=host.taints,
         join=None if is_server else Join(registration_url(situation)),
         expected_ca=situation.record.ca_hash if situation.record else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from productive_k3s_infra.plan import cluster, foreseen, machines, removal, replacement
+from productive_k3s_infra.plan import cluster, foreseen, leaving, machines, removal, replacement
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.rule import Stage, plan_by
@@ -31,7 +31,9 @@ CLUSTER = Stage(
         cluster.agents,
         cluster.node_labels,
         removal.leaving_machines,
-        cluster.undeclared_nodes,
+        leaving.leaving_nodes,
+        leaving.leaving_hosts,
+        leaving.undeclared_nodes,
         cluster.notes,
     ),
 )

@@ -44,13 +44,13 @@ def shared_by_machines(situation: Situation, draft: Draft) -> Iterator[Item]:
 def hosts_of_others(situation: Situation, _: Draft) -> Iterator[Item]:
     """A host that is not proved to belong to the recorded cluster stops all: a wrong address is enough for that."""
     for host in _asked(situation):
-        failure = _not_ours(situation, situation.facts[host.name])
+        failure = _not_ours(situation, _facts(situation, host))
         if failure is not None:
             yield Refusal(host.name, failure)
 
 
 def agents_lose_k3s(situation: Situation, _: Draft) -> Iterator[Item]:
-    """Agents first, all at the same time."""
+    """Agents first, all at the same time; also those that the file does not name any more."""
     for host in _asked(situation):
         if host.role == "agent":
             yield _uninstall(situation, host, ())
@@ -69,6 +69,9 @@ def unreached_hosts(situation: Situation, _: Draft) -> Iterator[Item]:
     for host in situation.inventory.hosts:
         if host.name in situation.unreached:
             yield Unreached(host.name, situation.unreached[host.name])
+    for name, leaving in situation.leaving.items():
+        if leaving.failure is not None:
+            yield Unreached(name, leaving.failure)
 
 
 TEARDOWN = (
@@ -101,11 +104,23 @@ def how_to_clean(situation: Situation, host: str) -> str:
 def _asked(situation: Situation) -> tuple[Host, ...]:
     if situation.survey.owns_machines:
         return ()
-    return tuple(host for host in situation.inventory.hosts if host.name in situation.facts)
+    # One that the file does not name any more may be anybody's by now: that stops nothing.
+    leaving = (
+        leaving.host
+        for leaving in situation.leaving.values()
+        if leaving.facts is not None and _not_ours(situation, leaving.facts) is None
+    )
+    declared = (host for host in situation.inventory.hosts if host.name in situation.facts)
+    return (*declared, *leaving)
+
+
+def _facts(situation: Situation, host: Host) -> Facts:
+    leaving = situation.leaving.get(host.name)
+    return leaving.facts if leaving is not None and leaving.facts is not None else situation.facts[host.name]
 
 
 def _uninstall(situation: Situation, host: Host, needs: tuple[str, ...]) -> UninstallHost:
-    record, facts = situation.record, situation.facts[host.name]
+    record, facts = situation.record, _facts(situation, host)
     return UninstallHost(
         id=f"{host.name}/uninstall",
         host=host.name,

@@ -41,8 +41,9 @@ users: [{name: default, user: {}}]
 class Person:
     """Implements Interaction: agrees or not, and keeps what was said and asked."""
 
-    def __init__(self, *, agrees: bool = True) -> None:
+    def __init__(self, *, agrees: bool = True, unattended: bool = False) -> None:
         self.agrees = agrees
+        self.unattended = unattended
         self.notes: list[str] = []
         self.asked: list[Plan] = []
         self.dies: list[tuple[str, ...]] = []
@@ -126,15 +127,15 @@ class World:
             facts = after(request, facts, change)
         self.facts[call.host] = facts
         if call.verb == "agent":
-            self._join(call.host)
+            self._join(call.host, request)
         data = {"agent": TOKEN} if "--tokens" in call.arguments else None
         return Result("done", changes=changes, facts=facts, data=data)
 
-    def _join(self, name: str) -> None:
+    def _join(self, name: str, request: Request) -> None:
         server = self.facts["server-1"]
         assert server.cluster is not None
         nodes = tuple(node for node in server.cluster.nodes if node.name != name)
-        joined = replace(nodes[0], name=name, roles=(), labels={})
+        joined = replace(nodes[0], name=name, roles=(), labels=dict(request.labels))
         self.facts["server-1"] = replace(server, cluster=replace(server.cluster, nodes=(*nodes, joined)))
 
     def _node(self, call: Call) -> None:

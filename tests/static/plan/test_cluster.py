@@ -199,7 +199,12 @@ def test_a_host_of_another_cluster_is_refused() -> None:
 
 
 def test_nodes_that_the_file_does_not_name_are_named_and_left_alone() -> None:
-    plan = plan_stages(wish_again(running(2), spec(1)))
+    there = wish_again(running(2), spec(1))
+    server = there.facts["server-1"]
+    assert server.cluster is not None
+    nodes = tuple(replace(node, labels={}) if node.name == "agent-2" else node for node in server.cluster.nodes)
+    unmarked = replace(server, cluster=replace(server.cluster, nodes=nodes))
+    plan = plan_stages(replace(there, facts={**there.facts, "server-1": unmarked}))
     assert plan.is_empty
     assert [note for note in plan.notes if "agent-2" in note] == [
         "in the cluster, and not in the file: agent-2; they are left alone"
