@@ -13,11 +13,12 @@ SECRET_KEYS = ("password", "token", "auth", "identity_token")
 
 @dataclass(frozen=True)
 class Wrong:
-    """What is wrong at a place of the document, and what was expected there."""
+    """What is wrong at a place of the document, and what was expected there; `at_key`: in the key itself."""
 
     path: Path
     what: str
     expected: str
+    at_key: bool = False
 
 
 Check = Callable[[Path, Any], Iterator[Wrong]]
@@ -25,7 +26,7 @@ Check = Callable[[Path, Any], Iterator[Wrong]]
 
 def mistakes(registries: Any) -> Iterator[Wrong]:
     """Yield everything that is wrong with the document."""
-    yield from _mapping((), registries, {"mirrors": _each(_mirror), "configs": _each(_config)})
+    yield from _mapping((), registries, {"mirrors": _by_registry(_mirror), "configs": _by_registry(_config)})
 
 
 def has_credentials(url: str) -> bool:
@@ -68,9 +69,21 @@ def _mapping(path: Path, value: Any, known: Mapping[str, Check]) -> Iterator[Wro
     for key, item in value.items():
         inner = (*path, str(key))
         if key not in known:
-            yield Wrong(inner, f"unknown key '{key}' in {_named(path)}", f"one of {', '.join(known)}")
+            yield Wrong(inner, f"unknown key '{key}' in {_named(path)}", f"one of {', '.join(known)}", at_key=True)
         else:
             yield from known[str(key)](inner, item)
+
+
+def _by_registry(check: Check) -> Check:
+    def checked(path: Path, value: Any) -> Iterator[Wrong]:
+        for key in value if isinstance(value, Mapping) else ():
+            # K3s compares it with the host of an image or an endpoint, and so never finds one with a scheme.
+            if "://" in str(key):
+                what, expected = f"'{key}' in {_named(path)} has a scheme", "the registry's host and port alone"
+                yield Wrong((*path, str(key)), what, expected, at_key=True)
+        yield from _each(check)(path, value)
+
+    return checked
 
 
 def _each(check: Check) -> Check:

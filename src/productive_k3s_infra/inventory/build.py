@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from productive_k3s_infra.cluster_file.model import ClusterSpec, Node
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory, Location
 
-DEFAULT_USER = "root"
 DEFAULT_PORT = 22
 # RFC 5737, TEST-NET-1: no host has such an address, so a placeholder is never taken for a real one.
 _PLACEHOLDERS = "192.0.2."
@@ -47,7 +46,7 @@ def declared_endpoint(spec: ClusterSpec, node: Node) -> Endpoint:
     """Return how a host that exists is reached: the node's own words, then those of `spec.ssh`, then the defaults."""
     common = spec.ssh
     jump = node.ssh.jump or common.jump
-    user = node.ssh.user or common.user or DEFAULT_USER
+    user = node.ssh.user or common.user or spec.provider.capabilities.default_user
     key = node.ssh.key or common.key
     return Endpoint(
         address=node.ssh.address or node.address or "",

@@ -17,7 +17,7 @@ from productive_k3s_infra.operations.recording import RecordingListener, record_
 from productive_k3s_infra.operations.validation_ahead import ValidationAhead
 from productive_k3s_infra.plan.joining import only_new_agents_join
 from productive_k3s_infra.plan.step import ApplyServer
-from productive_k3s_infra.preflight.rules import door_to_probe, to_probe
+from productive_k3s_infra.preflight.rules import already_listening, to_probe
 from productive_k3s_infra.validate.gather import ask_cluster
 from productive_k3s_infra.validate.quick import Answer, expectation
 
@@ -27,9 +27,9 @@ async def check_hosts(run: ApplyRun) -> None:
     began = time.monotonic()
     probes = None
     if run.options.probe:
-        seen = run.seen
-        door = door_to_probe(run.session.spec, seen.inventory, seen.observed)
-        probes = await probe_ports(seen.inventory, to_probe(seen.inventory, seen.observed), run.fleet, door)
+        spec, inventory, observed = run.session.spec, run.seen.inventory, run.seen.observed
+        targets, listening = to_probe(spec, inventory, observed), already_listening(spec, inventory, observed)
+        probes = await probe_ports(inventory, targets, run.fleet, listening)
     run.reporter.looked("ports between the hosts", time.monotonic() - began)
     run.preflight = preflight(run.session, run.seen, run.plan, probes)
     run.reporter.planned(run.plan)

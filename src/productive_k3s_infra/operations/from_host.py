@@ -6,7 +6,6 @@ are written. Host keys that a person accepts go into `known_hosts` beside the fi
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +14,10 @@ from pathlib import Path
 import yaml
 
 from productive_k3s_infra._files import explained
-from productive_k3s_infra.adopt.adopted_file import AdoptedFile, Reach, adopt
-from productive_k3s_infra.adopt.found_cluster import FoundCluster, FoundHost, require_one_cluster
+from productive_k3s_infra.adopt.document import AdoptedFile, Reach, adopt
+from productive_k3s_infra.adopt.running_cluster import FoundCluster, FoundHost, require_one_cluster
 from productive_k3s_infra.artifacts.program import build_program
-from productive_k3s_infra.cluster_file import text_checks
 from productive_k3s_infra.cluster_file.load import load_cluster_file
-from productive_k3s_infra.cluster_file.mistake import Objection
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.errors import BadInput, ClusterFileInvalid
 from productive_k3s_infra.hosts.fleet.gathering import gather
@@ -28,7 +25,13 @@ from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.hosts.ssh.fleet import SshFleet
 from productive_k3s_infra.inventory.build import build_inventory, declared_location
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory
-from productive_k3s_infra.operations.init import write_cluster_file
+from productive_k3s_infra.operations.init import (
+    host_parts,
+    release_source,
+    require_free,
+    shown_key,
+    write_cluster_file,
+)
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.stages import plan_stages
@@ -85,7 +88,7 @@ def write_adopted(file: Path, wanted: Wanted, environment: Mapping[str, str], fo
     """Write cluster.lock and the file of what was found, or nothing; see `init_from_hosts`."""
     workspace = Workspace(file, wanted.name)
     cluster = require_one_cluster(found)
-    content = adopt(wanted.name, cluster, _reach(wanted, file), _source(wanted.artifacts))
+    content = adopt(wanted.name, cluster, _reach(wanted, file), release_source(wanted.artifacts))
     _require_same_record(workspace, content)
     text = render(content)
     spec = load_text(text, file, {**content.variables, **environment})
@@ -93,14 +96,6 @@ def write_adopted(file: Path, wanted: Wanted, environment: Mapping[str, str], fo
     write_record(workspace.folder, workspace.cluster, content.record)
     write_cluster_file(file, text)
     return Adopted(file, cluster, content, plan)
-
-
-def require_free(file: Path) -> None:
-    """Raise BadInput if the file is there, before any host is asked."""
-    if file.exists() or file.is_symlink():
-        raise BadInput(
-            "the file exists already", where=str(file), remedy="choose another name with -f", code="init.exists"
-        )
 
 
 def inventory_of(wanted: Wanted) -> Inventory:
@@ -114,14 +109,7 @@ def inventory_of(wanted: Wanted) -> Inventory:
 
 
 def _endpoint(given: str, user: str, port: int, key: str, jump: Endpoint | None = None) -> Endpoint:
-    parts = text_checks.jump_parts(given)
-    if isinstance(parts, Objection):
-        raise BadInput(
-            f"{given} is no address of a host",
-            evidence="expected is an address or a name, or user@host:port",
-            remedy="an IPv6 address with a port stands in brackets: ops@[fd00::11]:2222",
-            code="init.address",
-        )
+    parts = host_parts(given)
     return Endpoint(
         address=str(parts["address"]),
         user=str(parts.get("user", user)),
@@ -141,20 +129,7 @@ async def look_at(inventory: Inventory, fleet: Fleet) -> tuple[FoundHost, ...]:
 
 
 def _reach(wanted: Wanted, file: Path) -> Reach:
-    return Reach(wanted.user, wanted.port, _short(wanted.key, file) if wanted.key else "", wanted.jump)
-
-
-def _short(key: str, file: Path) -> str:
-    """Return a key's path as it also means something on a colleague's computer: from home, or from the file."""
-    path = Path(key).expanduser()
-    if not path.is_absolute():
-        return os.path.relpath(path, file.parent)
-    return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
-
-
-def _source(artifacts: str) -> str:
-    is_folder = artifacts not in ("", "release") and "://" not in artifacts
-    return str(Path(artifacts).expanduser().absolute()) if is_folder else artifacts
+    return Reach(wanted.user, wanted.port, shown_key(wanted.key, file) if wanted.key else "", wanted.jump)
 
 
 def _require_same_record(workspace: Workspace, content: AdoptedFile) -> None:

@@ -102,6 +102,7 @@ def ansible_inventory(seen: Observation, program: Program, proof: str) -> Ansibl
         loader=bootstrap.loader_line(),
         program=program.data,
         sha256=program.sha256,
+        ca_hash=situation.record.ca_hash if situation.record is not None else "",
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from productive_k3s.contract.facts import Facts, NodeFact
-from productive_k3s_infra.hosts.fleet.gathering import Observed
 from productive_k3s_infra.inventory.model import Host, Inventory
+from productive_k3s_infra.inventory.observed import Observed
 from productive_k3s_infra.providers.protocol import Survey
 
 _STEP_FAILED, _INVALID = 5, 6

@@ -11,9 +11,10 @@ from productive_k3s_infra.artifacts.cache import default_cache
 from productive_k3s_infra.artifacts.release import Resolved, resolve_release
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.execute.model import as_failure
-from productive_k3s_infra.hosts.fleet.gathering import Observed, gather
+from productive_k3s_infra.hosts.fleet.gathering import gather
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Host, Inventory
+from productive_k3s_infra.inventory.observed import Observed
 from productive_k3s_infra.operations.session import Session
 from productive_k3s_infra.plan.mark import leaving_host
 from productive_k3s_infra.plan.model import ClusterRecord
@@ -95,7 +96,7 @@ async def _files(
             wanted.artifacts.source,
             wanted.version,
             arches,
-            delivery=wanted.artifacts.delivery,
+            delivery=session.spec.delivery,
             cache=default_cache(),
             on_progress=session.interaction.note,
         )

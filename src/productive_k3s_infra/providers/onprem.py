@@ -6,6 +6,7 @@ from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.errors import ProviderFailed
 from productive_k3s_infra.inventory.build import declared_location
 from productive_k3s_infra.providers.protocol import OnProgress, Survey, SurveyedMachine
+from productive_k3s_infra.workspace.directory import Workspace
 
 
 class OnpremProvider:
@@ -13,6 +14,12 @@ class OnpremProvider:
 
     def __init__(self, spec: ClusterSpec) -> None:
         self._spec = spec
+
+    @classmethod
+    def of(cls, spec: ClusterSpec, workspace: Workspace) -> OnpremProvider:
+        """Return the provider of a cluster file; it keeps nothing in the cluster directory."""
+        del workspace
+        return cls(spec)
 
     async def survey(self) -> Survey:
         """See Provider."""

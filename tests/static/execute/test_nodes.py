@@ -30,7 +30,7 @@ async def test_the_node_is_drained_and_deleted_on_the_server(code: str) -> None:
     assert (await perform(tools(fleet), LEAVE, lambda _: None)).outcome == "done"
     assert [(call.host, call.verb, call.arguments[:2]) for call in fleet.calls] == [
         ("server-1", "node", ("drain", "agent-1")),
-        ("server-1", "node", ("delete", "agent-1")),
+        ("server-1", "node", ("remove", "agent-1")),
     ]
     assert fleet.calls[0].deadline_seconds > float(fleet.calls[0].arguments[3])
 
@@ -46,7 +46,7 @@ async def test_a_node_that_cannot_be_drained_stays(code: str) -> None:
 async def test_a_node_that_is_forgotten_is_not_drained() -> None:
     fleet = answering(Result("failed"))
     assert (await perform(tools(fleet), FORGET, lambda _: None)).outcome == "done"
-    assert [call.arguments for call in fleet.calls] == [("delete", "agent-1")]
+    assert [call.arguments for call in fleet.calls] == [("remove", "agent-1")]
 
 
 async def test_labels_are_set_and_taken_away_in_one_call() -> None:

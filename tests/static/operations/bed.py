@@ -141,7 +141,7 @@ class World:
     def _node(self, call: Call) -> None:
         server = self.facts["server-1"]
         assert server.cluster is not None
-        if call.arguments[0] == "delete":
+        if call.arguments[0] == "remove":
             nodes = tuple(node for node in server.cluster.nodes if node.name != call.arguments[1])
             self.facts["server-1"] = replace(server, cluster=replace(server.cluster, nodes=nodes))
 

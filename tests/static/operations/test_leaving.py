@@ -77,7 +77,7 @@ async def test_it_is_drained_leaves_and_k3s_goes_from_its_host(world: World) -> 
     ]
     assert calls == [
         ("server-1", "node", ("drain", "agent-3")),
-        ("server-1", "node", ("delete", "agent-3")),
+        ("server-1", "node", ("remove", "agent-3")),
         ("agent-3", "uninstall", ("--cluster", CA)),
     ]
     assert hosts(world) == ["agent-1", "agent-2", "server-1"]

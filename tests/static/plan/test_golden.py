@@ -14,7 +14,7 @@ from productive_k3s_infra.plan.model import ReleaseFiles
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.stages import plan_stages
 from productive_k3s_infra.plan.text import plan_lines
-from static.plan.clusters import BINARY, empty_host
+from static.plan.clusters import BINARY, IMAGES, empty_host
 
 USE_CASES = Path(__file__).resolve().parents[3] / "use-cases"
 ASSUMPTIONS = {
@@ -47,7 +47,10 @@ def plan_from_nothing(file: Path, key: Path) -> list[str]:
     assumption = ASSUMPTIONS.get(spec.provider.kind, Assumption())
     inventory = build_inventory(spec, {node.name: declared_location(spec, node) for node in spec.nodes if real})
     facts = {host.name: empty_host(host.name, host.address) for host in inventory.hosts if not host.assumed}
-    files = {"amd64": ReleaseFiles(spec.k3s.version, "amd64", replace(BINARY))}
+    pushed = spec.delivery == "push"
+    images = (replace(IMAGES, url=None),) if pushed else ()
+    binary = replace(BINARY, url=None) if pushed else BINARY
+    files = {"amd64": ReleaseFiles(spec.k3s.version, "amd64", binary, images, pushed)}
     state: MachineState = "running" if real else "missing"
     survey = Survey(not real, tuple(SurveyedMachine(host.name, state) for host in inventory.hosts), (), assumption)
     return list(plan_lines(plan_stages(Situation(spec, inventory, facts, files, survey=survey))))

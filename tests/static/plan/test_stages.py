@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from productive_k3s_infra.inventory.survey import Survey, SurveyedMachine
+from productive_k3s_infra.inventory.survey import Assumption, Survey, SurveyedMachine
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.stages import STAGES, plan_stages
 from productive_k3s_infra.plan.step import DestroyMachine
@@ -75,3 +75,14 @@ def test_each_step_knows_its_stage() -> None:
         "agent-1/create-machine": "machines",
         "agent-1/apply-agent": "cluster",
     }
+
+
+def test_machines_to_come_are_refused_for_what_they_will_be() -> None:
+    before = situation(spec(1))
+    wish = before.spec.model_copy(update={"k3s": before.spec.k3s.model_copy(update={"version": "v1.36.4+k3s1"})})
+    missing = tuple(SurveyedMachine(host.name, "missing") for host in before.inventory.hosts)
+    for version, refused in ((2, []), (1, ["server-1", "agent-1"])):
+        survey = Survey(True, missing, assumption=Assumption(cgroup_version=version))
+        plan = plan_stages(replace(before, spec=wish, facts={}, survey=survey))
+        vetoes = [refusal for refusal in plan.refusals if refusal.failure.code == "host.cgroup-v1"]
+        assert [refusal.host for refusal in vetoes] == refused

@@ -32,12 +32,12 @@ async def remove_node(tools: Tools, step: RemoveNode, say: Say) -> Result:
     codes = [failure.code for failure in drained.failures]
     if drained.outcome not in GOOD and not (codes and all(code in _NO_OBSTACLE for code in codes)):
         return drained
-    return await _node(tools, step.host, ("delete", step.node))
+    return await _node(tools, step.host, ("remove", step.node))
 
 
 async def forget_node(tools: Tools, step: ForgetNode) -> Result:
     """Take the node out of the cluster; one that is not there is no obstacle."""
-    return await _node(tools, step.host, ("delete", step.node))
+    return await _node(tools, step.host, ("remove", step.node))
 
 
 async def _node(tools: Tools, server: str, arguments: tuple[str, ...]) -> Result:

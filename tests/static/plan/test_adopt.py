@@ -25,8 +25,8 @@ from productive_k3s.contract.facts import (
 from productive_k3s.k3s import paths
 from productive_k3s.k3s.header import HEADER
 from productive_k3s.plan.changes import assess
-from productive_k3s_infra.adopt.adopted_file import AdoptedFile, Reach, adopt
-from productive_k3s_infra.adopt.found_cluster import FoundHost, require_one_cluster
+from productive_k3s_infra.adopt.document import AdoptedFile, Reach, adopt
+from productive_k3s_infra.adopt.running_cluster import FoundHost, require_one_cluster
 from productive_k3s_infra.errors import BadInput
 from productive_k3s_infra.inventory.model import Endpoint
 from productive_k3s_infra.operations.from_host import first_plan, load_text, render
@@ -182,7 +182,8 @@ def test_the_first_plan_changes_nothing(facts: tuple[Facts, ...]) -> None:
     nodes = tuple(node(one, labels={"a": "b"}, own_labels=("a",)) for one in facts if one.k3s.config.get("node-label"))
     content, plan = adopted(*facts, nodes=nodes)
     assert changes(plan) == []
-    assert {item.host for item in plan.unchanged} == {one.k3s.node_name for one in facts}
+    marked = {step.host for step in plan.steps if isinstance(step, ApplyServer)}
+    assert {item.host for item in plan.unchanged} | marked == {one.k3s.node_name for one in facts}
     assert "***" not in render(content)
 
 
@@ -196,8 +197,8 @@ def test_the_unit_of_another_tool_is_left_and_said_to_be_cosmetic() -> None:
     other = on_k3s(other, running=replace(facts.k3s.running, digests=other.k3s.on_disk))  # type: ignore[type-var]
     _, plan = adopted(other)
     assert changes(plan) == []
-    assert "nothing is rewritten (on the unit: cluster-init, disable)" in plan.unchanged[0].reason
-    flags_, unit_ = plan.notes
+    _, found, flags_, unit_ = plan.notes
+    assert "nothing is rewritten (on the unit: cluster-init, disable)" in found
     assert flags_.startswith(
         "server-1: cosmetic: with the next change that restarts K3s, cluster-init, disable move to"
     )
