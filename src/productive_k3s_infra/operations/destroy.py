@@ -37,7 +37,7 @@ async def destroy(session: Session) -> Destroyed:
         situation = Situation(session.spec, inventory, {}, record=record, survey=survey)
         async with fleet_of(session, with_leaving(session, inventory)) as fleet:
             if not survey.owns_machines:
-                situation = await _with_hosts(situation, fleet)
+                situation = await _with_hosts(session, situation, fleet)
             plan = plan_teardown(situation)
             reporter.planned(plan)
             _require_agreed(session, plan, situation)
@@ -50,10 +50,10 @@ async def destroy(session: Session) -> Destroyed:
         return ended
 
 
-async def _with_hosts(situation: Situation, fleet: Fleet) -> Situation:
+async def _with_hosts(session: Session, situation: Situation, fleet: Fleet) -> Situation:
     observed = await gather(situation.inventory, fleet)
     unreached = {name: as_failure(error) for name, error in observed.unreachable.items()}
-    leaving = await look_at_leaving(situation.inventory, situation.record, fleet)
+    leaving = await look_at_leaving(session, situation.inventory, situation.record, fleet)
     return replace(situation, facts=observed.facts, unreached=unreached, leaving=leaving)
 
 

@@ -44,7 +44,9 @@ async def observe(
 ) -> Observation:
     """Ask every host that exists for its facts, and find the release's files for their architectures."""
     record = read_record(session.workspace.folder, session.spec.name)
-    observed, leaving = await asyncio.gather(gather(inventory, fleet), look_at_leaving(inventory, record, fleet))
+    observed, leaving = await asyncio.gather(
+        gather(inventory, fleet), look_at_leaving(session, inventory, record, fleet)
+    )
     facts = observed.facts
     arches = {found.host.os.arch for found in facts.values()}
     if replacing or any(host.assumed for host in inventory.hosts):
@@ -69,18 +71,21 @@ async def observe(
 def with_leaving(session: Session, inventory: Inventory) -> Inventory:
     """Return the inventory with the hosts that the file does not name any more, for a fleet that reaches them too."""
     record = read_record(session.workspace.folder, session.spec.name)
-    return replace(inventory, hosts=(*inventory.hosts, *_leaving(inventory, record)))
+    return replace(inventory, hosts=(*inventory.hosts, *_leaving(session, inventory, record)))
 
 
-def _leaving(inventory: Inventory, record: ClusterRecord | None) -> tuple[Host, ...]:
+def _leaving(session: Session, inventory: Inventory, record: ClusterRecord | None) -> tuple[Host, ...]:
     declared = {host.name for host in inventory.hosts}
     known = record.hosts if record is not None else {}
-    return tuple(leaving_host(name, reach) for name, reach in known.items() if name not in declared)
+    key = session.spec.ssh.key
+    return tuple(leaving_host(name, reach, key) for name, reach in known.items() if name not in declared)
 
 
-async def look_at_leaving(inventory: Inventory, record: ClusterRecord | None, fleet: Fleet) -> dict[str, Leaving]:
+async def look_at_leaving(
+    session: Session, inventory: Inventory, record: ClusterRecord | None, fleet: Fleet
+) -> dict[str, Leaving]:
     """Ask the hosts that the file does not name any more how they are; one that does not answer stops nobody."""
-    hosts = _leaving(inventory, record)
+    hosts = _leaving(session, inventory, record)
     seen = await gather(replace(inventory, hosts=hosts), fleet)
     failures = {name: as_failure(error) for name, error in seen.unreachable.items()}
     return {host.name: Leaving(host, seen.facts.get(host.name), failures.get(host.name)) for host in hosts}

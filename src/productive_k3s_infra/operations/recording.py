@@ -60,7 +60,8 @@ def _hosts(run: ApplyRun, cleaned: frozenset[str]) -> dict[str, Reach]:
     if situation.survey.owns_machines:
         return {}
     declared = {host.name: host for host in situation.inventory.hosts}
-    return {name: reach_of(host) for name, host in (still_leaving(situation, cleaned) | declared).items()}
+    key = run.session.spec.ssh.key
+    return {name: reach_of(host, key) for name, host in (still_leaving(situation, cleaned) | declared).items()}
 
 
 def _write(run: ApplyRun, record: ClusterRecord) -> None:

@@ -10,11 +10,12 @@ import pytest
 from productive_k3s.contract.events import Result
 from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.errors import HostUnreachable, NotAgreed
+from productive_k3s_infra.inventory.model import Endpoint, Host
 from productive_k3s_infra.operations.apply import apply
 from productive_k3s_infra.operations.destroy import destroy
 from productive_k3s_infra.operations.plan import make_plan
 from productive_k3s_infra.operations.session import Session
-from productive_k3s_infra.plan.mark import MARK
+from productive_k3s_infra.plan.mark import MARK, leaving_host, reach_of
 from productive_k3s_infra.plan.model import Plan, Reach
 from productive_k3s_infra.workspace.record import read_record
 from static.contract_program.hosts import CA, OTHER_CA, on_k3s
@@ -192,3 +193,16 @@ async def test_destroy_takes_hosts_along_that_have_not_been_cleaned_yet(world: W
     world.refuse()
     destroyed = await destroy(naming(world, 2))
     assert set(destroyed.gone) == {"agent-1", "agent-2", "agent-3", "server-1"}
+
+
+def test_the_key_of_all_hosts_is_the_file_s_and_not_committed() -> None:
+    """A colleague has it in another place; a host's own key is kept."""
+    jump = Endpoint("bastion.example", "jumper", 2222, "/home/me/key", ("ssh-ed25519 AAAA",))
+    common = Host("a", "agent", "10.0.0.21", Endpoint("10.0.0.21", "ops", 22, "/home/me/key", jump=jump))
+    own = Host("b", "agent", "10.0.0.22", Endpoint("10.0.0.22", "ops", 22, "/srv/own"))
+    kept = [reach_of(host, "/home/me/key") for host in (common, own)]
+    assert [reach.key for reach in kept] == ["", "/srv/own"]
+    assert kept[0].jump == Reach("bastion.example", "jumper", 2222, None, "", "ssh-ed25519 AAAA")
+    back = [leaving_host("x", reach, "/home/you/key").endpoint for reach in kept]
+    assert [one.key for one in back] == ["/home/you/key", "/srv/own"]
+    assert back[0].jump == replace(jump, key="/home/you/key")
