@@ -75,8 +75,10 @@ def init(
         list[str] | None,
         typer.Option(metavar="ADDRESS", help="A host of a cluster that runs, whoever made it; again for each."),
     ] = None,
-    user: Annotated[str, typer.Option(help="The SSH user (onprem).")] = "root",
-    port: Annotated[int, typer.Option(help="The SSH port (with --from-host).")] = 22,
+    user: Annotated[
+        str, typer.Option(help="The SSH user (onprem). Default: ~/.ssh/config's with --from-host, else root.")
+    ] = "",
+    port: Annotated[int, typer.Option(help="The SSH port (with --from-host). Default: ~/.ssh/config's, else 22.")] = 0,
     key: Annotated[str, typer.Option(help="The private SSH key (with --from-host).")] = "",
     jump: Annotated[str, typer.Option(metavar="USER@HOST:PORT", help="A host to go through (with --from-host).")] = "",
     artifacts: Annotated[
@@ -98,7 +100,9 @@ def init(
             _print(adopted_lines(_wait(adopting.init_from_hosts(file, there, os.environ, terminal), terminal)))
             return 0
         addresses = (tuple(server or ()), tuple(agent or ()))
-        wanted = operation.Wanted(name, provider, version or "", *addresses, agents, user, region, tuple(allow or ()))
+        wanted = operation.Wanted(
+            name, provider, version or "", *addresses, agents, user or "root", region, tuple(allow or ())
+        )
         operation.require_wanted(wanted)
         exact = version or operation.resolve_channel(channel)
         operation.write_cluster_file(file, operation.render_cluster_file(replace(wanted, version=exact)))

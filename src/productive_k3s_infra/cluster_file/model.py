@@ -96,7 +96,7 @@ class Jump(_Model):
 
     address: str
     user: str | None = None
-    port: Port = 22
+    port: Port | None = None
     key: str | None = None
     host_key: tuple[str, ...] = ()
 

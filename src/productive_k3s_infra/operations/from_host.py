@@ -6,10 +6,11 @@ are written. Host keys that a person accepts go into `known_hosts` beside the fi
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -26,7 +27,16 @@ from productive_k3s_infra.errors import BadInput, ClusterFileInvalid
 from productive_k3s_infra.hosts.fleet.gathering import gather
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.hosts.ssh.fleet import SshFleet
-from productive_k3s_infra.inventory.build import build_inventory, declared_location
+from productive_k3s_infra.hosts.ssh.openssh import OpenSsh
+from productive_k3s_infra.inventory.build import (
+    DEFAULT_PORT,
+    DEFAULT_USER,
+    Login,
+    LoginOf,
+    build_inventory,
+    declared_location,
+    nothing_configured,
+)
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory
 from productive_k3s_infra.operations.init import write_cluster_file
 from productive_k3s_infra.plan.model import Plan
@@ -39,12 +49,12 @@ from productive_k3s_infra.workspace.record import read_record, write_record
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the command line says. `addresses` may be `user@host:port`; empty texts are not said."""
+    """What the command line says. `addresses` may be `user@host:port`; empty texts and 0 are not said."""
 
     name: str
     addresses: tuple[str, ...]
-    user: str = "root"
-    port: int = 22
+    user: str = ""
+    port: int = 0
     key: str = ""
     jump: str = ""
     artifacts: str = ""
@@ -66,7 +76,7 @@ async def init_from_hosts(
     """Look at the hosts and write the file; raises BadInput for hosts that cannot be one cluster of it."""
     require_free(file)
     workspace = Workspace(file, wanted.name)
-    inventory = inventory_of(wanted)
+    inventory = await asyncio.to_thread(inventory_of, wanted, OpenSsh().login)
     fleet = SshFleet(
         inventory,
         program=build_program(),
@@ -85,7 +95,7 @@ def write_adopted(file: Path, wanted: Wanted, environment: Mapping[str, str], fo
     """Write cluster.lock and the file of what was found, or nothing; see `init_from_hosts`."""
     workspace = Workspace(file, wanted.name)
     cluster = require_one_cluster(found)
-    content = adopt(wanted.name, cluster, _reach(wanted, file), _source(wanted.artifacts))
+    content = adopt(wanted.name, cluster, _reach(wanted, file, cluster.server.endpoint), _source(wanted.artifacts))
     _require_same_record(workspace, content)
     text = render(content)
     spec = load_text(text, file, {**content.variables, **environment})
@@ -103,17 +113,21 @@ def require_free(file: Path) -> None:
         )
 
 
-def inventory_of(wanted: Wanted) -> Inventory:
-    """PURE: return the hosts to ask, called as they were named; raises BadInput for an address that is none."""
-    jump = _endpoint(wanted.jump, wanted.user, 22, wanted.key) if wanted.jump else None
-    hosts = []
-    for given in dict.fromkeys(wanted.addresses):
-        endpoint = _endpoint(given, wanted.user, wanted.port, wanted.key, jump)
-        hosts.append(Host(given, "agent", endpoint.address, endpoint))
+def inventory_of(wanted: Wanted, login_of: LoginOf = nothing_configured) -> Inventory:
+    """Return the hosts to ask, called as they were named; raises BadInput for an address that is none.
+
+    What nobody says of a login, `login_of` may say, then the defaults.
+    """
+    jump = _endpoint(wanted.jump, wanted, Login(wanted.user or None), login_of) if wanted.jump else None
+    said = Login(wanted.user or None, wanted.port or None)
+    endpoints = {given: _endpoint(given, wanted, said, login_of) for given in wanted.addresses}
+    hosts = (
+        Host(given, "agent", endpoint.address, replace(endpoint, jump=jump)) for given, endpoint in endpoints.items()
+    )
     return Inventory(wanted.name, tuple(hosts))
 
 
-def _endpoint(given: str, user: str, port: int, key: str, jump: Endpoint | None = None) -> Endpoint:
+def _endpoint(given: str, wanted: Wanted, said: Login, login_of: LoginOf) -> Endpoint:
     parts = text_checks.jump_parts(given)
     if isinstance(parts, Objection):
         raise BadInput(
@@ -122,12 +136,13 @@ def _endpoint(given: str, user: str, port: int, key: str, jump: Endpoint | None 
             remedy="an IPv6 address with a port stands in brackets: ops@[fd00::11]:2222",
             code="init.address",
         )
+    address, user = str(parts["address"]), str(parts.get("user") or said.user or "") or None
+    configured = login_of(address, user)
     return Endpoint(
-        address=str(parts["address"]),
-        user=str(parts.get("user", user)),
-        port=int(parts.get("port", port)),
-        key=str(Path(key).expanduser().absolute()) if key else None,
-        jump=jump,
+        address=address,
+        user=user or configured.user or DEFAULT_USER,
+        port=int(parts.get("port") or said.port or configured.port or DEFAULT_PORT),
+        key=str(Path(wanted.key).expanduser().absolute()) if wanted.key else None,
     )
 
 
@@ -140,8 +155,10 @@ async def look_at(inventory: Inventory, fleet: Fleet) -> tuple[FoundHost, ...]:
     return tuple(FoundHost(host.name, host.endpoint, facts[host.name]) for host in inventory.hosts)
 
 
-def _reach(wanted: Wanted, file: Path) -> Reach:
-    return Reach(wanted.user, wanted.port, _short(wanted.key, file) if wanted.key else "", wanted.jump)
+def _reach(wanted: Wanted, file: Path, first: Endpoint) -> Reach:
+    """Return how hosts were reached: a colleague's OpenSSH configuration may say less."""
+    user, port = wanted.user or first.user, wanted.port or first.port
+    return Reach(user, port, _short(wanted.key, file) if wanted.key else "", wanted.jump)
 
 
 def _short(key: str, file: Path) -> str:

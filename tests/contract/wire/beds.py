@@ -180,7 +180,7 @@ async def loopback(folder: Path) -> AsyncIterator[LoopbackBed]:
         known_hosts=None,
         trust=lambda *_: False,
         ask_sudo=lambda _: None,
-        ssh_config=(),
+        ssh_config="none",
     )
     try:
         bed.session = await fleet.session(HOST)

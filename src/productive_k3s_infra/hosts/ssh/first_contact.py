@@ -32,7 +32,9 @@ _CONNECT_SECONDS = 5.0
 # A machine that boots closes the port, then sshd, then the user's keys, then sudo: all of it is the ordinary way there.
 # Refused credentials are no mistake yet: cloud-init writes the keys after sshd may already answer.
 _NOT_YET = (HostUnreachable, AuthenticationRefused, SudoRefused, HostProgramFailed)
-_FOR_EVER = frozenset({"host.old-python", "host.no-python"})
+_FOR_EVER = frozenset(
+    {"host.old-python", "host.no-python", "ssh.agent", "ssh.key-encrypted", "ssh.key-hardware", "ssh.too-many-keys"}
+)
 
 
 @dataclass(frozen=True)
