@@ -25,7 +25,7 @@ Check = Callable[[Path, Any], Iterator[Wrong]]
 
 def mistakes(registries: Any) -> Iterator[Wrong]:
     """Yield everything that is wrong with the document."""
-    yield from _mapping((), registries, {"mirrors": _each(_mirror), "configs": _each(_config)})
+    yield from _mapping((), registries, {"mirrors": _by_registry(_mirror), "configs": _by_registry(_config)})
 
 
 def has_credentials(url: str) -> bool:
@@ -80,6 +80,28 @@ def _each(check: Check) -> Check:
             return
         for key, item in (value or {}).items():
             yield from check((*path, str(key)), item)
+
+    return checked
+
+
+def _by_registry(check: Check) -> Check:
+    """Check each registry and its name: K3s looks for `host` or `host:port`, so a URL is never found, silently."""
+
+    def checked(path: Path, value: Any) -> Iterator[Wrong]:
+        for name in value if isinstance(value, Mapping) else ():
+            scheme, _, rest = str(name).rpartition("://")
+            host, slash, _ = rest.partition("/")
+            if scheme or slash or not host:
+                # Whoever writes a URL may write a password into it.
+                what = (
+                    f"'{str(name).rpartition('@')[2]}' in {_named(path)} is no registry's name: K3s would never find it"
+                )
+                yield Wrong(
+                    (*path, str(name)),
+                    what,
+                    f"its host and port only: {host.rpartition('@')[2]}" if host else "a host and port",
+                )
+        yield from _each(check)(path, value)
 
     return checked
 

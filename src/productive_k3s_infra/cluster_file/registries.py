@@ -63,7 +63,7 @@ def check_registries(tree: Tree) -> Iterator[Found]:
     if isinstance(written, dict):
         for wrong in registry_rules.mistakes(plain(written)):
             path: Path = (*_REGISTRIES, *(int(part) if _is_item(wrong.path, part) else part for part in wrong.path))
-            at_key = wrong.what.startswith("unknown key")
+            at_key = wrong.what.startswith("unknown key") or "no registry's name" in wrong.what
             yield Found(path, Objection("file.registries", wrong.what, wrong.expected), at_key=at_key)
     for path, value in _secrets(tree):
         if not isinstance(value, Substituted):
