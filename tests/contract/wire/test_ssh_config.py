@@ -354,6 +354,12 @@ class TestTheConfigurationItself:
         assert words in error.evidence
         assert error.where == "host-0"
 
+    async def test_a_name_that_is_none_is_no_bug(self, bed: Site) -> None:
+        bed.configure(f"Host one\n  HostName {'a' * 70}.example")
+        error = await refusal(bed, by_name("one", 22))
+        assert error.code in {"ssh.config", "ssh.unknown-name"}
+        assert "aaaa.example" in error.evidence
+
     async def test_of_no_concern_for_this_host_is_of_no_concern(self, bed: Site) -> None:
         server = bed.start("one")
         bed.configure("Host other\n  KnownHostsCommand /bin/true\nHost *\n  ControlMaster auto\n  SendEnv LANG")

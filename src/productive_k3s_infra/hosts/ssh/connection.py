@@ -222,7 +222,10 @@ class _Attempt:
             raise self._too_slow() from error
         if self.client.offered is not None and isinstance(error, (asyncssh.ConnectionLost, ConnectionError)):
             raise errors.login_cut_off(error, hop, where, self._refused()) from error
-        if isinstance(error, (*LOST, ValueError)):
+        if isinstance(error, (ValueError, RecursionError)) and not isinstance(error, LOST):
+            # asyncssh and the system's resolver say so of names, keys and options that they cannot use.
+            raise errors.not_usable(error, hop, where) from error
+        if isinstance(error, LOST):
             raise errors.explained(error, hop, where) from error
         raise error
 

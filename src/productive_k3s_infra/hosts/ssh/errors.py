@@ -129,6 +129,18 @@ def jump_refused(error: asyncssh.ChannelOpenError, hop: Hop, where: str) -> Host
     )
 
 
+def not_usable(error: Exception, hop: Hop, where: str) -> Pk3sError:
+    """Return the error for a name, a key or an option that the SSH library cannot use; it has no class for that."""
+    meant = explain(error, hop, where)
+    return meant or BadInput(
+        "the host cannot be reached with this name and these options",
+        where=where,
+        evidence=f"{hop}: {' '.join(str(error).split()) or type(error).__name__}",
+        remedy=f"see the address, and what ssh -G {hop.address} says",
+        code="ssh.config",
+    )
+
+
 def login_cut_off(error: Exception, hop: Hop, where: str, evidence: str) -> AuthenticationRefused:
     """Return the error of a host that closed the connection after it had seen a key: it may have said why."""
     return AuthenticationRefused(
