@@ -31,6 +31,9 @@ demo: setup ## one server and two agents on this computer: make demo, or make de
 soak: setup ## the long sweeps
 	$(BIN)/python -m pytest --soak -m soak $(ARGS)
 
+planted: setup ## plant bugs one at a time and see that a test finds each: make planted ARGS="word of a name"
+	@$(BIN)/python tests/planted/run.py $(ARGS)
+
 docs: setup ## the documentation as a site, in build/site, with its reference made from the code
 	$(BIN)/python scripts/docs-reference
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -38,4 +41,4 @@ docs: setup ## the documentation as a site, in build/site, with its reference ma
 bench: setup ## the figures, as ratios within one run
 	@$(BIN)/python scripts/bench $(ARGS)
 
-.PHONY: help setup test static lint demo soak docs bench
+.PHONY: help setup test static lint demo soak planted docs bench

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
+
+# A machine that is busy with other tests is slow, not wrong: no example has a time limit of its own. What fails prints
+# how to repeat it, wherever it ran.
+hypothesis.settings.register_profile("pk3s", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("pk3s")
 
 pytest_plugins = ("lab_bed", "tofu_bed")
 

@@ -2,4 +2,5 @@
 
 from productive_k3s_infra.cli.app import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from productive_k3s_infra._flock import is_locked_by_us
 from productive_k3s_infra.errors import BadInput, Pk3sError, StepFailed
 
 _SUFFIX = ".part"
@@ -105,7 +105,7 @@ def _create(path: Path) -> tuple[Path, int]:
     for _attempt in range(_ATTEMPTS):
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{_SUFFIX}")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        if _is_locked_by_us(descriptor) and os.fstat(descriptor).st_nlink == 1:
+        if is_locked_by_us(descriptor) and os.fstat(descriptor).st_nlink == 1:
             return temporary, descriptor
         os.close(descriptor)  # another process swept between the two calls, and took it for a left one
         with suppress(FileNotFoundError):
@@ -121,18 +121,10 @@ def _sweep(path: Path) -> None:
         with suppress(OSError):
             descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
-                if _is_locked_by_us(descriptor):
+                if is_locked_by_us(descriptor):
                     Path(name).unlink()
             finally:
                 os.close(descriptor)
-
-
-def _is_locked_by_us(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _sync_folder(folder: Path) -> None:

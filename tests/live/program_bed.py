@@ -20,7 +20,7 @@ from productive_k3s_infra.artifacts.program import build_program
 PROGRAM = "/root/productive-k3s.pyz"
 RELEASE = "/root/release"
 TAP = "/root/given/tap.py"
-LOCK = "/run/lock/productive-k3s.lock"
+LOCK = "/run/productive-k3s/lock"
 SINGLE_NODE = f"single-node --artifacts {RELEASE}"
 
 # Runs the program in this process, with its standard output (or its door to files and processes) behind a counter.

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from productive_k3s_infra import _flock
 from productive_k3s_infra.errors import BadInput, Locked, ProviderFailed, Refused
 from productive_k3s_infra.providers.local import (
     cgroup,
     ground,
     image,
-    lock,
     model,
     network,
     power,
@@ -359,7 +359,7 @@ def test_a_lock_dies_with_its_holder(tmp_path: Path, other_holder: tuple[Any, Ca
     process, _ = other_holder
     process.kill()
     with hold(tmp_path / "lock", "the test", timeout_seconds=20):
-        assert (tmp_path / "lock").read_text() == str(os.getpid())
+        assert str(os.getpid()) in (tmp_path / "lock").read_text()
 
 
 @pytest.mark.parametrize("successor", [False, True])
@@ -367,11 +367,12 @@ def test_a_lock_on_a_file_that_was_removed_counts_for_nothing(tmp_path: Path, *,
     """Its holder removed it while we waited; others would take the lock on the file that has the name now."""
     path = tmp_path / "lock"
     with path.open("w") as waited_for:
-        assert lock.is_taken(waited_for.fileno(), path)
+        assert _flock.is_locked_by_us(waited_for.fileno())
+        assert _flock.is_named(waited_for.fileno(), path)
         path.unlink()
         if successor:
             path.touch()
-        assert not lock.is_taken(waited_for.fileno(), path)
+        assert not _flock.is_named(waited_for.fileno(), path)
 
 
 def test_whoever_waited_for_a_lock_that_was_removed_takes_the_new_one(
@@ -386,5 +387,5 @@ def test_whoever_waited_for_a_lock_that_was_removed_takes_the_new_one(
 
     path = tmp_path / "lock"
     with hold(path, "the test", timeout_seconds=20, on_wait=on_wait):
-        assert path.read_text() == str(os.getpid())
+        assert str(os.getpid()) in path.read_text()
     assert len(waits) == 1

@@ -225,7 +225,9 @@ resource "aws_eip" "node" {
 
 check "open_to_the_world" {
   assert {
-    condition     = !contains(concat(var.allowed_cidrs.ssh, var.allowed_cidrs.api), "0.0.0.0/0")
-    error_message = "SSH or the API can be reached from everywhere (0.0.0.0/0), as it is written in allowed_cidrs."
+    condition = length(setintersection(
+      concat(var.allowed_cidrs.ssh, var.allowed_cidrs.api), ["0.0.0.0/0", "::/0"],
+    )) == 0
+    error_message = "SSH or the API can be reached from everywhere (0.0.0.0/0 or ::/0), as it is written in allowed_cidrs."
   }
 }

@@ -19,3 +19,27 @@ output "inventory" {
     }
   }
 }
+
+output "addresses" {
+  description = "By node: the public address where it has one, else the private one."
+  value = {
+    for name, node in aws_instance.node : name => coalesce(
+      var.elastic_ip ? aws_eip.node[name].public_ip : node.public_ip, node.private_ip,
+    )
+  }
+}
+
+output "security_group_id" {
+  description = "The nodes' security group, for rules of your own that name it as their source."
+  value       = aws_security_group.nodes.id
+}
+
+output "key_name" {
+  description = "The key pair that the nodes were made with."
+  value       = var.key_pair != null ? data.aws_key_pair.given[0].key_name : aws_key_pair.operator[0].key_name
+}
+
+output "network" {
+  description = "The VPC and the subnet that the nodes are made in."
+  value       = { vpc_id = local.vpc_id, subnet_id = local.subnet_id }
+}

@@ -1,6 +1,7 @@
 variable "cluster" {
   description = "Name of the cluster: part of the names and tags of everything here."
   type        = string
+  nullable    = false
 
   validation {
     condition     = can(regex("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", var.cluster))
@@ -16,6 +17,7 @@ variable "nodes" {
     root_gb       = optional(number, 80)
     private_ip    = optional(string)
   }))
+  nullable = false
 
   validation {
     condition     = alltrue([for node in values(var.nodes) : contains(["server", "agent"], node.role)])
@@ -40,6 +42,7 @@ variable "allowed_cidrs" {
     api  = list(string)
     http = optional(list(string), [])
   })
+  nullable = false
 
   validation {
     condition     = length(var.allowed_cidrs.ssh) > 0 && length(var.allowed_cidrs.api) > 0
@@ -78,12 +81,14 @@ variable "host_keys" {
   type        = map(string)
   default     = {}
   sensitive   = true
+  nullable    = false
 }
 
 variable "architecture" {
   description = "amd64 or arm64; must fit the instance types."
   type        = string
   default     = "amd64"
+  nullable    = false
 
   validation {
     condition     = contains(["amd64", "arm64"], var.architecture)
@@ -113,22 +118,26 @@ variable "running" {
   description = "Names of nodes that are started where somebody has stopped them. Keep a name once it is here."
   type        = list(string)
   default     = []
+  nullable    = false
 }
 
 variable "elastic_ip" {
   description = "Give each node an Elastic IP. Without one a stop and start changes the public address."
   type        = bool
   default     = false
+  nullable    = false
 }
 
 variable "public_ip" {
   description = "Give each node a public address at all. false: reach the nodes over a VPN, or from inside."
   type        = bool
   default     = true
+  nullable    = false
 }
 
 variable "tags" {
   description = "Further tags of everything here."
   type        = map(string)
   default     = {}
+  nullable    = false
 }

@@ -14,8 +14,8 @@ from productive_k3s.checks.of_pods import SYSTEM_NAMESPACE, Pod
 from productive_k3s.contract.events import CheckResult
 from productive_k3s.contract.facts import ClusterFacts, Facts
 from productive_k3s.contract.failure import ContractError
-from productive_k3s.doors.host import Host
-from productive_k3s.doors.kube import Kube
+from productive_k3s.doors.host import ReadingHost
+from productive_k3s.doors.kube import KubeReading
 
 _SAY_SECONDS = 2.0
 _SHORTEST_INTERVAL_SECONDS = 0.05
@@ -46,7 +46,7 @@ OnLook = Callable[[Seen], Awaitable[None]]
 
 
 async def watch_cluster(
-    host: Host, kube: Kube, facts: Facts, wanted: Expectation, on_look: Optional[OnLook] = None
+    host: ReadingHost, kube: KubeReading, facts: Facts, wanted: Expectation, on_look: Optional[OnLook] = None
 ) -> Tuple[Seen, float]:
     """Look until all that is expected was found `ready_in_a_row` times, or the time is up; return the last look.
 
@@ -71,7 +71,7 @@ async def watch_cluster(
         await system.sleep(max(wanted.interval * factor, _SHORTEST_INTERVAL_SECONDS))
 
 
-async def _look(kube: Kube, facts: Facts, wanted: Expectation, before: Seen) -> Seen:
+async def _look(kube: KubeReading, facts: Facts, wanted: Expectation, before: Seen) -> Seen:
     seen = Seen(await kube.readiness(), await kube.cluster())
     if not seen.cluster.reachable:
         return seen
@@ -144,7 +144,7 @@ def judge_cluster(
     return (api, *nodes, *of_pods.judge_system_pods(seen.pods, closer.warnings, seconds, dns=has_dns(facts)))
 
 
-async def look_closer(kube: Kube, seen: Seen, wanted: Expectation) -> Closer:
+async def look_closer(kube: KubeReading, seen: Seen, wanted: Expectation) -> Closer:
     """Read what names causes: the Nodes that were not found right, and the warnings about K3s' own pods."""
     if not seen.cluster.reachable:
         return Closer()
@@ -153,13 +153,13 @@ async def look_closer(kube: Kube, seen: Seen, wanted: Expectation) -> Closer:
     return Closer(nodes, await read_warnings(kube, SYSTEM_NAMESPACE))
 
 
-async def read_warnings(kube: Kube, namespace: str) -> Mapping[str, str]:
+async def read_warnings(kube: KubeReading, namespace: str) -> Mapping[str, str]:
     """Return the last warning on each object of a namespace; none if they cannot be had: they only explain."""
     found = await _read(kube, f"/api/v1/namespaces/{namespace}/events?fieldSelector=type%3DWarning&limit=500")
     return of_pods.warnings(found.get("items") or ())
 
 
-async def _read(kube: Kube, path: str) -> Mapping[str, Any]:
+async def _read(kube: KubeReading, path: str) -> Mapping[str, Any]:
     try:
         return await kube.get(path)
     except ContractError:

@@ -8,7 +8,7 @@ from productive_k3s.checks.certificates import Certificate, read_certificate
 from productive_k3s.checks.judgement import failed, judged, passed, warned
 from productive_k3s.contract.events import CheckResult
 from productive_k3s.contract.facts import Digests, Facts, FileSystem, UnitFact
-from productive_k3s.doors.system import System
+from productive_k3s.doors.system import Reading
 from productive_k3s.k3s import paths
 
 _TLS = paths.DATA + "/server/tls"
@@ -22,7 +22,7 @@ _DAY_SECONDS = 86400.0
 _WARN_FREE, _ERROR_FREE = 0.10, 0.05
 
 
-async def read_certificates(system: System, facts: Facts) -> Tuple[Certificate, ...]:
+async def read_certificates(system: Reading, facts: Facts) -> Tuple[Certificate, ...]:
     """Read every certificate that K3s keeps on this host."""
     found: List[Certificate] = []
     for directory in (*(_SERVER_DIRECTORIES if facts.k3s.role == "server" else ()), _AGENT_DIRECTORY):

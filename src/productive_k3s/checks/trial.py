@@ -16,8 +16,8 @@ from productive_k3s.checks.trial_objects import Trial, namespace_path, pod_name
 from productive_k3s.contract.events import CheckResult
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.failure import ContractError, Failure
-from productive_k3s.doors.host import Host
-from productive_k3s.doors.kube import Kube
+from productive_k3s.doors.host import ReadingHost
+from productive_k3s.doors.kube import KubeTrial
 
 _POLL_SECONDS = 0.2
 _SAY_SECONDS = 2.0
@@ -25,8 +25,6 @@ _ACCOUNT_SECONDS = 20.0
 # More than a report has: two lines for each of a thousand nodes.
 _LOG_LINES = 2100
 _GONE_SECONDS = 60.0
-_LOCK = "/run/lock/productive-k3s-validate.lock"
-_LOCK_WAIT_SECONDS = 30.0
 _INTERRUPTED = 130
 
 
@@ -39,8 +37,8 @@ def random_name() -> str:
 class Field:
     """Where a trial takes place: the doors, what this host is, and what is expected."""
 
-    host: Host
-    kube: Kube
+    host: ReadingHost
+    kube: KubeTrial
     facts: Facts
     expectation: Expectation
 
@@ -56,13 +54,6 @@ class Course:
         self._ready: Tuple[str, ...] = ()
         self._complete_at: Optional[float] = None
         self._refused: Optional[CheckResult] = None
-
-    async def begin(self) -> None:
-        """Take the host's lock for trials; raises ContractError if another one runs here."""
-        holder = await self._field.host.system.lock(_LOCK, _LOCK_WAIT_SECONDS)
-        if holder is not None:
-            remedy = "wait until it has ended, then run it again"
-            raise ContractError(Failure("host.locked", "another full validation runs on this host", holder, remedy, 7))
 
     async def saw(self, expected: Sequence[str], ready: Sequence[str]) -> None:
         """Make the pods once all nodes that are expected were Ready; at once if they are joining.
@@ -229,7 +220,7 @@ async def _remove(field: Field, names: Sequence[str]) -> Tuple[CheckResult, ...]
         await system.sleep(_POLL_SECONDS)
 
 
-async def _remaining(kube: Kube, name: str, asked: Dict[str, bool]) -> Optional[str]:
+async def _remaining(kube: KubeTrial, name: str, asked: Dict[str, bool]) -> Optional[str]:
     """Ask for the deletion until it was accepted, then look; None if nothing runs there any more, else what is seen.
 
     The controller of namespaces waits 5 s before it begins (Kubernetes, pkg/controller/namespace), so the pods are

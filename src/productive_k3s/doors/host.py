@@ -7,8 +7,8 @@ from typing import Any, Callable, Coroutine, Protocol, TypeVar
 
 from productive_k3s.contract.events import EventKind
 from productive_k3s.contract.failure import ContractError, Failure
-from productive_k3s.doors.kube import KubeFactory
-from productive_k3s.doors.system import System
+from productive_k3s.doors.kube import KubeFactory, KubeReadingFactory
+from productive_k3s.doors.system import Reading, System
 
 T = TypeVar("T")
 
@@ -21,6 +21,25 @@ class Emit(Protocol):
 
 def _never() -> str:
     return ""
+
+
+class ReadingHost(Protocol):
+    """The doors of one host as whoever changes nothing has them: facts, waits, checks. Every Host is one."""
+
+    @property
+    def system(self) -> Reading: ...
+
+    @property
+    def kube(self) -> KubeReadingFactory: ...
+
+    @property
+    def emit(self) -> Emit: ...
+
+    @property
+    def stop_asked(self) -> Callable[[], str]: ...
+
+    def require_going_on(self) -> None:
+        """Raise ContractError (exit 130) if somebody asked to stop. Call it where stopping does no harm."""
 
 
 @dataclass(frozen=True)

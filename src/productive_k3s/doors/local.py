@@ -10,6 +10,7 @@ from typing import Mapping, Optional, Sequence
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.local_files import LocalFiles
 from productive_k3s.doors.local_network import LocalNetwork
+from productive_k3s.doors.questions import Question, command_of
 from productive_k3s.doors.system import Completed
 
 _NOT_FOUND = 127
@@ -52,8 +53,13 @@ class LocalSystem(LocalFiles, LocalNetwork):
             return Completed(_TIMED_OUT, _text(out), f"no end within {timeout:.0f} s; {_text(err)}")
         return Completed(process.returncode, _text(out), _text(err))
 
+    async def ask(self, question: Question, *words: str) -> Completed:
+        """See Reading."""
+        command = command_of(question, words)
+        return await self.run(command.argv, timeout=command.timeout, environment=command.environment)
+
     async def now(self) -> float:
-        """See System."""
+        """See Reading."""
         return time.time()
 
     async def monotonic(self) -> float:

@@ -1,5 +1,8 @@
 """The door to the host: files, units, processes, clock, TCP. Everything effectful goes through it.
 
+It has two halves. `Reading` changes nothing, and is all that facts, waits and checks are given; `System` is `Reading`
+with what changes a host, for `effects` alone. So the type checker proves who changes something.
+
 The methods are `async` so that a simulated host can suspend on virtual time; the real door never suspends, so on a host
 the program runs without an event loop.
 """
@@ -8,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Callable, Literal, Mapping, Optional, Protocol, Sequence, Tuple
+
+from productive_k3s.doors.questions import Question
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,11 @@ class Place:
     port: Port
 
 
-class System(Protocol):
-    """One host. Paths are absolute. A missing file is None or empty, no exception; what cannot be done is OSError."""
+class Reading(Protocol):
+    """The half of a host's door that changes nothing.
+
+    Paths are absolute. A missing file is None or empty, no exception; what cannot be done is OSError.
+    """
 
     async def stat(self, path: str) -> Optional[Stat]: ...
 
@@ -81,6 +89,31 @@ class System(Protocol):
 
     async def space(self, path: str) -> Optional[Space]:
         """Return what the file system of an existing path has."""
+
+    async def ask(self, question: Question, *words: str) -> Completed:
+        """Run the command that answers the question (doors.questions); ends as `System.run` does."""
+
+    async def get(self, url: str, *, ca: Optional[bytes], timeout: float) -> Answer:
+        """GET without credentials, following redirects; `ca` b"" verifies with the host's own trust.
+
+        `ca` None does not verify: for /cacerts and /ping only, whose answer is compared with a hash that is known.
+        """
+
+    async def reach(self, places: Sequence[Place], timeout: float) -> Mapping[Place, str]:
+        """Try ports elsewhere, all at once and each for `timeout`; return '' for what answers, else the cause in words.
+
+        TCP answers by accepting, UDP if a `listen` there sends a datagram back. Whatever hangs takes no time of others.
+        """
+
+    async def now(self) -> float: ...
+
+    async def monotonic(self) -> float: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class System(Reading, Protocol):
+    """One host, to be read and to be changed."""
 
     async def write(self, path: str, data: bytes, mode: int) -> None:
         """Replace the file as a whole: temporary file beside it, mode, fsync, rename. Parents are made 0755."""
@@ -132,18 +165,6 @@ class System(Protocol):
         `environment` names a proxy as variables do (HTTP_PROXY, HTTPS_PROXY, NO_PROXY); none in it: this process' own.
         """
 
-    async def get(self, url: str, *, ca: Optional[bytes], timeout: float) -> Answer:
-        """GET without credentials, following redirects; `ca` b"" verifies with the host's own trust.
-
-        `ca` None does not verify: for /cacerts and /ping only, whose answer is compared with a hash that is known.
-        """
-
-    async def reach(self, places: Sequence[Place], timeout: float) -> Mapping[Place, str]:
-        """Try ports elsewhere, all at once and each for `timeout`; return '' for what answers, else the cause in words.
-
-        TCP answers by accepting, UDP if a `listen` there sends a datagram back. Whatever hangs takes no time of others.
-        """
-
     async def listen(
         self, ports: Sequence[Port], seconds: float, ready: Callable[[], None], stop: Callable[[], bool]
     ) -> Mapping[Port, str]:
@@ -154,9 +175,3 @@ class System(Protocol):
 
     async def lock(self, path: str, wait: float) -> Optional[str]:
         """Take the host's lock for the life of this process; None if it is ours, else who holds it."""
-
-    async def now(self) -> float: ...
-
-    async def monotonic(self) -> float: ...
-
-    async def sleep(self, seconds: float) -> None: ...

@@ -14,7 +14,7 @@ from productive_k3s.contract.facts import Digests, Facts
 from productive_k3s.contract.failure import ContractError, Failure, system_failure
 from productive_k3s.contract.request import Artifact, Request
 from productive_k3s.contract.secret import Secret
-from productive_k3s.doors.host import Host
+from productive_k3s.doors.host import Host, ReadingHost
 from productive_k3s.doors.system import Stat, System
 from productive_k3s.effects import service
 from productive_k3s.effects.hosts import write_block
@@ -34,7 +34,7 @@ _SELINUX_SECONDS = 30.0
 
 # Makes the secret of a new token; a parameter so that runs can be repeated in tests.
 NewToken = Callable[[], Secret]
-GatherFacts = Callable[[Host], Awaitable[Facts]]
+GatherFacts = Callable[[ReadingHost], Awaitable[Facts]]
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Optional
 
-from productive_k3s.contract.failure import Failure
+from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.doors.host import Host
 from productive_k3s.k3s import paths
 
 _LOCK_WAIT_SECONDS = 20.0
+_TRIAL_WAIT_SECONDS = 30.0
 
 
 async def take_lock(host: Host) -> Optional[Failure]:
@@ -23,3 +24,11 @@ async def take_lock(host: Host) -> Optional[Failure]:
         remedy="wait until it has ended, then run it again",
         exit_code=7,
     )
+
+
+async def require_trial_lock(host: Host) -> None:
+    """Take the host's lock for trials of a full validation; raises ContractError if another one runs here."""
+    holder = await host.system.lock(paths.TRIAL_LOCK, _TRIAL_WAIT_SECONDS)
+    if holder is not None:
+        remedy = "wait until it has ended, then run it again"
+        raise ContractError(Failure("host.locked", "another full validation runs on this host", holder, remedy, 7))

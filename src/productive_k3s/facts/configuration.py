@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Sequence, Tuple
 
-from productive_k3s.doors.system import System
+from productive_k3s.doors.system import Reading
 from productive_k3s.facts import masking
 from productive_k3s.facts.files import TextFile, read_text
 from productive_k3s.k3s import config_file, paths
@@ -48,7 +48,7 @@ class Configuration:
         return next(iter(self.values.get(key, ())), "")
 
 
-async def read_configuration(system: System, arguments: Sequence[str], variables: Mapping[str, str]) -> Configuration:
+async def read_configuration(system: Reading, arguments: Sequence[str], variables: Mapping[str, str]) -> Configuration:
     """Read and merge what K3s would read if it were started now."""
     moved = config_file.merge((), arguments).values.get("config", [])
     # The variable wins over the command line.
@@ -74,6 +74,6 @@ async def read_configuration(system: System, arguments: Sequence[str], variables
     return Configuration(tuple(files), effective.values, effective.sources, error, changed)
 
 
-async def _is_directory(system: System, path: str) -> bool:
+async def _is_directory(system: Reading, path: str) -> bool:
     found = await system.stat(path)
     return found is not None and found.kind == "directory"

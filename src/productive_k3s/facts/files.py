@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Callable, Mapping, Optional, Tuple
 
 from productive_k3s.contract.facts import FileFact
-from productive_k3s.doors.system import Stat, System
+from productive_k3s.doors.system import Reading, Stat
 
 # Too big for a file of configuration: it is something else, and is not read into memory.
 _LIMIT_BYTES = 1 << 20
@@ -49,7 +49,7 @@ def first_lines(text: str) -> Optional[str]:
     return "\n".join(line for line in text.splitlines()[:2] if line.startswith("#"))
 
 
-async def read_text(system: System, path: str, shown: Shown = as_is) -> Optional[TextFile]:
+async def read_text(system: Reading, path: str, shown: Shown = as_is) -> Optional[TextFile]:
     """Return the file, None if there is none. What is no UTF-8 is kept as replacement characters, never a crash."""
     found = await resolved(system, path)
     if found is None or found.kind == "directory":
@@ -62,7 +62,7 @@ async def read_text(system: System, path: str, shown: Shown = as_is) -> Optional
     return TextFile(FileFact(path, digest, found.mode, found.uid, found.changed, shown(text)), text)
 
 
-async def resolved(system: System, path: str) -> Optional[Stat]:
+async def resolved(system: Reading, path: str) -> Optional[Stat]:
     """Return the stat of what a path leads to; a link and its target count as changed when either was."""
     found = await system.stat(path)
     if found is None or found.kind != "link":
@@ -71,7 +71,7 @@ async def resolved(system: System, path: str) -> Optional[Stat]:
     return replace(target, changed=max(found.changed, target.changed)) if target is not None else None
 
 
-async def large_file(system: System, path: str, known: Known) -> Optional[FileFact]:
+async def large_file(system: Reading, path: str, known: Known) -> Optional[FileFact]:
     """Return a file's fact by its digest only, which is not computed again for a file that did not change."""
     found = await resolved(system, path)
     if found is None or found.kind != "file":
@@ -80,6 +80,6 @@ async def large_file(system: System, path: str, known: Known) -> Optional[FileFa
     return FileFact(path, digest, found.mode, found.uid, found.changed) if digest is not None else None
 
 
-async def exists(system: System, path: str) -> bool:
+async def exists(system: Reading, path: str) -> bool:
     """Whether there is something at the path."""
     return await system.stat(path) is not None

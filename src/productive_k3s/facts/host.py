@@ -10,30 +10,20 @@ import sys
 from typing import Dict, List, Mapping, Optional, Tuple
 
 from productive_k3s.contract.facts import FileSystem, HostFacts, OperatingSystem
-from productive_k3s.doors.system import System
+from productive_k3s.doors.system import Reading
 from productive_k3s.facts import network
 from productive_k3s.facts.hosts import hosts_files
 from productive_k3s.facts.units import UnitTable
 from productive_k3s.k3s import paths
+from productive_k3s.k3s.release import MACHINES
 
-_SECONDS = 10.0
-# The release asset's word for what `uname -m` says (k3s-io/k3s, install.sh).
-ARCHITECTURES = {
-    "x86_64": "amd64",
-    "amd64": "amd64",
-    "aarch64": "arm64",
-    "arm64": "arm64",
-    "armv7l": "arm",
-    "armv6l": "arm",
-    "armv8l": "arm",
-}
 _FILE_SYSTEMS = ("/var/lib/rancher", paths.BINARY_DIRECTORY, "/etc")
 _KUBELETS = ("kubelet", "kubelite")
 _CLOUD_INIT = "/run/cloud-init"
 _ERROR_LENGTH = 200
 
 
-async def host_facts(system: System, table: UnitTable) -> HostFacts:
+async def host_facts(system: Reading, table: UnitTable) -> HostFacts:
     """Return what is true of the machine."""
     now = await system.now()
     memory = parse_meminfo(await text_of(system, "/proc/meminfo"))
@@ -68,22 +58,22 @@ async def host_facts(system: System, table: UnitTable) -> HostFacts:
     )
 
 
-async def text_of(system: System, path: str) -> str:
+async def text_of(system: Reading, path: str) -> str:
     """Return a file's text, '' if there is none."""
     return (await system.read(path) or b"").decode(errors="replace")
 
 
-async def _operating_system(system: System) -> OperatingSystem:
+async def _operating_system(system: Reading) -> OperatingSystem:
     release = parse_os_release(await text_of(system, "/etc/os-release") or await text_of(system, "/usr/lib/os-release"))
     machine = (await text_of(system, "/proc/sys/kernel/arch")).strip()
     if not machine:
-        machine = (await system.run(("uname", "-m"), timeout=_SECONDS)).stdout.strip()
+        machine = (await system.ask("architecture")).stdout.strip()
     return OperatingSystem(
         id=release.get("ID", ""),
         version_id=release.get("VERSION_ID", ""),
         pretty_name=release.get("PRETTY_NAME", ""),
         kernel=(await text_of(system, "/proc/sys/kernel/osrelease")).strip(),
-        arch=ARCHITECTURES.get(machine, machine),
+        arch=MACHINES.get(machine, machine),
     )
 
 
@@ -112,7 +102,7 @@ def parse_meminfo(text: str) -> Dict[str, int]:
     return found
 
 
-async def _cpus(system: System) -> int:
+async def _cpus(system: Reading) -> int:
     return count_cpus(await text_of(system, "/sys/devices/system/cpu/online")) or (
         len(re.findall(r"(?m)^processor\s*:", await text_of(system, "/proc/cpuinfo")))
     )
@@ -128,7 +118,7 @@ def count_cpus(online: str) -> int:
     return total
 
 
-async def _cgroups(system: System) -> Tuple[int, Tuple[str, ...]]:
+async def _cgroups(system: Reading) -> Tuple[int, Tuple[str, ...]]:
     unified = await system.read("/sys/fs/cgroup/cgroup.controllers")
     if unified is not None:
         return 2, tuple(sorted(unified.decode(errors="replace").split()))
@@ -141,7 +131,7 @@ def parse_cgroups(text: str) -> Tuple[str, ...]:
     return tuple(sorted(row[0] for row in rows if len(row) == 4 and row[3] == "1"))
 
 
-async def _file_systems(system: System) -> Tuple[FileSystem, ...]:
+async def _file_systems(system: Reading) -> Tuple[FileSystem, ...]:
     mounts = parse_mounts(await text_of(system, "/proc/self/mountinfo"))
     found: List[FileSystem] = []
     for path in _FILE_SYSTEMS:
@@ -174,7 +164,7 @@ def mount_of(path: str, mounts: Mapping[str, str]) -> str:
     return mounts.get(path, "")
 
 
-async def _firewalls(system: System, table: UnitTable) -> Tuple[str, ...]:
+async def _firewalls(system: Reading, table: UnitTable) -> Tuple[str, ...]:
     found = []
     # The unit of ufw is active on every Ubuntu; this file says whether it filters.
     if re.search(r"(?mi)^\s*ENABLED\s*=\s*[\"']?yes", await text_of(system, "/etc/ufw/ufw.conf")):
@@ -184,7 +174,7 @@ async def _firewalls(system: System, table: UnitTable) -> Tuple[str, ...]:
     return tuple(found)
 
 
-async def _other_kubernetes(system: System, table: UnitTable) -> Tuple[str, ...]:
+async def _other_kubernetes(system: Reading, table: UnitTable) -> Tuple[str, ...]:
     found = [name for name in table.others if table.is_wanted(name)]
     names = await system.list_directory(paths.SYSTEMD_DIRECTORY)
     # The install script names further services of K3s so (INSTALL_K3S_NAME).
@@ -197,7 +187,7 @@ async def _other_kubernetes(system: System, table: UnitTable) -> Tuple[str, ...]
     return tuple(found)
 
 
-async def _running_kubelets(system: System) -> Tuple[str, ...]:
+async def _running_kubelets(system: Reading) -> Tuple[str, ...]:
     """Look for a kubelet of this host; those of containers and machines have mount name spaces of their own."""
     ours = await system.stat("/proc/self/ns/mnt")
     for pid in await system.list_directory("/proc"):
@@ -211,7 +201,7 @@ async def _running_kubelets(system: System) -> Tuple[str, ...]:
     return ()
 
 
-async def _has_xtables(system: System) -> bool:
+async def _has_xtables(system: Reading) -> bool:
     """Whether the kernel can match as iptables does, which kube-proxy and flannel need; unknown counts as yes."""
     for path in ("/sys/module/x_tables", "/proc/net/ip_tables_names"):
         if await system.stat(path) is not None:
@@ -225,12 +215,12 @@ async def _has_xtables(system: System) -> bool:
     return listed is None
 
 
-async def _selinux(system: System) -> str:
+async def _selinux(system: Reading) -> str:
     enforce = (await text_of(system, "/sys/fs/selinux/enforce")).strip()
     return {"1": "enforcing", "0": "permissive"}.get(enforce, "")
 
 
-async def _cloud_init(system: System) -> Tuple[str, str]:
+async def _cloud_init(system: Reading) -> Tuple[str, str]:
     """Return how far cloud-init came at this boot, and its first error.
 
     `/run` is empty at boot. Its generator then writes `enabled` or `disabled` there, and the last stage `result.json`

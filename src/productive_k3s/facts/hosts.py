@@ -7,7 +7,7 @@ import re
 from typing import Optional, Tuple
 
 from productive_k3s.contract.facts import HostsFile
-from productive_k3s.doors.system import System
+from productive_k3s.doors.system import Reading
 from productive_k3s.k3s import paths
 from productive_k3s.k3s.hosts_file import block_of
 
@@ -28,7 +28,7 @@ _SETTING = re.compile(r"(?m)^[ \t]*[\"']?manage_etc_hosts[\"']?[ \t]*:[ \t]*[\"'
 _WRITES_ANEW = ("true", "yes", "on", "1", "template")
 
 
-async def hosts_files(system: System, os_id: str) -> Tuple[HostsFile, ...]:
+async def hosts_files(system: Reading, os_id: str) -> Tuple[HostsFile, ...]:
     """Return /etc/hosts, and the template of cloud-init where that counts or still holds a block."""
     found = [HostsFile(paths.HOSTS, await _block(system, paths.HOSTS))]
     names = await system.list_directory(paths.CLOUD_INIT_TEMPLATES)
@@ -45,12 +45,12 @@ def _family(os_id: str) -> str:
     return next((family for family, ids in _FAMILIES.items() if os_id in ids), "debian")
 
 
-async def _block(system: System, path: str) -> Optional[Tuple[str, ...]]:
+async def _block(system: Reading, path: str) -> Optional[Tuple[str, ...]]:
     data = await system.read(path, LIMIT_BYTES)
     return block_of((data or b"").decode(errors="replace"))
 
 
-async def _writes_hosts(system: System) -> bool:
+async def _writes_hosts(system: Reading) -> bool:
     """Whether cloud-init writes /etc/hosts from its template at each boot (its module update_etc_hosts)."""
     combined = await system.read(_COMBINED)
     if combined is not None:

@@ -11,7 +11,7 @@ from typing import Dict, List, Literal, Optional, Sequence, Tuple
 
 from productive_k3s.contract.facts import Digests, FileFact, K3sFacts, TokenFact
 from productive_k3s.contract.secret import secret_digest
-from productive_k3s.doors.system import System
+from productive_k3s.doors.system import Reading
 from productive_k3s.facts import masking, start
 from productive_k3s.facts.configuration import Configuration, read_configuration
 from productive_k3s.facts.files import Known, TextFile, exists, first_lines, large_file, read_text
@@ -20,7 +20,6 @@ from productive_k3s.k3s import paths
 from productive_k3s.k3s.header import schema_of
 from productive_k3s.k3s.unit_file import environment
 
-_VERSION_SECONDS = 30.0
 _SERVER_CA = paths.DATA + "/server/tls/server-ca.crt"
 _AGENT_CA = paths.DATA + "/agent/server-ca.crt"
 _KUBELET_CERTIFICATE = paths.DATA + "/agent/client-kubelet.crt"
@@ -60,7 +59,7 @@ class _Start:
         return (folder, *((item.path, item.changed) for item in there if item is not None))
 
 
-async def k3s_facts(system: System, table: UnitTable) -> K3sFacts:
+async def k3s_facts(system: Reading, table: UnitTable) -> K3sFacts:
     """Return what is true of K3s here."""
     records = await start.read_records(system)
     known = start.known(records)
@@ -117,13 +116,13 @@ def _role(unit: Optional[Unit]) -> Role:
     return "agent" if unit.role == "agent" else "server"
 
 
-async def _version(system: System, binary: Optional[FileFact], known: Known) -> str:
+async def _version(system: Reading, binary: Optional[FileFact], known: Known) -> str:
     """Ask the binary once; for one that a record knows by its digest, the record says it."""
     if binary is None:
         return ""
     if known.version and known.binary == binary.sha256:
         return known.version
-    done = await system.run((paths.BINARY, "--version"), timeout=_VERSION_SECONDS)
+    done = await system.ask("k3s-version", paths.BINARY)
     return parse_version(done.stdout) if done.returncode == 0 else ""
 
 
@@ -133,7 +132,7 @@ def parse_version(text: str) -> str:
     return match.group(1) if match else ""
 
 
-async def _links(system: System) -> Dict[str, str]:
+async def _links(system: Reading) -> Dict[str, str]:
     """Return where the commands beside k3s lead; one that PATH has elsewhere counts as there, as in install.sh."""
     found: Dict[str, str] = {}
     for name in paths.LINKS:
@@ -146,13 +145,13 @@ async def _links(system: System) -> Dict[str, str]:
     return found
 
 
-async def _scripts(system: System) -> Tuple[FileFact, ...]:
+async def _scripts(system: Reading) -> Tuple[FileFact, ...]:
     wanted = (paths.KILLALL, *(paths.uninstall_script(name) for name in K3S_UNITS))
     found = [await read_text(system, path, first_lines) for path in wanted]
     return tuple(item.fact for item in found if item is not None)
 
 
-async def _tokens(system: System, unit: Optional[Unit], configuration: Configuration) -> Tuple[TokenFact, ...]:
+async def _tokens(system: Reading, unit: Optional[Unit], configuration: Configuration) -> Tuple[TokenFact, ...]:
     named = [configuration.first("token-file"), configuration.first("agent-token-file")]
     for file in unit.environment if unit is not None else ():
         variables = environment(file.text)
@@ -163,7 +162,7 @@ async def _tokens(system: System, unit: Optional[Unit], configuration: Configura
     return tuple(item for item in found if item is not None)
 
 
-async def _token(system: System, path: str) -> Optional[TokenFact]:
+async def _token(system: Reading, path: str) -> Optional[TokenFact]:
     file = await read_text(system, path, lambda _: None)
     if file is None:
         return None
@@ -172,13 +171,13 @@ async def _token(system: System, path: str) -> Optional[TokenFact]:
     return TokenFact(path, secret_digest(file.text), file.fact.mode, ca_hash, user)
 
 
-async def _images(system: System, known: Known) -> Tuple[FileFact, ...]:
+async def _images(system: Reading, known: Known) -> Tuple[FileFact, ...]:
     names = await system.list_directory(paths.IMAGES)
     found = [await large_file(system, f"{paths.IMAGES}/{name}", known) for name in names]
     return tuple(item for item in found if item is not None)
 
 
-async def _staged(system: System) -> Tuple[FileFact, ...]:
+async def _staged(system: Reading) -> Tuple[FileFact, ...]:
     """List what was staged. Its folder's name is its digest: it got its name only after that was verified."""
     found = []
     for digest in await system.list_directory(paths.STAGED):
@@ -189,7 +188,7 @@ async def _staged(system: System) -> Tuple[FileFact, ...]:
     return tuple(found)
 
 
-async def _datastore(system: System, role: Role, unit: Optional[Unit], configuration: Configuration) -> DatastoreKind:
+async def _datastore(system: Reading, role: Role, unit: Optional[Unit], configuration: Configuration) -> DatastoreKind:
     """Return the kind on disk; an external one is known by the configuration of a server that was started once."""
     if await system.list_directory(f"{paths.DATA}/server/db/etcd"):
         return "etcd"
@@ -202,7 +201,7 @@ async def _datastore(system: System, role: Role, unit: Optional[Unit], configura
     return "external" if role == "server" and external and await exists(system, _SERVER_CA) else None
 
 
-async def _ca_hash(system: System, role: Role) -> str:
+async def _ca_hash(system: Reading, role: Role) -> str:
     """Return the hash that K10 tokens carry: of the CA file's bytes (docs.k3s.io, cli/token)."""
     for path in (_AGENT_CA,) if role == "agent" else (_SERVER_CA, _AGENT_CA):
         data = await system.read(path)
@@ -211,7 +210,7 @@ async def _ca_hash(system: System, role: Role) -> str:
     return ""
 
 
-async def node_name(system: System, unit: Optional[Unit], configuration: Configuration, *, started: bool) -> str:
+async def node_name(system: Reading, unit: Optional[Unit], configuration: Configuration, *, started: bool) -> str:
     """Return the Node's name: that of the kubelet's certificate, else what K3s was told, '' before a first start."""
     certificate = await system.read(_KUBELET_CERTIFICATE)
     found = common_name_of_node(certificate) if certificate else ""
@@ -251,7 +250,7 @@ def _installed_by(unit: Optional[Unit], binary: Optional[FileFact], scripts: Seq
     return "unknown" if binary is not None else ""
 
 
-async def _leftovers(system: System) -> Tuple[str, ...]:
+async def _leftovers(system: Reading) -> Tuple[str, ...]:
     found = [path for path in _ONLY_OF_K3S if await system.list_directory(path)]
     for name in K3S_UNITS:
         path = paths.environment_file(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Sequence, Set
 
-from productive_k3s.doors.system import System
+from productive_k3s.doors.system import Reading
 from productive_k3s.facts import masking
 from productive_k3s.facts.configuration import read_configuration
 from productive_k3s.facts.units import Unit
@@ -14,7 +14,7 @@ from productive_k3s.k3s.unit_file import environment
 _TOKENS = (paths.SERVER_TOKEN, paths.AGENT_TOKEN, paths.CLUSTER_SERVER_TOKEN, paths.CLUSTER_AGENT_TOKEN)
 
 
-async def known_secrets(system: System, units: Sequence[Unit]) -> Set[str]:
+async def known_secrets(system: Reading, units: Sequence[Unit]) -> Set[str]:
     """Return tokens, passwords and whatever else the configuration holds that is no secret of anybody else."""
     found: Set[str] = set()
     named: List[str] = [*_TOKENS, f"{paths.NODE_PASSWORD_DIRECTORY}/password"]
@@ -41,14 +41,14 @@ def _of_environment(text: str) -> Iterator[str]:
     return (value for name, value in environment(text).items() if masking.MASK in shown.get(name, ""))
 
 
-async def _of_file(system: System, path: str) -> Iterator[str]:
+async def _of_file(system: Reading, path: str) -> Iterator[str]:
     text = ((await system.read(path)) if path.startswith("/") else None) or b""
     token = text.decode(errors="replace").strip()
     # The secure form is CA hash, user, password; a log may show the last alone.
     return iter((token, token.rpartition(":")[2]))
 
 
-async def _of_registries(system: System) -> Iterator[str]:
+async def _of_registries(system: Reading) -> Iterator[str]:
     import yaml
 
     try:

@@ -9,16 +9,15 @@ import struct
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from productive_k3s.contract.facts import Interface, Listener
-from productive_k3s.doors.system import System
+from productive_k3s.doors.system import Reading
 
-_SECONDS = 10.0
 _LISTEN_STATES = {"tcp": "0A", "udp": "07"}
 _PROCESS = re.compile(r'\(\("([^"]*)"')
 
 
-async def interfaces(system: System) -> Tuple[Interface, ...]:
+async def interfaces(system: Reading) -> Tuple[Interface, ...]:
     """Return the interfaces: from iproute2, which minimal systems may lack, else from the kernel's own lists."""
-    done = await system.run(("ip", "-json", "addr"), timeout=_SECONDS)
+    done = await system.ask("addresses")
     documents = _json_list(done.stdout) if done.returncode == 0 else None
     if documents is not None:
         return parse_addresses(documents)
@@ -48,7 +47,7 @@ def parse_addresses(documents: Sequence[Mapping[str, Any]]) -> Tuple[Interface, 
     return tuple(found)
 
 
-async def _interfaces_of_the_kernel(system: System) -> Tuple[Interface, ...]:
+async def _interfaces_of_the_kernel(system: Reading) -> Tuple[Interface, ...]:
     routes = parse_route_table(await _text(system, "/proc/net/route"))
     local = parse_local_addresses(await _text(system, "/proc/net/fib_trie"))
     by_interface = assign_addresses(local, routes)
@@ -63,7 +62,7 @@ async def _interfaces_of_the_kernel(system: System) -> Tuple[Interface, ...]:
     return tuple(found)
 
 
-async def _text(system: System, path: str) -> str:
+async def _text(system: Reading, path: str) -> str:
     return (await system.read(path) or b"").decode(errors="replace")
 
 
@@ -126,15 +125,15 @@ def parse_if_inet6(text: str) -> Tuple[Tuple[str, str], ...]:
     return tuple(found)
 
 
-async def routes(system: System) -> Tuple[Optional[str], Tuple[str, ...]]:
+async def routes(system: Reading) -> Tuple[Optional[str], Tuple[str, ...]]:
     """Return the interface of the default route, and all routes of the main table as iproute2 writes them."""
-    done = await system.run(("ip", "-json", "route"), timeout=_SECONDS)
+    done = await system.ask("routes")
     documents = _json_list(done.stdout) if done.returncode == 0 else None
     if documents is None:
         return _routes_of_the_kernel(parse_route_table(await _text(system, "/proc/net/route")))
     if default_of(documents) is None:
         # K3s takes an IPv6 default route where there is no other.
-        done = await system.run(("ip", "-6", "-json", "route", "show", "default"), timeout=_SECONDS)
+        done = await system.ask("default-route-6")
         documents = [*documents, *(_json_list(done.stdout) or ())]
     return default_of(documents), tuple(_route_text(item) for item in documents)
 
@@ -167,9 +166,9 @@ def _routes_of_the_kernel(
     return (min(defaults)[1] if defaults else None), tuple(texts)
 
 
-async def listeners(system: System) -> Tuple[Listener, ...]:
+async def listeners(system: Reading) -> Tuple[Listener, ...]:
     """Return the listening sockets: with program names from ss, else without them from the kernel's own lists."""
-    done = await system.run(("ss", "-H", "-l", "-n", "-t", "-u", "-p"), timeout=_SECONDS)
+    done = await system.ask("sockets")
     if done.returncode == 0:
         return parse_ss(done.stdout)
     found: List[Listener] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Dict, Optional
 
 from productive_k3s.contract.request import Artifact
-from productive_k3s.doors.host import Host
+from productive_k3s.doors.host import ReadingHost
 from productive_k3s.k3s.release import (
     BINARIES,
     DEFAULT_VERSION,
@@ -22,7 +22,7 @@ from productive_k3s.k3s.release import (
 _SECONDS = 30.0
 
 
-async def resolve(host: Host, machine: str, version: Optional[str], source: Optional[str]) -> Release:
+async def resolve(host: ReadingHost, machine: str, version: Optional[str], source: Optional[str]) -> Release:
     """Return where the release lies and what its files must be; images only from a directory, which has no registry."""
     arch = MACHINES.get(machine)
     if arch is None:
@@ -42,7 +42,7 @@ async def resolve(host: Host, machine: str, version: Optional[str], source: Opti
     return Release(wanted, Artifact(name, _sum(sums, name, url), f"{base}/{name}"), ())
 
 
-async def _from_directory(host: Host, arch: str, version: Optional[str], directory: str) -> Release:
+async def _from_directory(host: ReadingHost, arch: str, version: Optional[str], directory: str) -> Release:
     found = version or await _only_version(host, directory)
     base = f"{directory}/{found}"
     path = f"{base}/{checksum_file_name(arch)}"
@@ -60,7 +60,7 @@ async def _from_directory(host: Host, arch: str, version: Optional[str], directo
     return Release(found, binary, ())
 
 
-async def _only_version(host: Host, directory: str) -> str:
+async def _only_version(host: ReadingHost, directory: str) -> str:
     if await host.system.stat(directory) is None:
         raise bad_release(
             "missing", f"{directory} is not there", directory, "name a directory that holds <version>/..."

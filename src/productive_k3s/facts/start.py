@@ -8,7 +8,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 from productive_k3s.contract.codec import decode
 from productive_k3s.contract.facts import Digests, FileFact, K3sFacts, Running
 from productive_k3s.contract.failure import ContractError
-from productive_k3s.doors.system import System
+from productive_k3s.doors.system import Reading
 from productive_k3s.facts.configuration import Configuration
 from productive_k3s.facts.files import CLOCK_GRAIN_SECONDS, NOTHING_KNOWN, Known, TextFile
 from productive_k3s.facts.units import K3S_UNITS, Unit
@@ -50,7 +50,7 @@ def running(
     return Running("unknown", None)
 
 
-async def read_records(system: System) -> Dict[str, Mapping[str, Any]]:
+async def read_records(system: Reading) -> Dict[str, Mapping[str, Any]]:
     """Return the notes of earlier runs by unit; one that cannot be read is none."""
     found: Dict[str, Mapping[str, Any]] = {}
     for name in K3S_UNITS:

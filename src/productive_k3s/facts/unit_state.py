@@ -6,13 +6,7 @@ from dataclasses import dataclass
 from typing import Dict, Sequence, Tuple
 
 from productive_k3s.contract.failure import ContractError, Failure
-from productive_k3s.doors.system import Completed, System
-
-_TIMEOUT_SECONDS = 30.0
-_PROPERTIES = (
-    "LoadState,NeedDaemonReload,"
-    "ActiveState,SubState,NRestarts,InvocationID,MainPID,ExecMainStatus,ExecMainStartTimestampMonotonic"
-)
+from productive_k3s.doors.system import Completed, Reading
 
 
 @dataclass(frozen=True)
@@ -37,12 +31,11 @@ class UnitState:
         return f"unit {self.active} ({self.sub}){again}"
 
 
-async def state(system: System, unit: str) -> UnitState:
+async def state(system: Reading, unit: str) -> UnitState:
     """Ask systemd how the unit is; an answer that it refuses is a ContractError."""
-    question = ("show", unit, "-p", _PROPERTIES)
-    done = await system.run(("systemctl", *question), timeout=_TIMEOUT_SECONDS)
+    done = await system.ask("unit", unit)
     if done.returncode != 0:
-        raise ContractError(systemctl_failure(question, done))
+        raise ContractError(systemctl_failure(("show", unit), done))
     values: Dict[str, str] = dict(line.partition("=")[::2] for line in done.stdout.splitlines() if "=" in line)
     is_known = values.get("LoadState") != "not-found"
     return UnitState(
@@ -71,10 +64,7 @@ def _number(text: str) -> int:
     return int(text) if text.isdigit() else 0
 
 
-async def journal(system: System, unit: str, since: float) -> Tuple[str, ...]:
+async def journal(system: Reading, unit: str, since: float) -> Tuple[str, ...]:
     """Return the unit's last journal lines since a time (Unix seconds)."""
-    done = await system.run(
-        ("journalctl", "-u", unit, f"--since=@{int(since)}", "-n", "300", "-o", "cat", "--no-pager", "-q"),
-        timeout=_TIMEOUT_SECONDS,
-    )
+    done = await system.ask("journal", unit, str(int(since)), "300")
     return tuple(line for line in done.stdout.splitlines() if line.strip()) if done.returncode == 0 else ()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from productive_k3s.contract.facts import UnitFact
-from productive_k3s.doors.system import System
+from productive_k3s.doors.system import Reading
 from productive_k3s.facts import masking
 from productive_k3s.facts.files import TextFile, read_text
 from productive_k3s.k3s import paths
@@ -23,11 +23,6 @@ _OTHER_KUBERNETES = {
     "k0sworker": "k0s",
     "snap.microk8s.daemon-kubelite": "microk8s",
 }
-_SECONDS = 30.0
-_PROPERTIES = (
-    "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,NRestarts,InvocationID,ExecMainStartTimestamp,"
-    "ActiveEnterTimestamp,FragmentPath,DropInPaths,NeedDaemonReload"
-)
 _ENVIRONMENT_FILES = ("-/etc/default/%N", "-/etc/sysconfig/%N")
 
 
@@ -84,14 +79,12 @@ class Unit:
         return self.arguments
 
 
-async def ask_systemd(system: System) -> UnitTable:
+async def ask_systemd(system: Reading) -> UnitTable:
     """Ask for all units at once. Times come in UTC with microseconds where systemctl can (247 and newer)."""
     names = [f"{name}.service" for name in (*K3S_UNITS, *_OTHER_KUBERNETES, "firewalld")]
-    command = ("systemctl", "show", *names, "-p", _PROPERTIES)
-    utc = {"TZ": "UTC"}
-    done = await system.run((*command, "--timestamp=us"), timeout=_SECONDS, environment=utc)
+    done = await system.ask("units", *names)
     if done.returncode != 0 and "timestamp" in done.stderr:
-        done = await system.run(command, timeout=_SECONDS, environment=utc)
+        done = await system.ask("units-before-247", *names)
     if done.returncode != 0:
         return UnitTable({}, answered=False)
     return UnitTable(parse_show(done.stdout), answered=True)
@@ -120,14 +113,14 @@ def parse_time(text: str) -> float:
         return 0.0
 
 
-async def read_units(system: System, table: UnitTable) -> Tuple[Unit, ...]:
+async def read_units(system: Reading, table: UnitTable) -> Tuple[Unit, ...]:
     """Return K3s' units that exist here in any form, the one that counts first."""
     found = [await _read_unit(system, name, table) for name in K3S_UNITS]
     there = [unit for unit in found if unit is not None]
     return tuple(sorted(there, key=lambda unit: not (unit.fact.main_pid or unit.fact.enabled)))
 
 
-async def _read_unit(system: System, name: str, table: UnitTable) -> Optional[Unit]:
+async def _read_unit(system: Reading, name: str, table: UnitTable) -> Optional[Unit]:
     said = table.properties.get(name, {})
     fragment = await read_text(system, said.get("FragmentPath") or paths.unit_file(name), masking.unit_text)
     environment_there = await system.stat(paths.environment_file(name)) is not None
@@ -163,14 +156,14 @@ def _number(text: str) -> int:
     return int(text) if text.isdigit() else 0
 
 
-async def _drop_in_paths(system: System, name: str, said: Mapping[str, str]) -> Tuple[str, ...]:
+async def _drop_in_paths(system: Reading, name: str, said: Mapping[str, str]) -> Tuple[str, ...]:
     if "DropInPaths" in said:
         return tuple(said["DropInPaths"].split())
     folder = f"{paths.SYSTEMD_DIRECTORY}/{name}.service.d"
     return tuple(f"{folder}/{item}" for item in await system.list_directory(folder) if item.endswith(".conf"))
 
 
-async def _is_enabled(system: System, name: str, said: Mapping[str, str]) -> bool:
+async def _is_enabled(system: Reading, name: str, said: Mapping[str, str]) -> bool:
     if "UnitFileState" in said:
         return said["UnitFileState"].startswith("enabled")
     return await system.stat(f"{paths.SYSTEMD_DIRECTORY}/multi-user.target.wants/{name}.service") is not None

@@ -53,7 +53,9 @@ CLOUD_INIT_TEMPLATES = "/etc/cloud/templates"
 PROGRAM_DIRECTORY = "/usr/local/lib/productive-k3s"
 STAGED = PROGRAM_DIRECTORY + "/artifacts"
 RUN_DIRECTORY = "/run/productive-k3s"
-LOCK = "/run/lock/productive-k3s.lock"
+# Locks lie where nobody but root can put or hold anything.
+LOCK = RUN_DIRECTORY + "/lock"
+TRIAL_LOCK = RUN_DIRECTORY + "/trial.lock"
 
 
 def unit_file(unit: str) -> str:

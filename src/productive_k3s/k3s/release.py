@@ -17,6 +17,7 @@ DEFAULT_VERSION = "v1.34.4+k3s1"
 RELEASES = "https://github.com/k3s-io/k3s/releases/download"
 
 BINARIES = {"amd64": "k3s", "arm64": "k3s-arm64", "arm": "k3s-armhf"}
+# The word in a release asset's name for what `uname -m` says (k3s-io/k3s, install.sh: every arm* is arm).
 MACHINES = {
     "x86_64": "amd64",
     "amd64": "amd64",
@@ -24,6 +25,7 @@ MACHINES = {
     "arm64": "arm64",
     "armv7l": "arm",
     "armv6l": "arm",
+    "armv8l": "arm",
 }
 _IMAGE_SUFFIXES = (".tar.zst", ".tar.gz", ".tar")  # the smallest first
 

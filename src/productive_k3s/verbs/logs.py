@@ -10,7 +10,6 @@ from productive_k3s.facts.known_secrets import known_secrets
 from productive_k3s.facts.units import ask_systemd, read_units
 
 MOST_LINES = 20_000
-_SECONDS = 30.0
 
 
 async def run(host: Host, lines: int) -> Result:
@@ -24,8 +23,7 @@ async def run(host: Host, lines: int) -> Result:
     said, notes = {}, []
     for unit in units:
         name = unit.fact.name
-        command = ("journalctl", "-u", f"{name}.service", "-n", str(lines), "-o", "short-iso", "--no-pager", "-q")
-        done = await host.system.run(command, timeout=_SECONDS)
+        done = await host.system.ask("unit-log", f"{name}.service", str(lines))
         if done.returncode != 0:
             notes.append(f"the journal of {name} cannot be read: {' '.join(done.stderr.split())}")
         said[name] = redact(done.stdout, secrets)

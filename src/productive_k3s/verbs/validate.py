@@ -9,12 +9,14 @@ from productive_k3s.checks.expectation import Expectation
 from productive_k3s.checks.judgement import failed
 from productive_k3s.checks.of_cluster import Seen
 from productive_k3s.checks.trial import Course, Field, random_name
+from productive_k3s.checks.trial_objects import PREFIX
 from productive_k3s.contract.codec import decode
 from productive_k3s.contract.events import CheckResult, Result
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.doors.host import Host
-from productive_k3s.doors.kube import Kube
+from productive_k3s.doors.kube import KubeReading, TrialOnly
+from productive_k3s.effects.lock import require_trial_lock
 from productive_k3s.facts.gather import gather as gather_facts
 from productive_k3s.k3s import paths
 
@@ -38,10 +40,10 @@ async def run(
         return _result(facts, await _own(host, facts, wanted))
     _require_server(facts)
     kube = host.kube(paths.ADMIN_KUBECONFIG)
-    course = Course(Field(host, kube, facts, wanted), new_name) if full else None
+    course = Course(Field(host, TrialOnly(kube, PREFIX), facts, wanted), new_name) if full else None
     gone: Tuple[CheckResult, ...] = ()
     if course is not None:
-        await course.begin()
+        await require_trial_lock(host)
     try:
         checks, seen = await _watch(host, kube, facts, wanted, course)
         # That took its time: a service that ended meanwhile is a finding. Pods have not yet reached each other now.
@@ -78,7 +80,7 @@ def _require_server(facts: Facts) -> None:
 
 
 async def _watch(
-    host: Host, kube: Kube, facts: Facts, wanted: Expectation, course: Optional[Course] = None
+    host: Host, kube: KubeReading, facts: Facts, wanted: Expectation, course: Optional[Course] = None
 ) -> Tuple[Tuple[CheckResult, ...], Seen]:
     async def looked(seen: Seen) -> None:
         if course is not None and not seen.readiness:

@@ -7,7 +7,7 @@ from typing import Optional, Tuple
 
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.contract.request import Request
-from productive_k3s.doors.host import Host
+from productive_k3s.doors.host import ReadingHost
 from productive_k3s.facts import unit_state
 from productive_k3s.facts.unit_state import UnitState
 from productive_k3s.k3s import paths
@@ -38,7 +38,7 @@ class _Watch:
     first_restarts: int = -1
 
 
-async def wait_until_ready(host: Host, request: Request, node: str, since: float, change: str) -> None:
+async def wait_until_ready(host: ReadingHost, request: Request, node: str, since: float, change: str) -> None:
     """Return once the unit is active and the Node Ready several times in a row, with a heartbeat younger than `since`.
 
     A server that joins must be a voter of etcd too. Nothing is ever stopped here: a deadline ends in a diagnosis
@@ -62,7 +62,7 @@ async def wait_until_ready(host: Host, request: Request, node: str, since: float
         await host.system.sleep(_SURE_SECONDS if watch.ready_in_a_row else _POLL_SECONDS)
 
 
-async def _look(host: Host, request: Request, node: str, since: float, state: UnitState) -> str:
+async def _look(host: ReadingHost, request: Request, node: str, since: float, state: UnitState) -> str:
     """Return what is still missing, '' if nothing is."""
     if state.active != "active":
         return str(state)
@@ -83,14 +83,14 @@ async def _look(host: Host, request: Request, node: str, since: float, state: Un
     return ""
 
 
-def _say(host: Host, watch: _Watch, now: float, observation: str, change: str) -> None:
+def _say(host: ReadingHost, watch: _Watch, now: float, observation: str, change: str) -> None:
     if now - watch.said >= _HEARTBEAT_SECONDS or watch.said == 0.0:
         host.emit("waiting", observation, change)
         watch.said = now
 
 
 async def _end_early(
-    host: Host, request: Request, since: float, *, state: UnitState, watch: _Watch, now: float
+    host: ReadingHost, request: Request, since: float, *, state: UnitState, watch: _Watch, now: float
 ) -> None:
     """Raise the cause if one that no waiting mends has stood for some time while the unit is not active."""
     if state.active == "active":
@@ -119,7 +119,7 @@ def _crash_loop(state: UnitState, lines: Tuple[str, ...]) -> Failure:
     )
 
 
-async def _timed_out(host: Host, request: Request, since: float, observation: str, seconds: float) -> Failure:
+async def _timed_out(host: ReadingHost, request: Request, since: float, observation: str, seconds: float) -> Failure:
     lines = await unit_state.journal(host.system, request.unit, since)
     ranked = diagnosis.causes(lines)
     if ranked:

@@ -18,6 +18,8 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from productive_k3s_infra._files import replace_file
+
 NAME = "productive-k3s.pyz"
 _SHEBANG = b"#!/usr/bin/env python3\n"
 _MAIN = b"import sys\n\nfrom productive_k3s.__main__ import main\n\nsys.exit(main())\n"
@@ -75,11 +77,8 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m productive_k3s_infra.artifacts.program OUT\n")
         return 2
     program, out = build_program(), Path(arguments[0])
-    partial = out.with_name(f"{out.name}.partial")
     try:
-        partial.write_bytes(program.data)
-        partial.chmod(0o755)
-        partial.replace(out)
+        replace_file(out, program.data, 0o755)
     except OSError as error:
         sys.stderr.write(f"{out}: {error.strerror}\n")
         return 2

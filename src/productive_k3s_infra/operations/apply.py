@@ -31,7 +31,7 @@ from productive_k3s_infra.validate.gather import ask_cluster
 from productive_k3s_infra.validate.quick import Answer, expectation
 from productive_k3s_infra.validate.report import Report
 from productive_k3s_infra.workspace.inventory_file import write_inventory
-from productive_k3s_infra.workspace.record import write_record
+from productive_k3s_infra.workspace.record import read_record, write_record
 
 _REFUSED, _STEP_FAILED, _INVALID = 4, 5, 6
 
@@ -181,4 +181,7 @@ def _record(session: Session, facts: Facts | None) -> None:
     """Remember which cluster this is: a later run must never found another one."""
     if facts is None or not facts.k3s.ca_hash or facts.k3s.datastore is None:
         return
-    write_record(session.workspace.lock_file, ClusterRecord(facts.k3s.ca_hash, session.spec.k3s.version))
+    folder, name = session.workspace.folder, session.spec.name
+    before = read_record(folder, name)
+    hosts = before.hosts if before is not None else {}
+    write_record(folder, name, ClusterRecord(facts.k3s.ca_hash, session.spec.k3s.version, hosts))

@@ -17,6 +17,7 @@ from productive_k3s_infra.operations.recorded import recorded
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
 from productive_k3s_infra.progress.teller import Teller
 from productive_k3s_infra.providers.protocol import Survey
+from productive_k3s_infra.workspace.record import forget_record, read_record
 
 _REMOVE_SECONDS = 300.0
 
@@ -37,6 +38,9 @@ class Destroyed:
 async def destroy(session: Session) -> Destroyed:
     """Take the cluster away: name what dies, ask for the cluster's name, then do it, agents before the server."""
     with recorded(session, "destroy") as teller:
+        read_record(
+            session.workspace.folder, session.spec.name
+        )  # one that is not understood is said before anything goes
         survey = await session.provider.survey()
         inventory = inventory_of(session, survey)
         dies = what_dies(inventory, survey)
@@ -113,5 +117,6 @@ async def _remove(session: Session, fleet: Fleet, host: Host, teller: Teller) ->
 
 def _forget(session: Session) -> None:
     """The cluster is gone: its record, kubeconfig and inventory describe nothing any more. Journals stay."""
-    for path in (session.workspace.lock_file, session.workspace.kubeconfig, session.workspace.inventory):
+    forget_record(session.workspace.folder, session.spec.name)
+    for path in (session.workspace.kubeconfig, session.workspace.inventory):
         path.unlink(missing_ok=True)

@@ -100,7 +100,7 @@ def write_adopted(file: Path, wanted: Wanted, environment: Mapping[str, str], fo
     text = render(content)
     spec = load_text(text, file, {**content.variables, **environment})
     plan = first_plan(spec, cluster, content)
-    write_record(workspace.lock_file, content.record)
+    write_record(workspace.folder, workspace.cluster, content.record)
     write_cluster_file(file, text)
     return Adopted(file, cluster, content, plan)
 
@@ -175,13 +175,13 @@ def _source(artifacts: str) -> str:
 
 
 def _require_same_record(workspace: Workspace, content: AdoptedFile) -> None:
-    record = read_record(workspace.lock_file)
+    record = read_record(workspace.folder, workspace.cluster)
     if record is not None and record.ca_hash != content.record.ca_hash:
         raise BadInput(
-            "cluster.lock in this folder records another cluster",
+            "cluster.lock in this folder records another cluster of that name",
             where=str(workspace.lock_file),
             evidence=f"its CA is {record.ca_hash[:12]}..., that of these hosts {content.record.ca_hash[:12]}...",
-            remedy="write the file into a folder of its own: -f FOLDER/cluster.yaml",
+            remedy="choose another --name, or a folder of its own: -f FOLDER/cluster.yaml",
             code="init.lock",
         )
 

@@ -42,7 +42,7 @@ async def look(
     session: Session, survey: Survey, inventory: Inventory, fleet: Fleet, *, new_cluster: bool = False
 ) -> View:
     """Ask every host that exists for its facts, and find the release's files for their architectures."""
-    record = read_record(session.workspace.lock_file)
+    record = read_record(session.workspace.folder, session.spec.name)
     observed = await gather(inventory, fleet)
     facts = dict(observed.facts)
     arches = {found.host.os.arch for found in facts.values()}

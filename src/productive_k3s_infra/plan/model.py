@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from productive_k3s.contract.change import Change, Impact
@@ -38,11 +39,30 @@ class ReleaseFiles:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """How a host was reached over SSH, so that it can be once more when the cluster file no longer names it.
+
+    `key` is the path of the private key as the cluster file said it, `host_key` a public key; '' where there was none.
+    """
+
+    address: str
+    user: str
+    port: int = 22
+    jump: Reach | None = None
+    key: str = ""
+    host_key: str = ""
+
+
+@dataclass(frozen=True)
 class ClusterRecord:
-    """What `cluster.lock` remembers of a cluster: its CA (64 hex digits, as in a K10 token) and its exact version."""
+    """What `cluster.lock` remembers of a cluster: its CA (64 hex digits, as in a K10 token) and its exact version.
+
+    `hosts` are those that pk3s did not make, by node: how each of them was reached.
+    """
 
     ca_hash: str
     version: str
+    hosts: Mapping[str, Reach] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from productive_k3s.contract.failure import ContractError
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.local_files import checksum_failure, what_came
+from productive_k3s.doors.questions import Question, command_of
 from productive_k3s.doors.system import Completed
 from productive_k3s_infra.rehearse.clock import Clock, SteppingClock
 from productive_k3s_infra.rehearse.network import MemoryNetwork
@@ -94,6 +95,11 @@ class SimulatedSystem(MemoryNetwork):
         if done.seconds > timeout:
             return Completed(124, "", f"no end within {timeout:.0f} s; ")
         return done.completed
+
+    async def ask(self, question: Question, *words: str) -> Completed:
+        """See Reading. The command is scripted as any other."""
+        command = command_of(question, words)
+        return await self.run(command.argv, timeout=command.timeout, environment=command.environment)
 
     async def receive(self, path: str, sha256: str, mode: int, size: int | None = None) -> int:
         """See System."""

@@ -11,6 +11,7 @@ from productive_k3s_infra._files import explained, replace_file
 from productive_k3s_infra.errors import BadInput
 
 AREA = "workspace"
+LOCK_FILE = "cluster.lock"
 _FOLDER = ".pk3s"
 
 
@@ -70,8 +71,8 @@ class Workspace:
 
     @property
     def lock_file(self) -> Path:
-        """The record of the cluster's CA and exact version."""
-        return self.folder / "cluster.lock"
+        """The records of the clusters of this folder: CA and exact version, by name."""
+        return self.folder / LOCK_FILE
 
     @property
     def known_hosts(self) -> Path:

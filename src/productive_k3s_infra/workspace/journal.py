@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from productive_k3s.contract.redaction import redact
 from productive_k3s.contract.secret import Secret
 from productive_k3s_infra._files import explain, explained
 from productive_k3s_infra.errors import BadInput, Pk3sError
 from productive_k3s_infra.workspace.directory import AREA, Workspace, make_private, open_workspace
-from productive_k3s_infra.workspace.redaction import redact
 
 SCHEMA = 1
 KEPT = 50

@@ -298,3 +298,17 @@ class TestLockAndClock:
 async def test_the_kernels_settings_can_be_read(tmp_path: Path) -> None:
     """They refuse a read that asks for 4 MB at once, which is the door's default limit."""
     assert await RealBed(tmp_path).system.read("/proc/sys/kernel/hostname")
+
+
+class TestQuestions:
+    """What the reading half may run is a closed table: a word cannot turn a question into something else."""
+
+    @pytest.mark.parametrize("word", ["--vacuum-size=1", "-f", "", "a b", "$(x)", "a;b", "x\ny"])
+    async def test_a_word_is_a_value(self, bed: Bed, word: str) -> None:
+        with pytest.raises(ValueError, match="no word"):
+            await bed.system.ask("unit", word)
+
+    @pytest.mark.parametrize("words", [(), ("a", "b")])
+    async def test_a_question_takes_its_words(self, bed: Bed, words: tuple[str, ...]) -> None:
+        with pytest.raises(ValueError, match="words"):
+            await bed.system.ask("unit", *words)

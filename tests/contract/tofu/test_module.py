@@ -54,3 +54,12 @@ def test_what_its_readme_shows_is_valid(tofu: TofuBed, tmp_path: Path) -> None:
     for words in (("init", "-input=false"), ("validate", "-no-color")):
         done = tofu.run(tmp_path, *words)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("example", sorted(path.name for path in (MODULE / "examples").iterdir()))
+def test_its_examples_are_valid(tofu: TofuBed, tmp_path: Path, example: str) -> None:
+    copy = tmp_path / "aws-nodes"
+    shutil.copytree(MODULE, copy, ignore=shutil.ignore_patterns(".terraform*"))
+    for words in (("init", "-input=false"), ("validate", "-no-color")):
+        done = tofu.run(copy / "examples" / example, *words)
+        assert done.returncode == 0, done.stdout + done.stderr

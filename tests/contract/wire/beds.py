@@ -24,7 +24,8 @@ from productive_k3s_infra.rehearse.system import SimulatedSystem
 HOST = "node-1"
 # What a run keeps and locks is the test's own: nobody else on this computer sees these mounts.
 _ISOLATED = (
-    'mount --bind "$1/lib" /usr/local/lib && mount --bind "$1/lock" /run/lock && '
+    'mount --bind "$1/lib" /usr/local/lib && mkdir -p /run/productive-k3s && '
+    'mount --bind "$1/lock" /run/productive-k3s && '
     'if [ -n "$2" ]; then mount -t tmpfs -o size="$2",mode=755 small /usr/local/lib; fi && '
     'shift 2 && exec /bin/sh -c "$1"'
 )

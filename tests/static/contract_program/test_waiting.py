@@ -11,6 +11,7 @@ from productive_k3s.contract.facts import NodeFact
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.contract.request import Deadlines, Join, Request
 from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.questions import Question, command_of
 from productive_k3s.doors.system import Completed
 from productive_k3s.waits.ready import wait_until_ready
 from static.contract_program.hosts import agent, server
@@ -40,7 +41,8 @@ class Scripted:
     async def sleep(self, seconds: float) -> None:
         self.time += seconds
 
-    async def run(self, argv: tuple[str, ...], **_: object) -> Completed:
+    async def ask(self, question: Question, *words: str) -> Completed:
+        argv = command_of(question, words).argv
         self.commands.append(" ".join(argv[:2]))
         if argv[0] == "journalctl":
             return Completed(0, "\n".join(self.journal), "")

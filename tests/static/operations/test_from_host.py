@@ -42,7 +42,7 @@ def test_file_and_lock_are_written_and_the_plan_on_them_is_told(tmp_path: Path) 
     file = tmp_path / "cluster.yaml"
     adopted = write_adopted(file, WANTED, os.environ, found(server(*INIT, "--disable=traefik"), agent(1)))
     assert load_cluster_file(file, os.environ).name == "edge"
-    assert read_record(tmp_path / "cluster.lock") == ClusterRecord(CA, VERSION)
+    assert read_record(tmp_path, "edge") == ClusterRecord(CA, VERSION)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cluster.lock", "cluster.yaml"]
     lines = list(adopted_lines(adopted))
     assert lines[0].endswith(f"cluster.lock written: 1 server, 1 agent, K3s {VERSION}, etcd")
@@ -63,12 +63,11 @@ def test_a_folder_that_is_not_there_is_an_error_with_a_remedy(tmp_path: Path) ->
 
 
 def test_a_lock_of_another_cluster_stays(tmp_path: Path) -> None:
-    lock = tmp_path / "cluster.lock"
-    write_record(lock, ClusterRecord(OTHER_CA, VERSION))
+    write_record(tmp_path, "edge", ClusterRecord(OTHER_CA, VERSION))
     error = code_of(write_adopted, tmp_path / "cluster.yaml", WANTED, os.environ, found(server(*INIT)))
     assert error.code == "init.lock"
     assert OTHER_CA[:12] in error.evidence
-    assert read_record(lock) == ClusterRecord(OTHER_CA, VERSION)
+    assert read_record(tmp_path, "edge") == ClusterRecord(OTHER_CA, VERSION)
     assert [path.name for path in tmp_path.iterdir()] == ["cluster.lock"]
 
 

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from productive_k3s.contract.redaction import redact
 from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.errors import BadInput
 from productive_k3s_infra.workspace import journal as module
 from productive_k3s_infra.workspace.directory import Workspace
 from productive_k3s_infra.workspace.journal import Journal, list_journals, open_journal, read_journal
-from productive_k3s_infra.workspace.redaction import redact
 
 
 def no_trouble(line: str) -> None:

@@ -161,6 +161,53 @@ run "the_world_is_a_warning" {
   }
 }
 
+run "the_world_of_ipv6_is_a_warning_too" {
+  command         = plan
+  expect_failures = [check.open_to_the_world]
+
+  variables {
+    allowed_cidrs = { ssh = ["203.0.113.7/32"], api = ["::/0"] }
+  }
+}
+
+run "what_is_null_is_the_default" {
+  command = plan
+
+  variables {
+    architecture  = null
+    running       = null
+    tags          = null
+    host_keys     = null
+    elastic_ip    = null
+    public_ip     = null
+    allowed_cidrs = { ssh = ["203.0.113.7/32"], api = ["203.0.113.0/24"], http = null }
+  }
+
+  assert {
+    condition     = aws_instance.node["server-1"].associate_public_ip_address && length(aws_eip.node) == 0
+    error_message = "a public address of the instance's own"
+  }
+}
+
+run "what_others_build_on" {
+  variables {
+    vpc_id    = "vpc-mine"
+    subnet_id = "subnet-mine"
+    key_pair  = "mine"
+    public_ip = false
+  }
+
+  assert {
+    condition = alltrue([
+      output.network == { vpc_id = data.aws_vpc.given[0].id, subnet_id = data.aws_subnet.given[0].id },
+      output.security_group_id == aws_security_group.nodes.id,
+      output.key_name == "mine",
+      keys(output.addresses) == ["server-1"],
+    ])
+    error_message = "the network, the group, the key and the addresses"
+  }
+}
+
 run "subnet_alone" {
   command         = plan
   expect_failures = [aws_security_group.nodes]

@@ -7,6 +7,7 @@ finished or removed. What runs is never remembered, always looked at.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -318,5 +319,12 @@ def _require_record(folder: SetFolder) -> SetRecord:
 
 
 def _require_root() -> None:
+    if sys.platform != "linux":
+        raise Refused(
+            "machines of the provider local need Linux with systemd",
+            evidence=f"this computer runs {sys.platform}",
+            remedy="set spec.provider.kind to multipass, or run pk3s on Linux",
+            code="local.system",
+        )
     if os.geteuid() != 0:
         raise Refused("only root can make machines on this computer", remedy="run it as root (sudo)", code="local.root")

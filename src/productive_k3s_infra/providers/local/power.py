@@ -23,8 +23,6 @@ _POLL_SECONDS = 0.05
 # While an address is not there yet a connection attempt hangs; a new one finds it sooner.
 _CONNECT_SECONDS = 0.2
 _GREET_SECONDS = 2
-# systemd(1), signals: SIGRTMIN+4 to the first process powers the machine off.
-_POWER_OFF = signal.SIGRTMIN + 4
 # A machine gets a copy of all mounts of this computer, and would keep those of other machines alive after they ended:
 # their disks would not be given back, and be mounted twice when they start again. So it takes its own only.
 _OWN_MOUNTS_ONLY = f"""\
@@ -81,7 +79,7 @@ def request_stop(cgroups: Cgroups, group: str) -> None:
     """Ask the machine to power off, and pull the plug if it has not within the deadline. Then nothing of it runs."""
     init = find_init(cgroups, group)
     if init is not None:
-        _signal(init, _POWER_OFF)
+        _signal(init, _power_off())
         _wait_until_gone(cgroups, group, STOP_SECONDS)
     kill(cgroups, group)
 
@@ -152,6 +150,12 @@ def _greets(address: str, port: int) -> bool:
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False
+
+
+def _power_off() -> int:
+    # systemd(1), signals: SIGRTMIN+4 to the first process powers the machine off. macOS has no such signals, and every
+    # verb imports this module, whatever makes the machines: so it is asked for only here.
+    return int(signal.SIGRTMIN) + 4
 
 
 def _signal(pid: int, number: int) -> None:

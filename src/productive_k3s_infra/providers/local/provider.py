@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from productive_k3s.facts.host import ARCHITECTURES
+from productive_k3s.k3s.release import MACHINES
 from productive_k3s_infra.inventory.model import Endpoint, Location
 from productive_k3s_infra.providers.local import machines
 from productive_k3s_infra.providers.local.store import DEFAULT_ROOT
@@ -56,7 +56,7 @@ class LocalProvider:
         extra = tuple(
             replace(self._surveyed(machine), state="extra") for machine in found if machine.name not in self._nodes
         )
-        assumption = Assumption(architecture=ARCHITECTURES.get(platform.machine(), "amd64"))
+        assumption = Assumption(architecture=MACHINES.get(platform.machine(), "amd64"))
         return Survey(owns_machines=True, machines=(*declared, *extra), assumption=assumption)
 
     def _surveyed(self, machine: machines.Machine) -> SurveyedMachine:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from productive_k3s_infra._files import replace_file
 from productive_k3s_infra.errors import ProviderFailed
 from productive_k3s_infra.providers.local.model import MachineRecord, MachineRequest, SetRecord
 
@@ -128,14 +128,7 @@ def known_records(root: Path) -> tuple[SetRecord, ...]:
 
 def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
     """Write a file so that readers, and a crash, see the old text or the new one."""
-    temporary = path.with_name(f".{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "w") as stream:
-        os.fchmod(stream.fileno(), mode)
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    replace_file(path, text.encode(), mode)
 
 
 def _unreadable(where: Path, evidence: str) -> ProviderFailed:

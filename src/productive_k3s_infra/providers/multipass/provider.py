@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from productive_k3s.facts.host import ARCHITECTURES
+from productive_k3s.k3s.release import MACHINES
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.cluster_file.model import MultipassProvider as Wanted
 from productive_k3s_infra.errors import ProviderFailed
@@ -212,7 +212,7 @@ class MultipassProvider:
         provider = self._spec.provider
         if not isinstance(provider, Wanted):
             raise ProviderFailed("the cluster file does not ask for Multipass", code="multipass.failed")
-        architecture = ARCHITECTURES.get(platform.machine(), "amd64")
+        architecture = MACHINES.get(platform.machine(), "amd64")
         return Assumption("ubuntu", provider.image, architecture, "ens3")
 
 
