@@ -120,6 +120,22 @@ class TestKnownHosts:
         await bed.reach(by_name("127.0.0.1", server.port))
         assert bed.team.read_text() == f"[127.0.0.1]:{server.port},the-one {server.host_key}\n"
 
+    async def test_files_with_blanks_in_their_names(self, bed: Site) -> None:
+        server = bed.start("one")
+        (bed.folder / "my files").mkdir()
+        (bed.folder / "my files" / "known hosts").write_text(server.known())
+        more = f'{bed.folder}/none "{bed.folder}/my files/known hosts" {bed.folder}/gone'
+        bed.configure(f"UserKnownHostsFile {more}", knows="")
+        await bed.reach(by_name("127.0.0.1", server.port))
+        assert bed.answers.asked == []
+
+    async def test_a_revoked_key_is_said_so(self, bed: Site) -> None:
+        server = bed.start("one")
+        bed.configure("", knows=f"{server.known()}@revoked * {server.host_key}\n")
+        error = await refusal(bed, by_name("127.0.0.1", server.port))
+        assert (type(error), error.code) == (HostKeyMismatch, "ssh.host-key-changed")
+        assert "revoked" in error.what
+
     async def test_nobody_is_asked_where_the_configuration_says_so(self, bed: Site) -> None:
         server = bed.start("one")
         bed.configure("StrictHostKeyChecking yes", knows="")

@@ -8,7 +8,7 @@ import os
 import struct
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import asyncssh
@@ -31,7 +31,12 @@ def bed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[Path]:
     """An SSH agent without keys; its socket."""
-    path = tmp_path / f"agent-{os.getuid()}"
+    with own_agent(tmp_path / f"agent-{os.getuid()}") as path:
+        yield path
+
+
+@contextmanager
+def own_agent(path: Path) -> Iterator[Path]:
     process = subprocess.Popen(("ssh-agent", "-D", "-a", path), stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -162,6 +167,23 @@ class TestAgents:
             assert (type(error), error.code) == (AuthenticationRefused, "ssh.agent")
             assert str(path) in error.evidence
             await bed.reach(to(server, bed.key))
+
+    async def test_a_touch_that_does_not_come_is_said(self, bed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The agent asks a person before each use, and the person is away."""
+        asks = bed.folder / "ask"
+        asks.write_text("#!/bin/sh\nexec sleep 20\n")
+        asks.chmod(0o755)
+        monkeypatch.setenv("SSH_ASKPASS", str(asks))
+        monkeypatch.setenv("SSH_ASKPASS_REQUIRE", "force")
+        with own_agent(bed.folder / "asking") as path:
+            monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
+            subprocess.run(("ssh-add", "-q", "-c", bed.key), check=True, stdin=subprocess.DEVNULL)  # noqa: ASYNC221
+            encrypt(bed.key)
+            bed.configure("")
+            server = bed.start("one")
+            error = await refusal(bed, to(server, bed.key), seconds=3.0)
+        assert (type(error), error.code) == (AuthenticationRefused, "ssh.no-signature")
+        assert "ConnectTimeout" in error.remedy
 
     async def test_an_agent_that_is_gone_is_passed_over(self, bed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SSH_AUTH_SOCK", str(bed.folder / "gone"))

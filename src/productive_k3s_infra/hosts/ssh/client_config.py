@@ -77,8 +77,9 @@ class Jump:
 class ClientConfig:
     """What the person's OpenSSH would do for one host. Paths and commands may hold tokens: see `tokens`.
 
-    `algorithms` are lists that somebody set, by keyword. `jumps` is the way in the order that it is gone.
-    `asks` is false where nobody may be asked about an unknown host key. `not_tried` are further ways to log in.
+    `known_hosts_files` are lines of one or several paths. `algorithms` are lists that somebody set, by keyword. `jumps`
+    is the way in the order that it is gone. `asks` is false where nobody may be asked about an unknown host key.
+    `not_tried` are further ways to log in.
     """
 
     hostname: str
@@ -149,12 +150,7 @@ def configured(said: Values, unset: Values) -> ClientConfig:
         identity_agent=(said.get("identityagent") or ("SSH_AUTH_SOCK",))[0],
         identities_only=_is_on(one("identitiesonly")),
         host_key_alias=one("hostkeyalias"),
-        known_hosts_files=tuple(
-            path
-            for keyword in ("userknownhostsfile", "globalknownhostsfile")
-            for path in (one(keyword) or "").split()
-            if path.lower() != "none"
-        ),
+        known_hosts_files=tuple(filter(None, map(one, ("userknownhostsfile", "globalknownhostsfile")))),
         asks=(one("stricthostkeychecking") or "ask").lower() not in {"yes", "true"},
         address_family=one("addressfamily") or "any",
         bind_address=one("bindaddress"),

@@ -16,6 +16,9 @@ from productive_k3s_infra.hosts.ssh.openssh import OpenSsh, this_person
 from productive_k3s_infra.hosts.ssh.tokens import Tokens, tokens_of
 from productive_k3s_infra.inventory.model import Endpoint
 
+# How the place of a failure begins that is a jump host's, and not that of the host behind it.
+JUMP_HOST = "jump host "
+
 
 @dataclass(frozen=True)
 class Hop:
@@ -67,7 +70,7 @@ class Hop:
 
     def behind(self, where: str) -> str:
         """Return how the jump host before this one is called in a message about `where`."""
-        return f"jump host {self.via} of {where}"
+        return f"{JUMP_HOST}{self.via} of {where}"
 
 
 @dataclass
@@ -88,7 +91,7 @@ class Ways:
     async def _resolve(self, endpoint: Endpoint, where: str) -> Hop:
         config = await self.openssh.config(endpoint.address, endpoint.user, endpoint.port, where)
         if endpoint.jump is not None:
-            via: Hop | None = await self.to(endpoint.jump, f"jump host {endpoint.jump} of {where}")
+            via: Hop | None = await self.to(endpoint.jump, f"{JUMP_HOST}{endpoint.jump} of {where}")
         else:
             via = await self._through(config.jumps, where, (_place(config),))
         return Hop(
@@ -100,7 +103,7 @@ class Ways:
         if not jumps:
             return None
         *before, last = jumps
-        name = f"jump host {last.host} of {where}"
+        name = f"{JUMP_HOST}{last.host} of {where}"
         config = await self.openssh.config(last.host, last.user, last.port, name)
         if _place(config) in trail:
             raise BadInput(

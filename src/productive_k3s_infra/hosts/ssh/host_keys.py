@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +49,13 @@ class Known:
         """Return the error for a key that is not the known one."""
         known = ", ".join(map(fingerprint, (*self.keys, *self.authorities))) or "none"
         seen = f"{kind(shown)} {fingerprint(shown)}" if shown is not None else str(error)
+        if "revoked" in str(error):
+            return HostKeyMismatch(
+                "the host shows a key that is marked as revoked",
+                where=where,
+                evidence=f"{hop}: {error}",
+                remedy="give the host a new key, and put that into known_hosts",
+            )
         anew = f"put its new key into {self.source}"
         if self.is_persons:
             name = known_hosts.name_of(hop.names[0], hop.port, is_alias=hop.config.host_key_alias is not None)
@@ -68,6 +76,7 @@ class HostKeys:
     trust: Trust
     questions: asyncio.Lock
     _trusted: dict[Hop, asyncssh.SSHKey] = field(default_factory=dict)
+    _files: _PersonsFiles = field(default_factory=lambda: _PersonsFiles({}))
 
     def known(self, hop: Hop) -> Known:
         """Return what proves a host. Raises BadInput for a key or a team's file that is none."""
@@ -75,7 +84,7 @@ class HostKeys:
             return Known(tuple(map(_import, hop.host_keys)), source="the cluster file")
         if hop in self._trusted:
             return Known((self._trusted[hop],), source="what was trusted in this run")
-        theirs = [(path, _odd_lines_left_out(path)) for path in _persons_files(hop)]
+        theirs = [(path, self._files.read(path)) for path in _persons_files(hop)]
         team = _found(_read_team(self.team), hop, hop.names)
         persons = [(path, _found(lines, hop, hop.names[:1])) for path, lines in theirs]
         revoked = (*team.revoked, *(key for _, one in persons for key in one.revoked))
@@ -156,26 +165,40 @@ def _read_team(path: Path | None) -> asyncssh.SSHKnownHosts:
 def _persons_files(hop: Hop) -> Iterable[Path]:
     for text in hop.config.known_hosts_files:
         try:
-            yield Path(hop.tokens.path(text))
+            yield from _paths(hop.tokens.path(text).split(" "))
         except UnknownToken:
             continue  # OpenSSH could not name it either
 
 
+def _paths(words: list[str]) -> Iterable[Path]:
+    """Yield the paths of a line that `ssh -G` prints: blanks are between them, and inside some."""
+    while words:
+        ends = (n for n in range(len(words), 0, -1) if Path(" ".join(words[:n])).exists())
+        end = next(ends, 1)
+        yield Path(" ".join(words[:end]))
+        words = words[end:]
+
+
+@dataclass(frozen=True)
+class _PersonsFiles:
+    """Files of OpenSSH's, read once: they may be long, and all hosts ask them."""
+
+    read_before: dict[Path, asyncssh.SSHKnownHosts]
+
+    def read(self, path: Path) -> asyncssh.SSHKnownHosts:
+        """Read one as OpenSSH does: a line that it does not understand, or a file, is not there."""
+        if path not in self.read_before:
+            self.read_before[path] = _odd_lines_left_out(path)
+        return self.read_before[path]
+
+
 def _odd_lines_left_out(path: Path) -> asyncssh.SSHKnownHosts:
-    """Read a file of OpenSSH's as OpenSSH does: a line that it does not understand, or a file, is not there."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return asyncssh.import_known_hosts("")
-    return asyncssh.import_known_hosts("\n".join(filter(_is_understood, lines)))
-
-
-def _is_understood(line: str) -> bool:
-    try:
-        asyncssh.import_known_hosts(line)
-    except ValueError:
-        return False
-    return True
+    entries = asyncssh.import_known_hosts("")
+    with suppress(OSError):
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(ValueError):
+                entries.load(line)
+    return entries
 
 
 def _found(entries: asyncssh.SSHKnownHosts, hop: Hop, names: tuple[str, ...]) -> Known:
