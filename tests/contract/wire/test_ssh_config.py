@@ -116,7 +116,10 @@ class TestKnownHosts:
 
     async def test_an_alias_is_what_it_is_known_by(self, bed: Site) -> None:
         server, other = bed.start("one"), bed.start("other")
-        bed.configure("Host 127.0.0.1\n  HostKeyAlias the-one", knows=f"{other.known()}the-one {server.host_key}\n")
+        bed.configure(
+            "Host 127.0.0.1\n  HostKeyAlias the-one",
+            knows=f"{other.known()}[the-one]:{server.port} {other.host_key}\nthe-one {server.host_key}\n",
+        )
         await bed.reach(by_name("127.0.0.1", server.port))
         assert bed.team.read_text() == f"[127.0.0.1]:{server.port},the-one {server.host_key}\n"
 
@@ -135,6 +138,17 @@ class TestKnownHosts:
         error = await refusal(bed, by_name("127.0.0.1", server.port))
         assert (type(error), error.code) == (HostKeyMismatch, "ssh.host-key-changed")
         assert "revoked" in error.what
+
+    async def test_a_key_of_a_host_that_the_configuration_finds_too_short(self, bed: Site) -> None:
+        key = asyncssh.generate_private_key("ssh-rsa", key_size=2048)
+        key.write_private_key(str(bed.folder / "short"))
+        (bed.folder / "short").chmod(0o600)
+        server = bed.start("one", HostKey=str(bed.folder / "short"))
+        endpoint = by_name("127.0.0.1", server.port, host_keys=(key.export_public_key().decode(),))
+        bed.configure("RequiredRSASize 3000")
+        assert "2048 bits" in (await refusal(bed, endpoint)).evidence
+        bed.configure("")
+        await bed.reach(endpoint)
 
     async def test_nobody_is_asked_where_the_configuration_says_so(self, bed: Site) -> None:
         server = bed.start("one")

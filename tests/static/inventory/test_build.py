@@ -43,3 +43,20 @@ def test_who_logs_in_where(address: str, ssh: Ssh, reached: str) -> None:
 def test_a_jump_host_is_asked_for_too(jump: Jump, reached: str) -> None:
     node = Node(name="server-1", role="server", address="10.0.0.1", ssh=Ssh(user="ops", jump=jump))
     assert str(declared_endpoint(clusters.spec(), node, login_of).jump) == reached
+
+
+@pytest.mark.parametrize(
+    ("own", "of_jump", "keys"),
+    [
+        (None, None, ("/keys/all", "/keys/all")),
+        ("/keys/node", None, ("/keys/node", "/keys/node")),
+        ("/keys/node", "/keys/jump", ("/keys/node", "/keys/jump")),
+    ],
+)
+def test_whose_key_is_used_where(own: str | None, of_jump: str | None, keys: tuple[str, str]) -> None:
+    jump = Jump(address="gate", key=of_jump)
+    node = Node(name="server-1", role="server", address="10.0.0.1", ssh=Ssh(key=own, jump=jump))
+    spec = clusters.spec().model_copy(update={"ssh": Ssh(key="/keys/all")})
+    endpoint = declared_endpoint(spec, node)
+    assert endpoint.jump is not None
+    assert (endpoint.key, endpoint.jump.key) == keys

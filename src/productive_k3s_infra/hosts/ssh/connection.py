@@ -20,8 +20,9 @@ from productive_k3s_infra.hosts.ssh.host_keys import HostKeys
 from productive_k3s_infra.hosts.ssh.identities import identities_of
 from productive_k3s_infra.hosts.ssh.proxy_command import ProxyCommand
 
-# Each takes this computer's time; all at once would let the time of the last ones run out.
-_CONNECTING = 16
+# Each takes this computer's time; all at once would let the time of the last ones run out. And sshd drops at random
+# from the tenth on that has not logged in (MaxStartups): a ProxyCommand may lead all of them through one gate.
+_CONNECTING = 8
 _CLOSE_SECONDS = 5.0
 
 
