@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
@@ -241,7 +242,7 @@ class TestJumps:
         await bed.reach(by_name("one", server.port))
 
     async def test_a_proxy_command_that_fails_is_named_with_its_words(self, bed: Site) -> None:
-        bed.configure("Host one\n  ProxyCommand sh -c 'echo the VPN is down >&2; exit 3'")
+        bed.configure("Host one\n  ProxyCommand sh -c 'echo the VPN is $(printf d%%s own) >&2; exit 3'")
         error = await refusal(bed, by_name("one", 22))
         assert error.code == "ssh.proxy-command"
         assert "the VPN is down" in error.evidence
@@ -253,6 +254,7 @@ class TestJumps:
         error = await refusal(bed, by_name("a", 22))
         assert error.code == "ssh.config"
         assert "circle" in error.what
+        assert error.evidence.count(" -> ") == 2, "each hop once, and back"
         bed.configure("Host a\n  ProxyJump a")
         assert "loop" in (await refusal(bed, by_name("a", 22))).evidence
 
@@ -399,7 +401,8 @@ class TestTheConfigurationItself:
         bed.configure('Match exec "sleep 30"\n  Port 1')
         reader = OpenSsh(str(bed.config), seconds=0.5)
         with pytest.raises(Pk3sError) as caught:
-            await reader.config("one", None, None, "host-0")
+            async with asyncio.timeout(8):
+                await reader.config("one", None, None, "host-0")
         assert caught.value.code == "ssh.config"
         assert "Match exec" in caught.value.remedy
 

@@ -87,6 +87,19 @@ class TestFiles:
         error = await refusal(bed, to(server, bed.folder / "none"))
         assert (type(error), error.code) == (BadInput, "ssh.key-unreadable")
 
+    async def test_a_key_that_others_may_read_is_not_used(self, bed: Site) -> None:
+        server = bed.start("one")
+        bed.configure(f"Host one\n  HostName 127.0.0.1\n  Port {server.port}")
+        assert bed.openssh("one").returncode == 0
+        bed.key.chmod(0o644)
+        assert bed.openssh("one").returncode == 255
+        error = await refusal(bed, to(server, bed.key))
+        assert (type(error), error.code) == (BadInput, "ssh.key-unreadable")
+        assert "chmod 600" in error.remedy
+        error = await refusal(bed, to(server))
+        assert error.code == "ssh.authentication"
+        assert f"{bed.key}: others may read it" in error.evidence
+
     @pytest.mark.parametrize("name", ["id.pub", "authorized", "config"])
     async def test_a_named_file_that_is_no_private_key(self, bed: Site, name: str) -> None:
         bed.configure("")
@@ -123,6 +136,7 @@ class TestFiles:
         server = bed.start("one")
         short = asyncssh.generate_private_key("ssh-rsa", key_size=2048)
         short.write_private_key(str(bed.folder / "short"))
+        (bed.folder / "short").chmod(0o600)
         (bed.folder / "authorized").write_bytes(short.export_public_key())
         bed.configure(f"IdentityFile {bed.folder}/short\nRequiredRSASize 3000")
         assert "1 keys of kinds that ~/.ssh/config forbids" in (await refusal(bed, to(server))).evidence
@@ -132,6 +146,7 @@ class TestFiles:
     async def test_a_hardware_key_that_cannot_be_reached(self, bed: Site) -> None:
         path = bed.folder / "sk"
         path.write_text(hardware_key())
+        path.chmod(0o600)
         bed.configure("")
         error = await refusal(bed, to(bed.start("one"), path))
         assert error.code == "ssh.key-hardware"
@@ -285,7 +300,7 @@ class TestWhatTheHostRunsInstead:
         bed.configure("")
         async with bed.opened(to(server)) as fleet:
             with pytest.raises(Pk3sError) as caught:
-                await (await fleet.session("host-0")).call("facts", deadline_seconds=0.5)
+                await (await fleet.session("host-0")).call("facts", deadline_seconds=5.0)
         assert caught.value.code == "host.not-run"
         assert "1) mail" in caught.value.evidence
 

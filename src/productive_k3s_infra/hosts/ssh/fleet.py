@@ -116,7 +116,9 @@ class SshSession:
 
     async def close(self) -> None:
         """See HostSession."""
-        await self._connections.drop(await self._hop())
+        hop = self._ways.found(self._host.endpoint)
+        if hop is not None:
+            await self._connections.drop(hop)
 
     async def _hop(self) -> Hop:
         return await self._ways.to(self._host.endpoint, self.name)

@@ -88,6 +88,10 @@ class Ways:
                 self._known[endpoint] = await self._resolve(endpoint, where)
             return self._known[endpoint]
 
+    def found(self, endpoint: Endpoint) -> Hop | None:
+        """Return the way to an endpoint if it was asked for before."""
+        return self._known.get(endpoint)
+
     async def _resolve(self, endpoint: Endpoint, where: str) -> Hop:
         config = await self.openssh.config(endpoint.address, endpoint.user, endpoint.port, where)
         if endpoint.jump is not None:

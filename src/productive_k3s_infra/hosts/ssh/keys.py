@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import importlib.util
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,6 +42,9 @@ def read_key(path: Path) -> KeyFile:
     except OSError as error:
         return KeyFile(path, problem=str(error.strerror), kind="unreadable")
     public = _public_half(path, data)
+    if b"PRIVATE KEY-----" in data and _is_open_to_others(path):
+        problem = "others may read it, so it is not used, as OpenSSH does not use it: chmod 600"
+        return KeyFile(path, public=public, problem=problem, kind="unreadable")
     try:
         pairs: Sequence[asyncssh.SSHKeyPair] = asyncssh.load_keypairs(str(path))
     except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError) as error:
@@ -53,6 +57,11 @@ def read_key(path: Path) -> KeyFile:
         problem = "it lies in a hardware key, and Python's fido2 is not installed here to reach it"
         return KeyFile(path, public=public or pairs[-1].key_public_data, problem=problem, kind="hardware")
     return KeyFile(path, tuple(pairs), public or pairs[-1].key_public_data)
+
+
+def _is_open_to_others(path: Path) -> bool:
+    found = path.stat()
+    return found.st_uid == os.getuid() and found.st_mode & 0o077 != 0
 
 
 def read_certificate(path: Path) -> asyncssh.SSHCertificate | None:

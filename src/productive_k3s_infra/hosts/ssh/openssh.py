@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import pwd
 import shutil
@@ -28,9 +29,14 @@ _SECONDS = 15.0
 _NOISE = ("Pseudo-terminal will not", "terminating, ")
 
 
+@functools.cache
 def this_person() -> Person:
     """Return who runs this program. OpenSSH takes the home of the user database, whatever $HOME says."""
-    entry = pwd.getpwuid(os.getuid())
+    try:
+        entry = pwd.getpwuid(os.getuid())
+    except KeyError:
+        # A container's arbitrary user: ssh refuses to run for it and says so, and nothing of its own is anywhere.
+        return Person(str(os.getuid()), "/nonexistent", os.getuid(), socket.gethostname())
     return Person(entry.pw_name, entry.pw_dir, entry.pw_uid, socket.gethostname())
 
 
