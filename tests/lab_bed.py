@@ -36,12 +36,15 @@ import yaml
 from productive_k3s.plan import render
 from productive_k3s_infra.providers.local import leftovers
 from productive_k3s_infra.providers.local.machines import Machine, MachineRequest, create, destroy
+from productive_k3s_infra.providers.local.store import SetFolder
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CONFIG = "/etc/rancher/k3s/config.yaml"
 SERVER_TOKEN = "/etc/rancher/k3s/server.token"
 AGENT_TOKEN = "/etc/rancher/k3s/agent.token"
 IMAGES = "/var/lib/rancher/k3s/agent/images"
+KUBELET_DROP_INS = "k3s/agent/etc/kubelet.conf.d"
+"""Below /var/lib/rancher; K3s hands the folder to its kubelet."""
 NOTHING_PACKAGED = ["traefik", "servicelb", "metrics-server", "local-storage"]
 _T = TypeVar("_T")
 Files = Mapping[str, tuple[str | bytes | Path, int]]
@@ -68,6 +71,11 @@ class Release:
     @property
     def images(self) -> Path:
         return self.directory / self.version / "k3s-airgap-images-amd64.tar"
+
+    @property
+    def image_names(self) -> tuple[str, ...]:
+        """The release's own list of its images."""
+        return tuple((self.directory / self.version / "k3s-images.txt").read_text().split())
 
     def sha256(self, name: str = "k3s") -> str:
         """Return the digest that the release's own list gives for a file."""
@@ -116,7 +124,22 @@ class Bed:
         if name not in self.sets:
             self.sets.append(name)
         requests = [MachineRequest(one) if isinstance(one, str) else one for one in wanted]
-        return create(name, requests, public, root=self.root, image=image)
+        machines = create(name, requests, public, root=self.root, image=image)
+        if cgroup_version() == 1:
+            for machine in machines:
+                self.allow_cgroup_v1(machine)
+        return machines
+
+    def allow_cgroup_v1(self, machine: Machine) -> None:
+        """Tell a machine's kubelet that cgroup v1 will do, as a person would whose kernel has no other.
+
+        Kubelets of 1.35 and newer refuse it otherwise. Done at `create`; whoever takes K3s' data off a machine takes
+        this along. Written from outside: the machine may be read-only, or let nobody in as root.
+        """
+        folder = SetFolder(self.root, machine.set).machine(machine.name).rancher / KUBELET_DROP_INS
+        folder.mkdir(parents=True, exist_ok=True)
+        kind = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+        (folder / "50-cgroup-v1.conf").write_text(f"{kind}failCgroupV1: false\n")
 
     def ssh(self, machine: Machine, command: str, *, user: str = "root", data: bytes = b"") -> str:
         """Run a shell command and return what it printed, without the last newline."""
@@ -171,6 +194,11 @@ class Bed:
             raise ExceptionGroup("machines cannot be destroyed", errors)
         left = {name: found for name in self.sets if (found := leftovers.leftovers(name, root=self.root))}
         assert not left, left
+
+
+def cgroup_version() -> int:
+    """Return which control groups this computer has, and so its machines."""
+    return 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1
 
 
 @pytest.fixture(scope="session")

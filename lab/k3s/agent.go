@@ -1,13 +1,15 @@
 package main
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -82,80 +84,6 @@ func runAgent(a *agent) {
 
 func (a *agent) file(name string) string { return filepath.Join(dataDir, "agent", name) }
 
-const containerdConfig = `version = 2
-root = "/var/lib/rancher/k3s/agent/containerd"
-state = "/run/k3s/containerd"
-[grpc]
-  address = "/run/k3s/containerd/containerd.sock"
-[plugins."io.containerd.internal.v1.opt"]
-  path = "/var/lib/rancher/k3s/agent/containerd"
-[plugins."io.containerd.grpc.v1.cri"]
-  stream_server_address = "127.0.0.1"
-  stream_server_port = "10010"
-  enable_selinux = false
-  restrict_oom_score_adj = true
-  sandbox_image = "docker.io/rancher/mirrored-pause:3.6"
-[plugins."io.containerd.grpc.v1.cri".containerd]
-  snapshotter = "overlayfs"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-  runtime_type = "io.containerd.runc.v2"
-[plugins."io.containerd.grpc.v1.cri".cni]
-  bin_dir = "%s"
-  conf_dir = "/var/lib/rancher/k3s/agent/etc/cni/net.d"
-`
-
-func (a *agent) containerd() {
-	must(os.MkdirAll(a.file("containerd"), 0o700))
-	must(os.MkdirAll(a.file("etc/cni/net.d"), 0o700))
-	must(os.MkdirAll(a.file("pod-manifests"), 0o750))
-	must(os.MkdirAll(a.file("images"), 0o755))
-	must(os.MkdirAll(runDir+"/containerd", 0o711))
-	must(os.Chmod(runDir, 0o711))
-	must(writeFile(a.file("etc/containerd/config.toml"), []byte(fmt.Sprintf(containerdConfig, a.bin)), 0o644))
-	must(writeFile(a.file("etc/crictl.yaml"), []byte("runtime-endpoint: unix:///run/k3s/containerd/containerd.sock\n"), 0o600))
-	a.family.start("containerd", filepath.Join(a.bin, "containerd"), []string{"-c", a.file("etc/containerd/config.toml")})
-	waitFor("containerd", func() error {
-		connection, err := net.Dial("unix", runDir+"/containerd/containerd.sock")
-		if err == nil {
-			_ = connection.Close()
-		}
-		return err
-	})
-	a.importImages()
-}
-
-func (a *agent) ctr(arguments ...string) *exec.Cmd {
-	return exec.Command(filepath.Join(a.bin, "ctr"), append([]string{"-a", runDir + "/containerd/containerd.sock", "-n", "k8s.io"}, arguments...)...)
-}
-
-// importImages imports what lies in agent/images, and what is put there later.
-func (a *agent) importImages() {
-	seen := map[string]time.Time{}
-	a.importNew(seen)
-	go func() {
-		for range time.Tick(2 * time.Second) {
-			a.importNew(seen)
-		}
-	}()
-}
-
-func (a *agent) importNew(seen map[string]time.Time) {
-	entries, _ := os.ReadDir(a.file("images"))
-	for _, entry := range entries {
-		info, err := entry.Info()
-		path := filepath.Join(a.file("images"), entry.Name())
-		if err != nil || !strings.HasSuffix(path, ".tar") || seen[path].Equal(info.ModTime()) {
-			continue
-		}
-		seen[path] = info.ModTime()
-		if output, err := a.ctr("images", "import", "--all-platforms", path).CombinedOutput(); err != nil {
-			logf("error", "Failed to import %s: %v: %s", path, err, output)
-		} else {
-			logf("info", "Imported images from %s", path)
-		}
-	}
-}
-
 const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: %[1]s}}
@@ -164,7 +92,6 @@ cgroupDriver: cgroupfs
 clusterDNS: [%[2]q]
 clusterDomain: %[3]q
 containerRuntimeEndpoint: unix:///run/k3s/containerd/containerd.sock
-failCgroupV1: false
 failSwapOn: false
 healthzBindAddress: 127.0.0.1
 oomScoreAdj: 0
@@ -179,7 +106,8 @@ volumePluginDir: /var/lib/kubelet/volumeplugins
 evictionHard: {imagefs.available: 5%%, nodefs.available: 5%%}
 `
 
-func (a *agent) kubelet() {
+// configureKubelet writes K3s' own part of the kubelet's configuration; drop-ins of the user lie beside it.
+func (a *agent) configureKubelet() {
 	resolv := "/etc/resolv.conf"
 	if data, err := os.ReadFile(resolv); err != nil || !strings.Contains(string(data), "nameserver") {
 		// K3s names a public resolver then; the lab speaks to nobody outside. Without any, containerd makes no sandbox.
@@ -190,12 +118,50 @@ func (a *agent) kubelet() {
 		a.file("serving-kubelet.crt"), a.file("serving-kubelet.key"))
 	must(os.MkdirAll(a.file("etc/kubelet.conf.d"), 0o700))
 	must(writeFile(a.file("etc/kubelet.conf.d/00-k3s-defaults.conf"), []byte(document), 0o600))
-	labels := []string{"node.kubernetes.io/instance-type=k3s", "beta.kubernetes.io/instance-type=k3s"}
-	labels = append(labels, a.config.list("node-label")...)
-	a.family.start("kubelet", "/proc/self/exe", append([]string{
-		"--config", a.file("etc/kubelet.conf.d/00-k3s-defaults.conf"), "--kubeconfig", a.file("kubelet.kubeconfig"), "--hostname-override", a.node,
-		"--node-ip", a.nodeIP, "--node-labels", strings.Join(labels, ","),
-	}, dashed(a.config.arguments("kubelet-arg"))...))
+}
+
+func (a *agent) kubeletArguments() []string {
+	return append([]string{
+		"--config-dir", a.file("etc/kubelet.conf.d"), "--kubeconfig", a.file("kubelet.kubeconfig"), "--hostname-override", a.node,
+		"--node-ip", a.nodeIP, "--node-labels", strings.Join(a.labels(), ","),
+	}, dashed(a.config.arguments("kubelet-arg"))...)
+}
+
+// labels are those that the configuration asks for, and K3s' own.
+func (a *agent) labels() []string {
+	return append([]string{"node.kubernetes.io/instance-type=k3s", "beta.kubernetes.io/instance-type=k3s"}, a.config.list("node-label")...)
+}
+
+// tryKubelet starts a kubelet for as long as it looks at its configuration, and ends the process if it refuses that. In K3s
+// a server's kubelet starts before its READY, in the lab K3s after it: without this a server would be active for a moment.
+func (a *agent) tryKubelet() {
+	a.configureKubelet()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	command := exec.CommandContext(ctx, "/proc/self/exe", a.kubeletArguments()...)
+	command.Args[0] = "kubelet"
+	command.Env = quietEnvironment()
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	output, err := command.StderrPipe()
+	must(err)
+	must(command.Start())
+	last, accepted := "", false
+	for lines := bufio.NewScanner(output); lines.Scan(); {
+		last = lines.Text()
+		if accepted = strings.Contains(last, "Kubelet version"); accepted {
+			break
+		}
+	}
+	_ = command.Process.Kill()
+	_ = command.Wait()
+	if !accepted {
+		shutDown("kubelet exited: " + last)
+	}
+}
+
+func (a *agent) kubelet() {
+	a.configureKubelet()
+	a.family.start("kubelet", "/proc/self/exe", a.kubeletArguments())
 }
 
 func (a *agent) taints() string {

@@ -76,9 +76,19 @@ func (f *family) watch(one *child, command *exec.Cmd) {
 	close(one.done)
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
-	if !f.ending {
-		fatal("lab K3s: component %s ended (%v): %s", one.name, err, lastLine(one.name))
+	if f.ending {
+		return
 	}
+	if one.name == "kubelet" {
+		shutDown(one.name + " exited: " + lastLine(one.name))
+	}
+	fatal("lab K3s: component %s ended (%v): %s", one.name, err, lastLine(one.name))
+}
+
+// shutDown ends the process as a K3s does whose kubelet ended: with exit status 0 (k3s-136.md, cgroup v1).
+func shutDown(reason string) {
+	logf("error", "Shutdown request received: %q", reason)
+	os.Exit(0)
 }
 
 func lastLine(name string) string {

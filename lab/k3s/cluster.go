@@ -3,14 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
-	_ "embed"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"sort"
-	"strings"
 	"time"
 
 	core "k8s.io/api/core/v1"
@@ -25,26 +23,16 @@ import (
 	"k8s.io/client-go/restmapper"
 )
 
-//go:embed manifests/coredns.yaml
-var corednsManifest string
-
-//go:embed manifests/rolebindings.yaml
-var rolebindingsManifest string
-
 // keepCluster does what K3s' own controllers do, as far as this project relies on it.
 func (s *server) keepCluster() {
-	s.writeManifests()
 	deployer, err := newDeployer(s)
 	must(err)
-	for _, name := range []string{"traefik", "servicelb", "metrics-server", "local-storage"} {
-		if !contains(s.config.list("disable"), name) {
-			logf("warning", "this is the lab K3s, not K3s: the packaged component %s is missing", name)
-		}
-	}
+	s.writeManifests(deployer)
 	known := map[string]bool{}
 	for {
 		s.keepEndpoints()
 		known = s.keepNodes(known)
+		s.keepBalancers()
 		deployer.sweep()
 		time.Sleep(500 * time.Millisecond)
 	}
@@ -57,18 +45,6 @@ func contains(list []string, wanted string) bool {
 		}
 	}
 	return false
-}
-
-func (s *server) writeManifests() {
-	folder := filepath.Join(dataDir, "server", "manifests")
-	must(writeFile(filepath.Join(folder, "rolebindings.yaml"), []byte(rolebindingsManifest), 0o600))
-	coredns := filepath.Join(folder, "coredns.yaml")
-	if contains(s.config.list("disable"), "coredns") {
-		_ = os.Remove(coredns)
-		return
-	}
-	text := strings.NewReplacer("%{CLUSTER_DNS}%", s.config.one("cluster-dns", s.serviceIP(10).String()), "%{CLUSTER_DOMAIN}%", s.domain()).Replace(corednsManifest)
-	must(writeFile(coredns, []byte(text), 0o600))
 }
 
 // keepEndpoints lets 10.43.0.1 lead to port 6443: upstream would write the API server's own port, on loopback.
@@ -170,15 +146,7 @@ func newDeployer(s *server) (*deployer, error) {
 }
 
 func (d *deployer) sweep() {
-	folder := filepath.Join(dataDir, "server", "manifests")
-	entries, _ := os.ReadDir(folder)
-	sort.Slice(entries, func(i, j int) bool { return entries[i].Name() < entries[j].Name() })
-	for _, entry := range entries {
-		path := filepath.Join(folder, entry.Name())
-		extension := filepath.Ext(path)
-		if extension != ".yaml" && extension != ".yml" && extension != ".json" {
-			continue
-		}
+	for _, path := range manifestFiles() {
 		if _, err := os.Stat(path + ".skip"); err == nil {
 			continue
 		}
@@ -195,7 +163,44 @@ func (d *deployer) sweep() {
 	}
 }
 
+func manifestFiles() []string {
+	files := []string{}
+	_ = filepath.WalkDir(filepath.Join(dataDir, "server", "manifests"), func(path string, entry os.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(path)) {
+			files = append(files, path)
+		}
+		return nil
+	})
+	sort.Strings(files)
+	return files
+}
+
 func (d *deployer) apply(data []byte) error {
+	return d.each(data, func(ctx context.Context, target dynamic.ResourceInterface, object *unstructured.Unstructured) error {
+		body, err := json.Marshal(object.Object)
+		if err != nil {
+			return err
+		}
+		force := true
+		_, err = target.Patch(ctx, object.GetName(), types.ApplyPatchType, body, v1.PatchOptions{FieldManager: "deploy@lab", Force: &force})
+		return err
+	})
+}
+
+// remove deletes what a manifest describes, if it is there.
+func (d *deployer) remove(data []byte) error {
+	return d.each(data, func(ctx context.Context, target dynamic.ResourceInterface, object *unstructured.Unstructured) error {
+		background := v1.DeletePropagationBackground
+		err := target.Delete(ctx, object.GetName(), v1.DeleteOptions{PropagationPolicy: &background})
+		if kerrors.IsNotFound(err) {
+			return nil
+		}
+		return err
+	})
+}
+
+// each hands over every object of a manifest, with the way to it.
+func (d *deployer) each(data []byte, act func(context.Context, dynamic.ResourceInterface, *unstructured.Unstructured) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	reader := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
@@ -212,29 +217,32 @@ func (d *deployer) apply(data []byte) error {
 		if object.GetKind() == "HelmChart" || object.GetKind() == "HelmChartConfig" {
 			return fmt.Errorf("this is the lab K3s, not K3s: %s is missing", object.GetKind())
 		}
-		mapping, err := d.mapper.RESTMapping(object.GroupVersionKind().GroupKind(), object.GroupVersionKind().Version)
-		if meta.IsNoMatchError(err) {
-			d.mapper.Reset()
-			mapping, err = d.mapper.RESTMapping(object.GroupVersionKind().GroupKind(), object.GroupVersionKind().Version)
-		}
+		target, err := d.find(object)
 		if err != nil {
 			return err
 		}
-		var target dynamic.ResourceInterface = d.client.Resource(mapping.Resource)
-		if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
-			namespace := object.GetNamespace()
-			if namespace == "" {
-				namespace = "default"
-			}
-			target = d.client.Resource(mapping.Resource).Namespace(namespace)
-		}
-		body, err := json.Marshal(object.Object)
-		if err != nil {
-			return err
-		}
-		force := true
-		if _, err := target.Patch(ctx, object.GetName(), types.ApplyPatchType, body, v1.PatchOptions{FieldManager: "deploy@lab", Force: &force}); err != nil {
+		if err := act(ctx, target, object); err != nil {
 			return err
 		}
 	}
+}
+
+func (d *deployer) find(object *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
+	kind := object.GroupVersionKind()
+	mapping, err := d.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if meta.IsNoMatchError(err) {
+		d.mapper.Reset()
+		mapping, err = d.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if mapping.Scope.Name() != meta.RESTScopeNameNamespace {
+		return d.client.Resource(mapping.Resource), nil
+	}
+	namespace := object.GetNamespace()
+	if namespace == "" {
+		namespace = "default"
+	}
+	return d.client.Resource(mapping.Resource).Namespace(namespace), nil
 }

@@ -179,6 +179,7 @@ func word(value any) string {
 var variables = map[string]string{
 	"K3S_TOKEN": "token", "K3S_TOKEN_FILE": "token-file", "K3S_URL": "server", "K3S_NODE_NAME": "node-name",
 	"K3S_AGENT_TOKEN": "agent-token", "K3S_AGENT_TOKEN_FILE": "agent-token-file", "K3S_KUBECONFIG_MODE": "write-kubeconfig-mode",
+	"K3S_KUBECONFIG_NAME": "write-kubeconfig-name",
 }
 
 // usageError is a flag that is not defined: K3s prints its help and exits with 1.

@@ -84,7 +84,7 @@ users:
 `, server, ca, certificate, key)), 0o600)
 }
 
-func writeAdminKubeconfig(path string, ca []byte, certificate, key string, mode os.FileMode) error {
+func writeAdminKubeconfig(path, name string, ca []byte, certificate, key string, mode os.FileMode) error {
 	client, err := os.ReadFile(certificate)
 	if err != nil {
 		return err
@@ -97,21 +97,21 @@ func writeAdminKubeconfig(path string, ca []byte, certificate, key string, mode 
 	return writeFile(path, []byte(fmt.Sprintf(`apiVersion: v1
 clusters:
 - cluster:
-    certificate-authority-data: %s
+    certificate-authority-data: %[2]s
     server: https://127.0.0.1:6443
-  name: default
+  name: %[1]s
 contexts:
 - context:
-    cluster: default
-    user: default
-  name: default
-current-context: default
+    cluster: %[1]s
+    user: %[1]s
+  name: %[1]s
+current-context: %[1]s
 kind: Config
 preferences: {}
 users:
-- name: default
+- name: %[1]s
   user:
-    client-certificate-data: %s
-    client-key-data: %s
-`, text(ca), text(client), text(secret))), mode)
+    client-certificate-data: %[3]s
+    client-key-data: %[4]s
+`, name, text(ca), text(client), text(secret))), mode)
 }

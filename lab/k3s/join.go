@@ -68,11 +68,8 @@ func (a *agent) call(method, path string, pinned []byte, body []byte, headers ma
 		return nil, err
 	}
 	if pinned != nil {
-		user := "node"
-		if _, credentials, ok := strings.Cut(a.token, "::"); ok {
-			user, _, _ = strings.Cut(credentials, ":")
-		}
-		request.SetBasicAuth(user, password(a.token))
+		// Always as user node, whatever user the token names (K3s, pkg/agent/run.go, WithUser).
+		request.SetBasicAuth("node", password(a.token))
 	}
 	for name, value := range headers {
 		request.Header.Set(name, value)

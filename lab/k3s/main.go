@@ -2,11 +2,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"go.etcd.io/etcd/server/v3/etcdmain"
@@ -32,7 +34,7 @@ func main() {
 	case "kube-scheduler":
 		os.Exit(cli.Run(scheduler.NewSchedulerCommand()))
 	case "kubelet":
-		os.Exit(cli.Run(kubelet.NewKubeletCommand()))
+		runKubelet()
 	case "kube-proxy":
 		os.Exit(cli.Run(kubeproxy.NewProxyCommand()))
 	case "kubectl":
@@ -43,6 +45,14 @@ func main() {
 		missing("crictl")
 	default:
 		front(os.Args[1:])
+	}
+}
+
+// runKubelet leaves the kubelet's own error as the last line of its log, for the front to repeat.
+func runKubelet() {
+	if err := cli.RunNoErrOutput(kubelet.NewKubeletCommand(context.Background())); err != nil {
+		fmt.Fprintln(os.Stderr, strings.ReplaceAll(err.Error(), "\n", " "))
+		os.Exit(1)
 	}
 }
 

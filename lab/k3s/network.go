@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"time"
 
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,6 +33,7 @@ func (a *agent) network() {
 		time.Sleep(200 * time.Millisecond)
 	}
 	a.annotate(client)
+	go a.relabel(client)
 	document := fmt.Sprintf(`{"name":"cbr0","cniVersion":"1.0.0","plugins":[{"type":"bridge","bridge":"cni0","isGateway":true,"hairpinMode":true,"ipMasq":false,`+
 		`"ipam":{"type":"host-local","dataDir":"/var/lib/cni/networks","ranges":[[{"subnet":%q}]],"routes":[{"dst":"0.0.0.0/0"}]}},{"type":"portmap","capabilities":{"portMappings":true}}]}`, pods)
 	must(writeFile(a.file("etc/cni/net.d/10-flannel.conflist"), []byte(document), 0o644))
@@ -66,6 +68,27 @@ func (a *agent) annotate(client kubernetes.Interface) {
 		_, err := client.CoreV1().Nodes().Patch(ctx, a.node, types.StrategicMergePatchType, patch, meta.PatchOptions{})
 		return err
 	})
+}
+
+// relabel sets every label of the configuration again, as each start of K3s does, some time after it (k3s-136.md, 1 to 3 s).
+// What was taken out of the configuration stays on the Node.
+func (a *agent) relabel(client kubernetes.Interface) {
+	time.Sleep(1500 * time.Millisecond)
+	labels := map[string]string{}
+	for _, label := range a.labels() {
+		key, value, _ := strings.Cut(label, "=")
+		labels[key] = value
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": labels}})
+	must(err)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	if err := await(ctx, 500*time.Millisecond, func() error {
+		_, err := client.CoreV1().Nodes().Patch(ctx, a.node, types.StrategicMergePatchType, patch, meta.PatchOptions{})
+		return err
+	}); err != nil {
+		logf("error", "lab K3s: labels of the Node: %v", err)
+	}
 }
 
 // routes leads to the other nodes' pods. A kubelet may not list Nodes: this is the user system:k3s-controller.

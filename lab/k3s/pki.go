@@ -79,7 +79,7 @@ func ensureCA(base, kind string) (*authority, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		now := time.Now().UTC()
 		template := &x509.Certificate{
-			SerialNumber:          big.NewInt(0),
+			SerialNumber:          big.NewInt(0), // K3s' authorities all have this one
 			Subject:               pkix.Name{CommonName: fmt.Sprintf("%s-ca@%d", kind, now.Unix())},
 			NotBefore:             now,
 			NotAfter:              now.Add(caLife),
@@ -87,7 +87,6 @@ func ensureCA(base, kind string) (*authority, error) {
 			BasicConstraintsValid: true,
 			IsCA:                  true,
 		}
-		template.SerialNumber = serial()
 		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 		if err != nil {
 			return nil, err

@@ -51,12 +51,19 @@ func runServer(c *config) {
 	onTermination(s.family.end)
 	s.listen()
 	node := agentOfServer(s)
-	runtime := make(chan struct{})
+	runtime, tried := make(chan struct{}), make(chan struct{})
 	if !c.yes("disable-agent") {
+		node.settings = s.agentConfig()
 		go func() { node.containerd(); close(runtime) }() // it needs nothing of the cluster: meanwhile the control plane comes up
+		go func() { node.tryKubelet(); close(tried) }()
+		// As the agent in a K3s does at its start: it is told that it is too early, and the log has a line that means nothing.
+		go func() { _, _ = node.get("/v1-k3s/readyz", s.serverCA.pem) }()
+	} else {
+		close(tried)
 	}
 	s.datastore()
 	s.controlPlane()
+	<-tried
 	logf("info", "k3s is up and running")
 	s.ready.Store(true)
 	// As K3s does, READY before the server's own Node is there (k3s-observed.md, systemd notification).
@@ -191,15 +198,16 @@ func (s *server) datastore() {
 	if data, err := os.ReadFile(filepath.Join(folder, "name")); err == nil {
 		name = string(data)
 	}
+	s.learnerCheck()
 	peer := "https://" + net.JoinHostPort(s.nodeIP, "2380")
 	client := "https://127.0.0.1:2379,https://" + net.JoinHostPort(s.nodeIP, "2379")
 	s.family.start("etcd", "/proc/self/exe", []string{
-		"--name", name, "--data-dir", folder, "--listen-client-urls", client, "--advertise-client-urls", "https://" + net.JoinHostPort(s.nodeIP, "2379"),
-		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", name + "=" + peer, "--initial-cluster-state", "new",
+		"--name", name, "--data-dir", folder, "--listen-client-urls", client, "--listen-client-http-urls", "https://127.0.0.1:2382", "--advertise-client-urls", "https://" + net.JoinHostPort(s.nodeIP, "2379"),
+		"--listen-peer-urls", "https://127.0.0.1:2380," + peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", name + "=" + peer, "--initial-cluster-state", "new",
 		"--cert-file", s.tls("etcd/server-client.crt"), "--key-file", s.tls("etcd/server-client.key"), "--trusted-ca-file", s.tls("etcd/server-ca.crt"), "--client-cert-auth",
 		"--peer-cert-file", s.tls("etcd/peer-server-client.crt"), "--peer-key-file", s.tls("etcd/peer-server-client.key"), "--peer-trusted-ca-file", s.tls("etcd/peer-ca.crt"), "--peer-client-cert-auth",
 		"--listen-metrics-urls", "http://127.0.0.1:2381", "--snapshot-count", "10000", "--log-level", "warn",
-		"--heartbeat-interval", "100", "--election-timeout", "500",
+		"--heartbeat-interval", "500", "--election-timeout", "5000",
 	})
 	waitFor("etcd", func() error {
 		answer, err := http.Get("http://127.0.0.1:2381/health")
@@ -213,6 +221,18 @@ func (s *server) datastore() {
 		}
 		return nil
 	})
+}
+
+// learnerCheck says what every K3s with etcd says before its etcd is up. It means nothing (k3s-136.md, Node, files).
+func (s *server) learnerCheck() {
+	connection, err := net.Dial("tcp", "127.0.0.1:2379")
+	if err == nil {
+		_ = connection.Close()
+		return
+	}
+	if s.isEtcd() {
+		logf("error", "Failed to check local etcd status for learner management: rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: %v\"", err)
+	}
 }
 
 func waitFor(what string, ask func() error) {
@@ -283,7 +303,7 @@ func (s *server) kubeconfigs() {
 	mode, err := strconv.ParseUint(s.config.one("write-kubeconfig-mode", "600"), 8, 32)
 	must(err)
 	path := s.config.one("write-kubeconfig", "/etc/rancher/k3s/k3s.yaml")
-	must(writeAdminKubeconfig(path, s.serverCA.pem, s.tls("client-admin.crt"), s.tls("client-admin.key"), os.FileMode(mode)))
+	must(writeAdminKubeconfig(path, s.config.one("write-kubeconfig-name", "default"), s.serverCA.pem, s.tls("client-admin.crt"), s.tls("client-admin.key"), os.FileMode(mode)))
 }
 
 func must(err error) {

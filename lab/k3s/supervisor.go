@@ -110,15 +110,18 @@ func (v *supervisor) ServeHTTP(writer http.ResponseWriter, request *http.Request
 func (v *supervisor) serveAPI(writer http.ResponseWriter, request *http.Request) {
 	hasCertificate := request.TLS != nil && len(request.TLS.PeerCertificates) > 0
 	if !hasCertificate && request.Header.Get("Authorization") == "" {
-		writer.Header().Set("Content-Type", "application/json")
-		writer.WriteHeader(http.StatusUnauthorized)
-		_ = json.NewEncoder(writer).Encode(meta.Status{
-			TypeMeta: meta.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure",
-			Message: "Unauthorized", Reason: meta.StatusReasonUnauthorized, Code: http.StatusUnauthorized,
-		})
+		refuseRequest(writer, http.StatusUnauthorized, meta.StatusReasonUnauthorized, "Unauthorized")
 		return
 	}
 	v.proxy.ServeHTTP(writer, request)
+}
+
+func refuseRequest(writer http.ResponseWriter, code int32, reason meta.StatusReason, message string) {
+	writer.Header().Set("Content-Type", "application/json")
+	writer.WriteHeader(int(code))
+	_ = json.NewEncoder(writer).Encode(meta.Status{
+		TypeMeta: meta.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Message: message, Reason: reason, Code: code,
+	})
 }
 
 func (v *supervisor) mayJoin(request *http.Request) bool {
@@ -128,6 +131,10 @@ func (v *supervisor) mayJoin(request *http.Request) bool {
 }
 
 func (v *supervisor) join(writer http.ResponseWriter, request *http.Request) {
+	if _, _, given := request.BasicAuth(); !given {
+		refuseRequest(writer, http.StatusForbidden, meta.StatusReasonForbidden, "forbidden")
+		return
+	}
 	if !v.mayJoin(request) {
 		http.Error(writer, "not authorized", http.StatusUnauthorized)
 		return
@@ -138,7 +145,8 @@ func (v *supervisor) join(writer http.ResponseWriter, request *http.Request) {
 		_ = json.NewEncoder(writer).Encode(v.server.agentConfig())
 	case "readyz":
 		if !v.server.isReady() {
-			http.Error(writer, "not ready", http.StatusInternalServerError)
+			logf("error", "Sending HTTP/1.1 503 response to %s: runtime core not ready", request.RemoteAddr)
+			http.Error(writer, "runtime core not ready", http.StatusServiceUnavailable)
 		}
 	case "client-ca.crt":
 		_, _ = writer.Write(v.server.clientCA.pem)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"sort"
 	"strings"
 )
@@ -12,9 +11,9 @@ import (
 // supported are the flags that do here what they do in K3s.
 var supported = wordSet(`
 	agent-token agent-token-file alsologtostderr advertise-address cluster-cidr cluster-dns cluster-domain cluster-init config
-	debug disable disable-agent flannel-iface kube-apiserver-arg kube-controller-manager-arg kube-proxy-arg kube-scheduler-arg
+	debug default-local-storage-path disable disable-agent flannel-iface kube-apiserver-arg kube-controller-manager-arg kube-proxy-arg kube-scheduler-arg
 	kubelet-arg node-ip node-label node-name node-taint server service-cidr service-node-port-range tls-san token token-file
-	v vmodule write-kubeconfig write-kubeconfig-mode`)
+	v vmodule write-kubeconfig write-kubeconfig-mode write-kubeconfig-name`)
 
 // harmless are values of other flags that ask for nothing the lab K3s lacks: a default, or that a missing part stay away.
 var harmless = map[string][]string{
@@ -60,11 +59,6 @@ func refuseMissing(c *config) {
 	}
 	if c.role == "server" && c.one("server", "") != "" {
 		refuse("joining a further server")
-	}
-	if c.role == "server" && contains(c.list("disable"), "coredns") {
-		if _, err := os.Stat(filepath.Join(dataDir, "server", "manifests", "coredns.yaml")); err == nil {
-			refuse("taking CoreDNS off a cluster again")
-		}
 	}
 	for _, name := range []string{"cluster-cidr", "service-cidr", "cluster-dns", "node-ip"} {
 		if len(c.list(name)) > 1 {

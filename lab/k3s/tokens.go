@@ -41,8 +41,7 @@ func (s *server) passwords() {
 	given := password(tokenOf(s.config, "token"))
 	switch {
 	case given != "" && stored != "" && given != stored:
-		logf("warning", "Unable to reconcile with remote datastore: not authorized")
-		fatal("Failed to reconcile with temporary etcd: bootstrap data already found and encrypted with different token")
+		fatal("Error: preparing server: failed to bootstrap cluster data: failed to reconcile with local datastore: bootstrap data already found and encrypted with different token")
 	case given != "":
 		s.serverPassword = given
 	case stored != "":

@@ -14,6 +14,7 @@ from productive_k3s import __version__
 from productive_k3s.contract.codec import decode
 from productive_k3s.contract.events import Result
 from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.contract.redaction import redact
 from productive_k3s.contract.request import Join, Request
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.host import Host
@@ -26,7 +27,8 @@ _DOCUMENT_LIMIT_BYTES = 4 << 20
 
 
 def _bad_input(code: str, what: str, evidence: str, remedy: str) -> ContractError:
-    return ContractError(Failure(f"request.{code}", what, evidence, remedy, 2))
+    # What was typed may hold a secret that K3s' flags take (`--config datastore-endpoint=...`).
+    return ContractError(Failure(f"request.{code}", what, redact(evidence), redact(remedy), 2))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,10 +48,13 @@ def parser() -> argparse.ArgumentParser:
     stage.add_argument(
         "--file", metavar="SHA256:SIZE:NAME", action="append", default=[], help="again: the files, one after the other"
     )
-    remove = _verb(verbs, "remove", "take K3s off this host", _remove)
-    remove.add_argument("--yes", action="store_true", help="agree to lose a lone server's datastore")
-    remove.add_argument("--force", action="store_true", help="even if other nodes belong to the cluster")
-    remove.add_argument("--plan", action="store_true", help="say what would be removed, and remove nothing")
+    uninstall = _verb(verbs, "uninstall", "take K3s off this host", _uninstall)
+    uninstall.add_argument(
+        "--cluster", metavar="HASH", help="the cluster that is meant: 8 to 64 digits of its CA's hash, or `unknown`"
+    )
+    uninstall.add_argument("--yes", action="store_true", help="agree to lose a server's datastore")
+    uninstall.add_argument("--force", action="store_true", help="even if other nodes belong to the cluster, or may")
+    uninstall.add_argument("--plan", action="store_true", help="say what would go, and take nothing")
     key = _verb(verbs, "host-key", "give this host an SSH host key of its own", _host_key)
     how = key.add_mutually_exclusive_group(required=True)
     how.add_argument("--prepare", action="store_true", help="make it and say its public half; it is not used yet")
@@ -101,7 +106,7 @@ def _reading_verbs(verbs: Any) -> None:
     validate.add_argument("--full", action="store_true", help="run a pod on every node")
     validate.add_argument("--request", metavar="-", help="what is expected, as JSON from standard input")
     node = _verb(verbs, "node", "act on a node, from a server host", _node)
-    node.add_argument("action", choices=("cordon", "uncordon", "drain", "delete", "label"))
+    node.add_argument("action", choices=("cordon", "uncordon", "drain", "remove", "label"))
     node.add_argument("name")
     node.add_argument("labels", nargs="*", metavar="KEY=VALUE|KEY-")
     node.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS")
@@ -195,26 +200,27 @@ def _config(texts: Sequence[str]) -> Dict[str, Any]:
     values: Dict[str, Any] = {}
     for text in texts:
         key, written = _pair("--config", text)
-        value = _config_value(key, written, text)
+        value = _config_value(key, written)
         found.setdefault(key, []).extend(value if isinstance(value, list) else [value])
         values[key] = found[key] if len(found[key]) > 1 or isinstance(value, list) else value
     return values
 
 
-def _config_value(key: str, written: str, text: str) -> Any:
+def _config_value(key: str, written: str) -> Any:
     """Return a YAML value; a number given for a flag that is text stays as it was typed (0644 would become 420)."""
     import yaml
 
     try:
         value = yaml.load(written, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise _bad_input("flag", "--config wants a YAML value", text, "quote it") from error
+        raise _bad_input("flag", f"--config {key} wants a YAML value", "", "quote the value") from error
     flag = table().find(key)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return written.strip() if is_number and flag is not None and flag.type == "string" else value
 
 
 async def _stage(host: Host, flags: argparse.Namespace) -> Result:
+    from productive_k3s.effects.stage import Incoming
     from productive_k3s.verbs import stage
 
     by_hand = (flags.sha256, flags.to)
@@ -222,8 +228,8 @@ async def _stage(host: Host, flags: argparse.Namespace) -> Result:
         remedy = "say --sha256 HEX --to NAME, or --file SHA256:SIZE:NAME for each"
         raise _bad_input("flag", "stage keeps one file or several", "", remedy)
     if not flags.file:
-        return await stage.run(host, (stage.Incoming(*by_hand),))
-    return await stage.run(host, [stage.Incoming(*_incoming(text)) for text in flags.file])
+        return await stage.run(host, (Incoming(*by_hand),))
+    return await stage.run(host, [Incoming(*_incoming(text)) for text in flags.file])
 
 
 def _incoming(text: str) -> Tuple[str, str, int]:
@@ -234,10 +240,11 @@ def _incoming(text: str) -> Tuple[str, str, int]:
     return sha256, name, int(size)
 
 
-async def _remove(host: Host, flags: argparse.Namespace) -> Result:
-    from productive_k3s.verbs import remove
+async def _uninstall(host: Host, flags: argparse.Namespace) -> Result:
+    from productive_k3s.verbs import uninstall
 
-    return await remove.run(host, yes=flags.yes, force=flags.force, plan=flags.plan)
+    cluster = flags.cluster.lower() if flags.cluster is not None else None
+    return await uninstall.run(host, cluster=cluster, yes=flags.yes, force=flags.force, plan=flags.plan)
 
 
 async def _host_key(host: Host, flags: argparse.Namespace) -> Result:

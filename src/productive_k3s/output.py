@@ -106,7 +106,7 @@ class TextOutput(_Lines):
 
 
 class FactsOutput(TextOutput):
-    """The facts as one JSON document, for a person or a pipe."""
+    """The facts as one JSON document, for a person or a pipe; what is to be said of them goes to standard error."""
 
     def result(self, result: Result) -> None:
         """Print the facts; a failure goes where failures of other verbs go."""
@@ -114,6 +114,8 @@ class FactsOutput(TextOutput):
             super().result(result)
         else:
             self.line(json.dumps(encode(result.facts), indent=2))
+            for note in result.notes:
+                print(f"note: {note}", file=sys.stderr)
 
 
 class KubeconfigOutput(TextOutput):

@@ -28,7 +28,7 @@ LEFT_BY_DESIGN = (
     "sysctl net.netfilter.nf_conntrack_",
     "unit network-online.target",  # pulled in by the unit, and reached
 )
-# What upstream's uninstall script leaves besides, and so ours; `remove` takes it too.
+# What upstream's uninstall script leaves besides, and so ours; `uninstall` takes it too.
 LEFT_BY_UPSTREAM = (
     "cgroup ",
     "file /etc/rancher",  # the node's password
@@ -46,7 +46,7 @@ found = {}
 FOLDERS = ("/etc", "/usr/local", "/usr/lib/systemd", "/opt", "/root", "/home", "/var", "/run", "/tmp")
 # What systemd, its journal and sessions write all the time, and what this test brought along.
 MOVING = re.compile(
-    r"^(/run/(systemd|log|user|udev|utmp|host|credentials|dbus|sshd|lock/productive-k3s)|/var/log/(journal|wtmp|lastlog|btmp)"
+    r"^(/run/(systemd|log|user|udev|utmp|host|credentials|dbus|sshd|productive-k3s(/(lock|trial\.lock))?$)|/var/log/(journal|wtmp|lastlog|btmp)"
     r"|/var/lib/(systemd|dbus|private)|/var/tmp/systemd-|/tmp/systemd-|/root/(productive-k3s.pyz|release|given)|/var/cache"
     r"|/usr/share|/usr/lib/python3|/usr/lib/x86_64-linux-gnu|/root/\.(ssh|cache|kube))"
 )

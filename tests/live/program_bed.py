@@ -52,13 +52,14 @@ class Lines:
         return self.stream.fileno()
 
 if what == "effect":
-    from productive_k3s import local
+    from productive_k3s.doors import local
     def counted(method):
         async def call(self, *given, **named):
             step()
             return await method(self, *given, **named)
         return call
-    for method in ("write", "rename", "link", "remove", "remove_tree", "make_directory", "run", "download"):
+    changing = "write copy adopt rename link remove remove_tree empty_tree make_directory run download"
+    for method in changing.split():
         setattr(local.LocalSystem, method, counted(getattr(local.LocalSystem, method)))
 else:
     sys.stdout = Lines(sys.stdout)

@@ -98,7 +98,7 @@ def life(module_lab: Bed, k3s_release: Release, kubectl_tool: Path, tmp_path_fac
     rewritten = site.expect(0, "inventory", "-o", "json")
     after_apply = playbook.expect(0, "cluster")
     runs_after = runs_of(bed, nodes)
-    removed = playbook.expect(0, "remove", "-e", "remote_cluster_remove=onprem")
+    removed = playbook.expect(0, "uninstall", "-e", "remote_cluster_uninstall=onprem")
     touched_by_all = touched(bed, nodes, before)
     return Life(
         bed,

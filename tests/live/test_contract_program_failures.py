@@ -71,7 +71,7 @@ def test_an_upload_that_is_cut(module_lab: Bed, bare: Machine) -> None:
         assert succeed(module_lab, bare, words, data=whole).outcome == "unchanged"
         staged = succeed(module_lab, bare, "facts").result["facts"]["k3s"]["staged"]
         assert [item["sha256"] for item in staged] == [digest]
-        succeed(module_lab, bare, "remove")
+        succeed(module_lab, bare, "uninstall")
 
 
 def test_a_port_that_is_taken(module_lab: Bed, bare: Machine) -> None:
@@ -142,9 +142,9 @@ def test_what_is_asked_wrongly_is_refused(
 
 def test_without_root(module_lab: Bed, bare: Machine) -> None:
     """A user who is not root is told so by what needs root, in the same words."""
-    module_lab.ssh(bare, f"install -m 755 {PROGRAM} /tmp/program.pyz; touch {LOCK}")
+    module_lab.ssh(bare, f"install -m 755 {PROGRAM} /tmp/program.pyz; mkdir -m 700 -p {LOCK.rpartition('/')[0]}")
     user = "setpriv --reuid=nobody --regid=nogroup --clear-groups python3 /tmp/program.pyz"
-    for words in ("remove --yes", f"stage --sha256 {'0' * 64} --to k3s"):
+    for words in ("uninstall --yes", f"stage --sha256 {'0' * 64} --to k3s"):
         done = read_wire(module_lab.try_ssh(bare, f"{user} {words} --json"))
         assert (done.exit_code, done.outcome, done.failure["code"]) == (4, "refused", "host.not-root"), words
     module_lab.ssh(bare, "rm /tmp/program.pyz")

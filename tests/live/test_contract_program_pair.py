@@ -76,7 +76,10 @@ def test_a_second_run_of_the_agent_wants_no_token_and_does_nothing(pair: Pair) -
 
 
 def test_the_server_will_not_go_while_the_agent_lives(pair: Pair) -> None:
-    done = run(pair.bed, pair.server, "remove --yes")
+    own = f"--cluster {ca_hash(pair.bed, pair.server)[:8]}"
+    other = run(pair.bed, pair.server, f"uninstall --cluster {'0' * 64} --yes --force")
+    assert (other.exit_code, other.failure["code"]) == (4, "k3s.ca-mismatch")
+    done = run(pair.bed, pair.server, f"uninstall {own} --yes")
     assert (done.exit_code, done.failure["code"]) == (4, "cluster.has-members")
     assert state(pair.bed, pair.server, "k3s") == "active"
 
@@ -104,16 +107,18 @@ def test_a_wrong_token_is_diagnosed_and_the_right_one_mends_it(pair: Pair, k3s_r
 
 
 def test_an_agent_goes_by_the_program_and_by_the_script(pair: Pair, k3s_release: Release) -> None:
-    """`remove` leaves nothing; the uninstall script, as upstream's, leaves what is listed and no more."""
+    """`uninstall` leaves nothing; the uninstall script, as upstream's, leaves what is listed and no more."""
     machine = late_agent(pair, k3s_release, "guest")
     pair.bed.put(machine, GIVEN, token(pair.bed, pair.server))
     before = fingerprint(pair.bed, machine)
     succeed(pair.bed, machine, pair.join(f"--token-file {GIVEN}"))
-    removed = succeed(pair.bed, machine, "remove")
-    assert "productive-k3s node delete" in " ".join(removed.result["notes"])
+    nobody = run(pair.bed, machine, "uninstall --yes --force")
+    assert (nobody.exit_code, nobody.failure["code"]) == (4, "cluster.not-named")
+    removed = succeed(pair.bed, machine, f"uninstall --cluster {ca_hash(pair.bed, pair.server)[:8]}")
+    assert "productive-k3s node remove" in " ".join(removed.result["notes"])
     assert differences(before, fingerprint(pair.bed, machine)) == []
 
-    deleted = succeed(pair.bed, pair.server, f"node delete {machine.name}")
+    deleted = succeed(pair.bed, pair.server, f"node remove {machine.name}")
     assert deleted.outcome == "done"
     succeed(pair.bed, machine, pair.join(f"--token-file {GIVEN}"))
     pair.bed.ssh(machine, "/usr/local/bin/k3s-agent-uninstall.sh")

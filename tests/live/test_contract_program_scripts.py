@@ -41,7 +41,7 @@ def test_killall_ends_everything_and_keeps_the_cluster_and_uninstall_takes_it(la
     facts = succeed(lab, machine, "facts").result["facts"]["k3s"]
     assert (facts["role"], facts["binary"], facts["scripts"]) == (None, None, [])
     assert lab.ssh(machine, "cat /etc/rancher/node/password"), "upstream's leaves it, and so does ours"
-    succeed(lab, machine, "remove")
+    succeed(lab, machine, "uninstall")
     assert differences(before, fingerprint(lab, machine)) == []
 
 

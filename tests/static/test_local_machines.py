@@ -208,6 +208,14 @@ V1 = """\
 V2 = "30 24 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
 
 
+def test_machines_have_the_control_groups_of_this_computer(tmp_path: Path) -> None:
+    mountinfo = tmp_path / "mountinfo"
+    for text, version in ((V1, 1), (V2, 2)):
+        mountinfo.write_text(text)
+        assert cgroup.version(mountinfo) == version
+    assert cgroup.version(tmp_path / "none") == 2
+
+
 def test_the_hierarchies_of_this_computer_are_read_from_its_mounts() -> None:
     v1, v2 = cgroup.parse_hierarchies(V1)
     assert [path.name for path in v1] == ["systemd", "cpu,cpuacct", "pids"]

@@ -15,7 +15,7 @@ from ansible_collections.productive_k3s.infra.plugins.plugin_utils.program impor
 _FACTS_SECONDS = 60.0
 _SHORT_SECONDS = 60.0
 _STAGE_SECONDS = 900.0
-_REMOVE_SECONDS = 300.0
+_UNINSTALL_SECONDS = 300.0
 _MARGIN_SECONDS = 60.0
 _FAILED = ("failed", "refused", "locked", "interrupted")
 Result = dict[str, Any]
@@ -40,7 +40,7 @@ class ActionModule(ActionBase):
             "token": self._token,
             "label": self._label,
             "validate": self._validate,
-            "remove": self._remove,
+            "uninstall": self._uninstall,
         }
         result.update(verbs[arguments["verb"]](arguments))
         return result
@@ -69,6 +69,7 @@ class ActionModule(ActionBase):
                 "expectation": {"type": "dict", "default": {}},
                 "scope": {"choices": ["host", "cluster"], "default": "host"},
                 "full": {"type": "bool", "default": False},
+                "cluster": {"type": "str"},
                 "force": {"type": "bool", "default": False},
             },
             required_if=[
@@ -76,6 +77,7 @@ class ActionModule(ActionBase):
                 ("verb", "apply", ["request"]),
                 ("verb", "stage", ["file"]),
                 ("verb", "label", ["facts"]),
+                ("verb", "uninstall", ["cluster"]),
             ],
         )
         # Plain values: Ansible's own know where they come from, and that is nobody's business on a host.
@@ -200,13 +202,13 @@ class ActionModule(ActionBase):
             result["msg"] = "; ".join((*map(_in_words, wrong), *map(in_words, found.get("failures", []))))
         return result
 
-    def _remove(self, arguments: Result) -> Result:
+    def _uninstall(self, arguments: Result) -> Result:
         """Take K3s off the host."""
-        words = ("remove", "--yes", *(("--force",) if arguments["force"] else ()))
+        words = ("uninstall", "--cluster", arguments["cluster"], "--yes", *(("--force",) if arguments["force"] else ()))
         if self._task.check_mode:
             found = self._call(Run((*words, "--plan")))
             return self._said(found, changed=bool(found.get("changes")))
-        return self._said(self._call(Run(words, deadline_seconds=_REMOVE_SECONDS)))
+        return self._said(self._call(Run(words, deadline_seconds=_UNINSTALL_SECONDS)))
 
     def _said(self, found: Result, *, changed: bool | None = None) -> Result:
         """Return what Ansible shows of a result: changes with their reasons, notes, or why it failed."""
@@ -229,7 +231,7 @@ class ActionModule(ActionBase):
         return result
 
 
-_VERBS = ["look", "apply", "stage", "token", "label", "validate", "remove"]
+_VERBS = ["look", "apply", "stage", "token", "label", "validate", "uninstall"]
 
 
 def _verb(request: Mapping[str, Any]) -> str:

@@ -21,10 +21,10 @@ options:
       - V(token) reads the agent token on a server. The task needs C(no_log).
       - V(label) sets labels of nodes that are members, on a server.
       - V(validate) checks the host, or on a server the whole cluster.
-      - V(remove) takes K3s off the host.
+      - V(uninstall) takes K3s off the host, if it belongs to the cluster that is meant.
     type: str
     required: true
-    choices: [look, apply, stage, token, label, validate, remove]
+    choices: [look, apply, stage, token, label, validate, uninstall]
   program:
     description: The program's file and how it is run, as C(pk3s inventory) writes it.
     type: dict
@@ -85,8 +85,13 @@ options:
     description: Whether a validation of the cluster runs a pod on every node, and takes it away again.
     type: bool
     default: false
+  cluster:
+    description:
+      - For V(uninstall), the cluster that is meant, by the hash of its CA.
+      - A host of another one is left alone.
+    type: str
   force:
-    description: Whether V(remove) takes away a server though other nodes belong to its cluster.
+    description: Whether V(uninstall) takes away a server though other nodes belong to its cluster, or may.
     type: bool
     default: false
 attributes:

@@ -137,7 +137,7 @@ def _cause(code: int, said: str, *, begun: bool) -> dict[str, str]:
         remedy = "Python 3.9 or newer is needed: use a newer release of the host's system"
         return {"code": "host.old-python", "what": "the host's Python is too old", "remedy": remedy}
     if not begun and "python3" in said and (code == 127 or "not found" in said or "no such file" in said):
-        remedy = "install it so that /usr/bin/python3 is there, for example: apt-get install python3-minimal"
+        remedy = "install it so that /usr/bin/python3 is there, for example: apt-get install python3"
         return {"code": "host.no-python", "what": "there is no Python on the host", "remedy": remedy}
     if not begun and "sudo" in said:
         remedy = "let the user become root there, or give its password: ansible-playbook --ask-become-pass"

@@ -163,7 +163,7 @@ def _unexpected(node: NodeFact) -> CheckResult:
         remedy = "add it to what is expected, or remove it from the cluster"
         return warned(check, node.name, "is in the cluster, and nobody expects it", seen, remedy)
     what = "is in the cluster without being expected or Ready"
-    return failed(check, node.name, what, seen, f"productive-k3s node delete {node.name}, on a server")
+    return failed(check, node.name, what, seen, f"productive-k3s node remove {node.name}, on a server")
 
 
 def conditions(node: Mapping[str, Any]) -> str:

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import typing
 from typing import Any, Dict, List, Mapping, Tuple, Type, TypeVar, Union
 
 from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.contract.redaction import redact
 from productive_k3s.contract.secret import Secret
+
+# Words of a closed set are shorter; what is longer was meant for something else.
+_SHOWN_LENGTH = 40
+_KINDS: Tuple[Tuple[Any, str], ...] = (
+    (type(None), "nothing"),
+    (bool, "true or false"),
+    ((int, float), "a number"),
+    (str, "a string"),
+    ((list, tuple), "a list"),
+    (Mapping, "a mapping"),
+)
 
 T = TypeVar("T")
 
@@ -51,7 +64,8 @@ def _value(kind: Any, document: Any, path: str, mistakes: List[str]) -> Any:
     if origin is Union:
         return _optional(arguments, document, path, mistakes)
     if origin is typing.Literal:
-        return _known(document in arguments, document, f"one of {', '.join(map(str, arguments))}", path, mistakes)
+        expected = f"one of {', '.join(map(str, arguments))}"
+        return _known(document in arguments, document, expected, path, mistakes, shown=True)
     if origin is tuple:
         return _tuple(arguments, document, path, mistakes)
     if origin is not None and isinstance(origin, type) and issubclass(origin, typing.cast("type", Mapping)):
@@ -78,25 +92,39 @@ def _mapping(arguments: Tuple[Any, ...], document: Any, path: str, mistakes: Lis
     if not isinstance(document, Mapping):
         return _known(False, document, "a mapping", path, mistakes)
     kind = arguments[1] if arguments else Any
-    return {str(key): _value(kind, item, f"{path}.{key}", mistakes) for key, item in document.items()}
+    return {str(key): _value(kind, item, f"{path}.{redact(str(key))}", mistakes) for key, item in document.items()}
 
 
 def _scalar(kind: Any, document: Any, path: str, mistakes: List[str]) -> Any:
     if kind is Secret:
         good = isinstance(document, str)
-        return Secret(document) if good else _known(False, "***", "a string", path, mistakes)
+        if not good:
+            mistakes.append(f"{path}: expected a string, found something else")
+        return Secret(document) if good else document
     if kind is float:
         good = isinstance(document, (int, float)) and not isinstance(document, bool)
-        return float(document) if good else _known(False, document, "a number", path, mistakes)
+        return float(document) if good else _known(False, document, "a number", path, mistakes, shown=True)
     words = {str: "a string", int: "a whole number", bool: "true or false"}
     good = isinstance(document, kind) and (kind is bool or not isinstance(document, bool))
-    return _known(good, document, words.get(kind, kind.__name__), path, mistakes)
+    return _known(good, document, words.get(kind, kind.__name__), path, mistakes, shown=kind in (int, bool))
 
 
-def _known(good: bool, document: Any, expected: str, path: str, mistakes: List[str]) -> Any:
+def _known(good: bool, document: Any, expected: str, path: str, mistakes: List[str], *, shown: bool = False) -> Any:
     if not good:
-        mistakes.append(f"{path}: expected {expected}, found {document!r}")
+        mistakes.append(f"{path}: expected {expected}, found {_found(document, shown)}")
     return document
+
+
+def _found(document: Any, shown: bool) -> str:
+    """Return what stands there, in words. A value is shown only where no secret has a place, and then a short one.
+
+    A mistake travels to logs and journals: what somebody gave for a token, a proxy or a whole document is not theirs.
+    """
+    if shown and isinstance(document, (bool, int, float)):
+        return json.dumps(document)
+    if shown and isinstance(document, str) and len(document) <= _SHOWN_LENGTH:
+        return redact(repr(document))
+    return next((words for kind, words in _KINDS if isinstance(document, kind)), type(document).__name__)
 
 
 def _dataclass(kind: Any, document: Any, path: str, mistakes: List[str]) -> Any:
@@ -109,7 +137,7 @@ def _dataclass(kind: Any, document: Any, path: str, mistakes: List[str]) -> Any:
             values[item.name] = _value(hints[item.name], document[item.name], f"{path}.{item.name}", mistakes)
         elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
             mistakes.append(f"{path}.{item.name}: is missing")
-    mistakes.extend(f"{path}.{key}: is not known" for key in document if key not in hints)
+    mistakes.extend(f"{path}.{redact(str(key))}: is not known" for key in document if key not in hints)
     return kind(**values) if not mistakes else None
 
 

@@ -41,13 +41,14 @@ class Listener:
 
 @dataclass(frozen=True)
 class FileSystem:
-    """The file system that holds `path` (or its nearest existing parent)."""
+    """The file system that holds `path` (or its nearest existing parent); `no_exec`: no program may be run there."""
 
     path: str
     type: str
     free_bytes: int
     total_bytes: int
     read_only: bool
+    no_exec: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ class HostFacts:
     """The machine without K3s. `time` is Unix seconds on the host's own clock; sizes are bytes.
 
     `cloud_init` is how far cloud-init came at this boot: '' where it has nothing to do, else `running`, `done` or
-    `error` (it ended, and not everything went well; `cloud_init_error` is the first of its errors).
+    `error` (it ended, and not everything went well; `cloud_init_error` is the first of its errors). `apparmor` is ''
+    where the kernel has none, `enabled`, or `no-parser`. `nameservers` are those that K3s hands to pods: () if no file
+    names one that pods can ask, None if that is not known.
     """
 
     time: float
@@ -92,6 +95,8 @@ class HostFacts:
     cloud_init: str = ""
     cloud_init_error: str = ""
     hosts_files: Tuple[HostsFile, ...] = (HostsFile("/etc/hosts"),)
+    apparmor: str = ""
+    nameservers: Optional[Tuple[str, ...]] = None
 
 
 @dataclass(frozen=True)
@@ -199,9 +204,10 @@ class K3sFacts:
 
     `config` is what config.yaml, its drop-ins, the unit's arguments and its environment file say together by K3s'
     rules, secret values masked; `config_sources` says what gave each key last: a file, `unit` or `environment`.
-    `ca_hash` is the sha256 of server-ca.crt (the K10 hash) on a server, or of the CA an agent trusts. `datastore` is
-    what lies on disk. `managed` is true if this program wrote the unit and config.yaml. `installed_by` is
-    'productive-k3s', 'install-script' or 'unknown'.
+    `ca_hash` is the CA's as tokens carry it: a server's own, or of the CA that an agent trusts. `datastore` is what
+    lies on disk. `managed` is true if this program wrote the unit and config.yaml. `installed_by` is
+    'productive-k3s', 'install-script' or 'unknown'. `wrong_label` is the SELinux type of the binary where the policy
+    says another one.
     """
 
     role: Optional[Literal["server", "agent"]]
@@ -227,6 +233,7 @@ class K3sFacts:
     installed_by: str
     written_by: str = ""
     leftovers: Tuple[str, ...] = ()
+    wrong_label: str = ""
 
 
 def no_k3s() -> K3sFacts:

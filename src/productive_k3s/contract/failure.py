@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import dataclass
-from typing import Dict, Tuple
+from typing import Dict, Optional, Tuple
 
 # What an errno of the host's system means for a person: one table, whoever meets it.
 _FULL = ("host.disk-full", "there is no space left on the host", "make room there, then run it again")
@@ -44,10 +45,16 @@ class ContractError(Exception):
         self.failure = failure
 
 
-def system_failure(error: OSError) -> Failure:
-    """PURE: return what an OSError of the host means for a person, with the path it is about."""
+def system_failure(error: OSError, *, is_root: Optional[bool] = None) -> Failure:
+    """Return what an OSError of the host means for a person, with the path it is about.
+
+    `is_root` says who was refused, None: this process.
+    """
     seen = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
     if error.errno in (errno.EACCES, errno.EPERM):
+        if os.geteuid() == 0 if is_root is None else is_root:
+            remedy = "see whether it is immutable (lsattr), and what SELinux or AppArmor denied (journalctl -k)"
+            return Failure("host.denied", "the host's system refuses this also to root", seen, remedy)
         return Failure("host.not-root", "this user may not do what has to be done", seen, "run it as root (sudo)", 4)
     code, what, remedy = _SYSTEM.get(error.errno or 0, _OTHER)
     return Failure(code, what, seen, remedy)

@@ -78,6 +78,8 @@ class Request:
     `agreed` lists the ids of the changes that may be made; None agrees to all of them.
     `others_are_members` says that a server or agent of this cluster lives elsewhere: then no cluster is founded here.
     `hosts_file` has the names that this host shall know; () takes away what an earlier wish left in /etc/hosts.
+    `files` are those that flags point to (an audit policy, a CA of OIDC), by name: flags call them
+    /etc/rancher/k3s/files/NAME. A template of containerd's (config-v3.toml.tmpl) goes where K3s looks for it.
     """
 
     mode: Mode
@@ -92,6 +94,7 @@ class Request:
     config: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: Tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     registries: Optional[Mapping[str, Any]] = None
     secrets: Secrets = Secrets()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import time
@@ -13,8 +14,15 @@ from productive_k3s.doors.local_network import LocalNetwork
 from productive_k3s.doors.questions import Question, command_of
 from productive_k3s.doors.system import Completed
 
+# The statuses that a shell gives, and timeout(1).
 _NOT_FOUND = 127
+_NOT_RUNNABLE = 126
 _TIMED_OUT = 124
+# What the kernel says of a file that is no program for this machine (execve(2)): an empty one, one of another
+# architecture, a directory, one that is being written.
+_UNRUNNABLE = frozenset(
+    (errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ETXTBSY, errno.EIO)
+)
 # The same words from every program, wherever it is started; sudo's and cron's PATH may lack the sbin directories.
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
@@ -43,8 +51,12 @@ class LocalSystem(LocalFiles, LocalNetwork):
                 env={**os.environ, **_ENVIRONMENT, **(environment or {})},
                 start_new_session=True,
             )
-        except (FileNotFoundError, PermissionError) as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             return Completed(_NOT_FOUND, "", str(error))
+        except OSError as error:
+            if error.errno not in _UNRUNNABLE:
+                raise
+            return Completed(_NOT_RUNNABLE, "", str(error))
         try:
             out, err = process.communicate(stdin, timeout=timeout)
         except subprocess.TimeoutExpired:

@@ -7,16 +7,22 @@ import fcntl
 import hashlib
 import io
 import os
+import select
 import stat as modes
 import time
 from typing import BinaryIO, Dict, Iterator, List, Optional, Tuple
 
 from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.doors.pace import LOOK_SECONDS, GoingOn, Pace, nothing_ends_it
 from productive_k3s.doors.system import Space, Stat
 
 _CHUNK_BYTES = 1 << 20
 _READ_BYTES = 1 << 16
 _LOCK_POLL_SECONDS = 0.2
+# Before the average speed of what is staged counts: several hosts may share one line.
+_GRACE_SECONDS = 600.0
+# Where SELinux keeps a file's label (selinux(8)).
+_LABEL = "security.selinux"
 _KINDS = {modes.S_IFREG: "file", modes.S_IFDIR: "directory", modes.S_IFLNK: "link"}
 
 
@@ -96,10 +102,48 @@ class LocalFiles:
         read_only = bool(found.f_flag & os.ST_RDONLY)
         return Space(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize, read_only)
 
-    async def write(self, path: str, data: bytes, mode: int) -> None:
+    async def label(self, path: str) -> str:
+        """See Reading."""
+        try:
+            found = os.getxattr(path, _LABEL, follow_symlinks=False)
+        except OSError:
+            # Not there, or a file system without labels.
+            return ""
+        return found.rstrip(b"\0").decode(errors="replace")
+
+    async def write(
+        self, path: str, data: bytes, mode: int, *, owner: Optional[Tuple[int, int]] = None, label: str = ""
+    ) -> None:
         """See System."""
-        with replacing(path, mode) as file:
+        with replacing(path, mode, owner=owner, label=label) as file:
             file.write(data)
+
+    async def copy(self, source: str, target: str, sha256: str, mode: int, *, label: str = "") -> None:
+        """See System."""
+        digest = hashlib.sha256()
+        with open(source, "rb") as there, replacing(target, mode, label=label) as file:
+            while True:
+                chunk = there.read(_CHUNK_BYTES)
+                if not chunk:
+                    break
+                digest.update(chunk)
+                file.write(chunk)
+            if digest.hexdigest() != sha256:
+                raise ContractError(checksum_failure(source, digest.hexdigest(), sha256))
+
+    async def adopt(self, source: str, target: str, mode: int, *, label: str = "") -> None:
+        """See System."""
+        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            _dress(descriptor, mode, None, label)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        await self.rename(source, target)
+
+    async def set_label(self, path: str, label: str) -> None:
+        """See System."""
+        os.setxattr(path, _LABEL, label.encode(), follow_symlinks=False)
 
     async def rename(self, source: str, target: str) -> None:
         """See System."""
@@ -113,6 +157,7 @@ class LocalFiles:
             os.unlink(temporary)
         os.symlink(target, temporary)
         os.rename(temporary, path)
+        _sync_directory(os.path.dirname(path))
 
     async def remove(self, path: str) -> None:
         """See System."""
@@ -134,6 +179,11 @@ class LocalFiles:
             return
         _remove_tree(path, os.lstat(path).st_dev)
 
+    async def empty_tree(self, path: str) -> None:
+        """See System."""
+        if os.path.isdir(path):
+            _empty_tree(path, os.stat(path).st_dev)
+
     async def make_directory(self, path: str, mode: int) -> None:
         """See System."""
         make_parents(path)
@@ -141,12 +191,14 @@ class LocalFiles:
             os.mkdir(path)
             os.chmod(path, mode)
 
-    async def receive(self, path: str, sha256: str, mode: int, size: Optional[int] = None) -> int:
+    async def receive(
+        self, path: str, sha256: str, mode: int, size: Optional[int] = None, *, going_on: GoingOn = nothing_ends_it
+    ) -> int:
         """See System. Standard input is read from its descriptor: nothing else of this program buffers it."""
         come = 0
         digest = hashlib.sha256()
         with replacing(path, mode) as file:
-            for chunk in _standard_input(size):
+            for chunk in _standard_input(size, Pace(path, _GRACE_SECONDS, going_on)):
                 come += len(chunk)
                 digest.update(chunk)
                 file.write(chunk)
@@ -154,31 +206,58 @@ class LocalFiles:
                 raise ContractError(checksum_failure(what_came(path, come, size), digest.hexdigest(), sha256))
         return come
 
-    async def skip(self, size: int) -> None:
+    async def skip(self, size: int, *, going_on: GoingOn = nothing_ends_it) -> None:
         """See System."""
-        for _ in _standard_input(size):
+        for _ in _standard_input(size, Pace("what is here already", _GRACE_SECONDS, going_on)):
             pass
 
     async def lock(self, path: str, wait: float) -> Optional[str]:
         """See System. The lock ends with the process, however that ends; the file says who holds it."""
-        make_parents(path)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         limit = time.monotonic() + wait
         while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= limit:
-                    holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
-                    os.close(descriptor)
-                    return holder or "another process"
-                time.sleep(_LOCK_POLL_SECONDS)
-            else:
+            _make_private(os.path.dirname(path))
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            if _locked(descriptor, path):
                 break
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+            os.close(descriptor)
+            if time.monotonic() >= limit:
+                return holder or "another process"
+            time.sleep(_LOCK_POLL_SECONDS)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, _who().encode(), 0)
         self._locks.append(descriptor)
         return None
+
+
+def _make_private(folder: str) -> None:
+    """Make a folder of this user alone, or take one that nobody else may write in."""
+    make_parents(folder)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+    found = os.lstat(folder)
+    if not modes.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise ContractError(
+            Failure(
+                "host.unsafe-directory",
+                f"{folder} is not this user's alone, so others could stop or misuse this program there",
+                f"mode {modes.filemode(found.st_mode)}, user {found.st_uid}",
+                f"see who made it (ls -ld {folder}), then remove it",
+            )
+        )
+    if found.st_mode & 0o077:
+        os.chmod(folder, 0o700)
+
+
+def _locked(descriptor: int, path: str) -> bool:
+    """Lock the file if it still is the one at the path: an uninstallation takes its folder away."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        there = os.lstat(path)
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    own = os.fstat(descriptor)
+    return (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino)
 
 
 def _who() -> str:
@@ -188,7 +267,7 @@ def _who() -> str:
 
 
 @contextlib.contextmanager
-def replacing(path: str, mode: int) -> Iterator[BinaryIO]:
+def replacing(path: str, mode: int, *, owner: Optional[Tuple[int, int]] = None, label: str = "") -> Iterator[BinaryIO]:
     """Give a temporary file beside `path` that takes its place when the block ends well, and vanishes otherwise."""
     make_parents(path)
     temporary = f"{path}.partial"
@@ -199,7 +278,7 @@ def replacing(path: str, mode: int) -> Iterator[BinaryIO]:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
-            os.fchmod(file.fileno(), mode)
+            _dress(file.fileno(), mode, owner, label)
             os.fsync(file.fileno())
         os.rename(temporary, path)
     except BaseException as error:
@@ -210,6 +289,15 @@ def replacing(path: str, mode: int) -> Iterator[BinaryIO]:
             error.filename = path
         raise
     _sync_directory(os.path.dirname(path))
+
+
+def _dress(descriptor: int, mode: int, owner: Optional[Tuple[int, int]], label: str) -> None:
+    """Give a file all that it shall have before it gets its name: a kill after that leaves nothing to put right."""
+    if owner is not None:
+        os.fchown(descriptor, *owner)
+    os.fchmod(descriptor, mode)
+    if label:
+        os.setxattr(descriptor, _LABEL, label.encode())
 
 
 def make_parents(path: str) -> None:
@@ -240,13 +328,18 @@ def _chunks(file: io.FileIO, limit: int) -> Iterator[bytes]:
         yield chunk
 
 
-def _standard_input(size: Optional[int]) -> Iterator[bytes]:
+def _standard_input(size: Optional[int], pace: Pace) -> Iterator[bytes]:
     while size is None or size > 0:
+        # A read would hear no signal until something comes.
+        if not select.select([0], [], [], LOOK_SECONDS)[0]:
+            pace.look()
+            continue
         chunk = os.read(0, _CHUNK_BYTES if size is None else min(size, _CHUNK_BYTES))
         if not chunk:
             return
         if size is not None:
             size -= len(chunk)
+        pace.came(len(chunk))
         yield chunk
 
 
@@ -261,6 +354,13 @@ def _digest(file: BinaryIO) -> str:
 
 def _remove_tree(path: str, device: int) -> bool:
     """Remove what is in `path` and then itself, never what is mounted in it; whether it is gone."""
+    if _empty_tree(path, device) and not os.path.ismount(path):
+        os.rmdir(path)
+        return True
+    return False
+
+
+def _empty_tree(path: str, device: int) -> bool:
     empty = True
     with os.scandir(path) as entries:
         found = list(entries)
@@ -271,7 +371,4 @@ def _remove_tree(path: str, device: int) -> bool:
             empty = False
         else:
             empty = _remove_tree(entry.path, device) and empty
-    if empty and not os.path.ismount(path):
-        os.rmdir(path)
-        return True
-    return False
+    return empty

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ipaddress
-import socket
+import queue
 import ssl
+import threading
 import urllib.error
 import urllib.request
 from http.client import HTTPException
-from typing import Any, Mapping, Optional
+from typing import Any, Iterator, Mapping, Optional, Union
 from urllib.parse import urlsplit
 
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.doors.local_files import checksum_failure, replacing
+from productive_k3s.doors.pace import LOOK_SECONDS, SILENCE_SECONDS, Pace
 from productive_k3s.doors.system import Answer
 
 _CHUNK_BYTES = 1 << 20
 _BODY_LIMIT_BYTES = 4 << 20
+_WAITING_CHUNKS = 4
 
 
 def _context(ca: Optional[bytes]) -> ssl.SSLContext:
@@ -91,29 +95,97 @@ def _unreachable(url: str, cause: object) -> ContractError:
 
 
 def download(  # noqa: PLR0917 - the arguments of System.download
-    url: str, path: str, sha256: str, mode: int, timeout: float, variables: Optional[Mapping[str, str]] = None
+    url: str,
+    path: str,
+    sha256: str,
+    mode: int,
+    pace: Pace,
+    variables: Mapping[str, str],
+    label: str = "",
 ) -> None:
-    """See System.download. `timeout` bounds each silence, and so a connection that hangs."""
+    """See System.download."""
     digest = hashlib.sha256()
+    with replacing(path, mode, label=label) as file:
+        for chunk in _body(url, variables, pace):
+            digest.update(chunk)
+            file.write(chunk)
+        if digest.hexdigest() != sha256:
+            raise ContractError(checksum_failure(url, digest.hexdigest(), sha256))
+
+
+def _body(url: str, variables: Mapping[str, str], pace: Pace) -> Iterator[bytes]:
+    """Yield what comes, as it comes, or raise a ContractError.
+
+    A thread waits for the network: names that are not resolved, connections that hang and servers that are silent are
+    all deaf to signals, and whoever waits for the thread is not.
+    """
+    arrived: queue.Queue[Union[bytes, Exception]] = queue.Queue(_WAITING_CHUNKS)
+    over = threading.Event()
+    threading.Thread(target=_fetch, args=(url, variables, arrived, over), daemon=True).start()
     try:
-        with _open(url, b"", timeout, variables) as answer, replacing(path, mode) as file:
-            while True:
-                chunk = answer.read(_CHUNK_BYTES)
+        while True:
+            try:
+                item = arrived.get(timeout=LOOK_SECONDS)
+            except queue.Empty:
+                pace.look()
+                continue
+            if isinstance(item, Exception):
+                raise item
+            if not item:
+                return
+            pace.came(len(item))
+            yield item
+    finally:
+        over.set()
+
+
+def _fetch(
+    url: str, variables: Mapping[str, str], arrived: queue.Queue[Union[bytes, Exception]], over: threading.Event
+) -> None:
+    def put(item: Union[bytes, Exception]) -> None:
+        while not over.is_set():
+            with contextlib.suppress(queue.Full):
+                arrived.put(item, timeout=LOOK_SECONDS)
+                return
+
+    try:
+        with _open(url, b"", SILENCE_SECONDS, variables) as answer:
+            while not over.is_set():
+                chunk = answer.read1(_CHUNK_BYTES)
+                put(chunk)
                 if not chunk:
-                    break
-                digest.update(chunk)
-                file.write(chunk)
-            if digest.hexdigest() != sha256:
-                raise ContractError(checksum_failure(url, digest.hexdigest(), sha256))
+                    return
     except urllib.error.HTTPError as error:
         error.close()
-        raise _unreachable(url, f"HTTP status {error.code}") from error
-    except (urllib.error.URLError, HTTPException, socket.timeout, ssl.SSLError) as error:
-        raise _unreachable(url, getattr(error, "reason", error)) from error
+        put(_unreachable(url, f"HTTP status {error.code}"))
+    except (urllib.error.URLError, HTTPException, OSError) as error:
+        put(_unreachable(url, getattr(error, "reason", error)))
+    except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits has to know
+        put(error)
 
 
 def get(url: str, *, ca: Optional[bytes], timeout: float) -> Answer:
-    """See System.get. A status that is no success is an answer too."""
+    """See Reading.get. A status that is no success is an answer too."""
+    answered: queue.Queue[Union[Answer, Exception]] = queue.Queue(1)
+
+    def ask() -> None:
+        try:
+            answered.put(_get(url, ca, timeout))
+        except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits has to know
+            answered.put(error)
+
+    # A thread, so that an answer that trickles is not waited for longer than one that does not come.
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        found = answered.get(timeout=timeout)
+    except queue.Empty:
+        raise _unreachable(url, f"no answer within {timeout:g} s") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _get(url: str, ca: Optional[bytes], timeout: float) -> Answer:
     try:
         with _open(url, ca, timeout) as answer:
             return Answer(answer.status, answer.read(_BODY_LIMIT_BYTES))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Mapping, Optional
 
 from productive_k3s.doors.local_ports import LocalPorts
+from productive_k3s.doors.pace import GoingOn, Pace, nothing_ends_it
 from productive_k3s.doors.system import Answer
 
 
@@ -20,11 +21,14 @@ class LocalNetwork(LocalPorts):
         timeout: float,
         *,
         environment: Optional[Mapping[str, str]] = None,
+        label: str = "",
+        going_on: GoingOn = nothing_ends_it,
     ) -> None:
-        """See System. `timeout` bounds each silence, and so a connection that hangs."""
+        """See System."""
         from productive_k3s.doors import local_http
 
-        local_http.download(url, path, sha256, mode, timeout, environment or {})
+        pace = Pace(url, timeout, going_on)
+        local_http.download(url, path, sha256, mode, pace, environment or {}, label)
 
     async def get(self, url: str, *, ca: Optional[bytes], timeout: float) -> Answer:
         """See System. A status that is no success is an answer too."""

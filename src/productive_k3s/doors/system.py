@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, Literal, Mapping, Optional, Protocol, Sequence, Tuple
 
+from productive_k3s.doors.pace import GoingOn, nothing_ends_it
 from productive_k3s.doors.questions import Question
 
 
@@ -87,6 +88,9 @@ class Reading(Protocol):
 
     async def list_directory(self, path: str) -> Tuple[str, ...]: ...
 
+    async def label(self, path: str) -> str:
+        """Return a file's SELinux label, '' where there is none."""
+
     async def space(self, path: str) -> Optional[Space]:
         """Return what the file system of an existing path has."""
 
@@ -94,7 +98,9 @@ class Reading(Protocol):
         """Run the command that answers the question (doors.questions); ends as `System.run` does."""
 
     async def get(self, url: str, *, ca: Optional[bytes], timeout: float) -> Answer:
-        """GET without credentials, following redirects; `ca` b"" verifies with the host's own trust.
+        """GET without credentials, within `timeout` in all, following redirects.
+
+        `ca` b"" verifies with the host's own trust.
 
         `ca` None does not verify: for /cacerts and /ping only, whose answer is compared with a hash that is known.
         """
@@ -115,8 +121,23 @@ class Reading(Protocol):
 class System(Reading, Protocol):
     """One host, to be read and to be changed."""
 
-    async def write(self, path: str, data: bytes, mode: int) -> None:
-        """Replace the file as a whole: temporary file beside it, mode, fsync, rename. Parents are made 0755."""
+    async def write(
+        self, path: str, data: bytes, mode: int, *, owner: Optional[Tuple[int, int]] = None, label: str = ""
+    ) -> None:
+        """Replace the file as a whole: temporary file beside it, mode, owner, SELinux label, fsync, rename.
+
+        `owner` is user and group (None: this process'), a label of '' the one that the folder gives. Parents are made
+        0755. Whoever is killed on the way leaves the old file or the whole new one, also through a loss of power.
+        """
+
+    async def copy(self, source: str, target: str, sha256: str, mode: int, *, label: str = "") -> None:
+        """Replace `target`, as `write` does, by what lies at `source`; another checksum is a ContractError."""
+
+    async def adopt(self, source: str, target: str, mode: int, *, label: str = "") -> None:
+        """Give a file mode, label and then the other name, as `rename` does; what it holds is on the disk by then."""
+
+    async def set_label(self, path: str, label: str) -> None:
+        """Give a file that is there an SELinux label."""
 
     async def rename(self, source: str, target: str) -> None:
         """Give it the other name, also where that is taken; the OSError between two file systems is EXDEV."""
@@ -127,7 +148,10 @@ class System(Reading, Protocol):
         """Remove a file, link or empty directory; no error if it is not there."""
 
     async def remove_tree(self, path: str) -> None:
-        """Remove a directory and what is in it, on its own file system only."""
+        """Remove a directory and what is in it, on its own file system only; of a link the link."""
+
+    async def empty_tree(self, path: str) -> None:
+        """Remove what is in a directory, as `remove_tree` does; the directory stays, and a link that leads to it."""
 
     async def make_directory(self, path: str, mode: int) -> None: ...
 
@@ -139,16 +163,23 @@ class System(Reading, Protocol):
         stdin: Optional[bytes] = None,
         environment: Optional[Mapping[str, str]] = None,
     ) -> Completed:
-        """Run a program. A Secret in `argv` is a TypeError; a missing program is returncode 127; on timeout 124."""
+        """Run a program. A Secret in `argv` is a TypeError.
 
-    async def receive(self, path: str, sha256: str, mode: int, size: Optional[int] = None) -> int:
-        """Write the next `size` bytes of standard input (None: all) to `path`, verify, rename; return how many came.
-
-        No byte more is read. An end before `size` is a wrong checksum.
+        A program that is missing is returncode 127, a file that cannot be run 126, and one that does not end in
+        `timeout` seconds is killed: 124.
         """
 
-    async def skip(self, size: int) -> None:
-        """Read the next `size` bytes of standard input, as far as they come, and drop them."""
+    async def receive(
+        self, path: str, sha256: str, mode: int, size: Optional[int] = None, *, going_on: GoingOn = nothing_ends_it
+    ) -> int:
+        """Write the next `size` bytes of standard input (None: all) to `path`, verify, rename; return how many came.
+
+        No byte more is read. An end before `size` is a wrong checksum. `going_on` is called often, also while nothing
+        comes: what it raises ends it. Silence and slowness are bounded too (doors.pace). Nothing is left then.
+        """
+
+    async def skip(self, size: int, *, going_on: GoingOn = nothing_ends_it) -> None:
+        """Read the next `size` bytes of standard input, as far as they come, and drop them; it ends as `receive`."""
 
     async def download(
         self,
@@ -159,8 +190,12 @@ class System(Reading, Protocol):
         timeout: float,
         *,
         environment: Optional[Mapping[str, str]] = None,
+        label: str = "",
+        going_on: GoingOn = nothing_ends_it,
     ) -> None:
         """Fetch over HTTP(S), verify, rename into place; what is wrong is a ContractError with its cause.
+
+        It ends as `receive` does. `timeout` is the grace before its average speed counts: what is large has its time.
 
         `environment` names a proxy as variables do (HTTP_PROXY, HTTPS_PROXY, NO_PROXY); none in it: this process' own.
         """
@@ -174,4 +209,8 @@ class System(Reading, Protocol):
         """
 
     async def lock(self, path: str, wait: float) -> Optional[str]:
-        """Take the host's lock for the life of this process; None if it is ours, else who holds it."""
+        """Take a lock of the host for the life of this process; None if it is ours, else who holds it.
+
+        Its folder is made 0700. One that others may write in, or that is a link, is a ContractError: there they could
+        hold the lock, or have something else written.
+        """

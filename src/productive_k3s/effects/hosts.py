@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-from typing import Optional, Sequence
+from typing import Sequence
 
 from productive_k3s.contract.failure import ContractError, Failure
-from productive_k3s.doors.system import Stat, System
+from productive_k3s.doors.system import System
 from productive_k3s.facts.hosts import LIMIT_BYTES
+from productive_k3s.facts.selinux import label_for
 from productive_k3s.k3s.hosts_file import with_block
 
-_SECONDS = 30.0
 _MODE = 0o644
-# There where SELinux is switched on: a file that is made anew gets the label of its folder.
-_SELINUX = "/sys/fs/selinux/enforce"
 
 
 async def write_block(system: System, path: str, wanted: Sequence[str]) -> None:
@@ -36,17 +34,6 @@ async def write_block(system: System, path: str, wanted: Sequence[str]) -> None:
     before = data.decode(errors="surrogateescape")
     after = with_block(before, wanted)
     if after != before:
-        await _replace(system, path, after.encode(errors="surrogateescape"), there)
-        if await system.stat(_SELINUX) is not None:
-            await system.run(("restorecon", path), timeout=_SECONDS)
-
-
-async def _replace(system: System, path: str, data: bytes, there: Optional[Stat]) -> None:
-    mode = there.mode if there is not None else _MODE
-    if there is None or (there.uid, there.gid) == (0, 0):
-        await system.write(path, data, mode)
-        return
-    beside = f"{path}.productive-k3s"
-    await system.write(beside, data, mode)
-    await system.run(("chown", f"{there.uid}:{there.gid}", beside), timeout=_SECONDS)
-    await system.rename(beside, path)
+        mode, owner = (there.mode, (there.uid, there.gid)) if there is not None else (_MODE, None)
+        label = await label_for(system, path)
+        await system.write(path, after.encode(errors="surrogateescape"), mode, owner=owner, label=label)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Awaitable, Callable, Optional
 
 from productive_k3s import __version__
 from productive_k3s.contract.facts import ClusterFacts, Facts, K3sFacts
@@ -12,6 +12,9 @@ from productive_k3s.facts.host import host_facts
 from productive_k3s.facts.k3s import k3s_facts
 from productive_k3s.facts.units import ask_systemd
 from productive_k3s.k3s import paths
+
+# How a verb looks; a parameter so that tests can say what is found.
+GatherFacts = Callable[[ReadingHost], Awaitable[Facts]]
 
 
 async def gather(host: ReadingHost) -> Facts:

@@ -12,7 +12,10 @@ from typing import Dict, List, Mapping, Optional, Tuple
 from productive_k3s.contract.facts import FileSystem, HostFacts, OperatingSystem
 from productive_k3s.doors.system import Reading
 from productive_k3s.facts import network
+from productive_k3s.facts.apparmor import apparmor
 from productive_k3s.facts.hosts import hosts_files
+from productive_k3s.facts.mounts import is_no_exec
+from productive_k3s.facts.resolver import nameservers
 from productive_k3s.facts.units import UnitTable
 from productive_k3s.k3s import paths
 from productive_k3s.k3s.release import MACHINES
@@ -55,6 +58,8 @@ async def host_facts(system: Reading, table: UnitTable) -> HostFacts:
         cloud_init=cloud_init,
         cloud_init_error=cloud_init_error,
         hosts_files=await hosts_files(system, os.id),
+        apparmor=await apparmor(system),
+        nameservers=await nameservers(system),
     )
 
 
@@ -132,7 +137,8 @@ def parse_cgroups(text: str) -> Tuple[str, ...]:
 
 
 async def _file_systems(system: Reading) -> Tuple[FileSystem, ...]:
-    mounts = parse_mounts(await text_of(system, "/proc/self/mountinfo"))
+    mountinfo = await text_of(system, "/proc/self/mountinfo")
+    mounts = parse_mounts(mountinfo)
     found: List[FileSystem] = []
     for path in _FILE_SYSTEMS:
         there = path
@@ -141,7 +147,11 @@ async def _file_systems(system: Reading) -> Tuple[FileSystem, ...]:
         space = await system.space(there)
         if space is not None:
             kind = mount_of(there, mounts)
-            found.append(FileSystem(path, kind, space.free_bytes, space.total_bytes, space.read_only))
+            found.append(
+                FileSystem(
+                    path, kind, space.free_bytes, space.total_bytes, space.read_only, is_no_exec(there, mountinfo)
+                )
+            )
     return tuple(found)
 
 

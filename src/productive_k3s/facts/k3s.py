@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import Dict, List, Literal, Optional, Sequence, Tuple
@@ -15,9 +14,12 @@ from productive_k3s.doors.system import Reading
 from productive_k3s.facts import masking, start
 from productive_k3s.facts.configuration import Configuration, read_configuration
 from productive_k3s.facts.files import Known, TextFile, exists, first_lines, large_file, read_text
+from productive_k3s.facts.selinux import wrong_label
 from productive_k3s.facts.units import K3S_UNITS, Unit, UnitTable, read_units
 from productive_k3s.k3s import paths
 from productive_k3s.k3s.header import schema_of
+from productive_k3s.k3s.token import ca_hash as token_ca_hash
+from productive_k3s.k3s.token import parse_token
 from productive_k3s.k3s.unit_file import environment
 
 _SERVER_CA = paths.DATA + "/server/tls/server-ca.crt"
@@ -26,7 +28,6 @@ _KUBELET_CERTIFICATE = paths.DATA + "/agent/client-kubelet.crt"
 _PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 # Nothing but K3s makes these; other kubelets and container engines have /var/lib/kubelet, /var/lib/cni and logs too.
 _ONLY_OF_K3S = (paths.CONFIG_DIRECTORY, paths.NODE_PASSWORD_DIRECTORY, "/run/k3s", "/run/flannel", paths.DATA)
-_SECURE_TOKEN = re.compile(r"^K10(?P<hash>[0-9a-f]{64})::(?P<user>[^:]+):")
 
 Role = Optional[Literal["server", "agent"]]
 DatastoreKind = Optional[Literal["etcd", "sqlite", "external"]]
@@ -100,6 +101,7 @@ async def k3s_facts(system: Reading, table: UnitTable) -> K3sFacts:
         installed_by=_installed_by(unit, begun.binary, scripts),
         written_by=configuration.written_by,
         leftovers=await _leftovers(system) if role is None else (),
+        wrong_label=await wrong_label(system, paths.BINARY) if begun.binary is not None else "",
     )
 
 
@@ -166,9 +168,8 @@ async def _token(system: Reading, path: str) -> Optional[TokenFact]:
     file = await read_text(system, path, lambda _: None)
     if file is None:
         return None
-    secure = _SECURE_TOKEN.match(file.text.strip())
-    ca_hash, user = (secure.group("hash"), secure.group("user")) if secure else ("", "")
-    return TokenFact(path, secret_digest(file.text), file.fact.mode, ca_hash, user)
+    token = parse_token(file.text)
+    return TokenFact(path, secret_digest(file.text), file.fact.mode, token.ca_hash, token.user)
 
 
 async def _images(system: Reading, known: Known) -> Tuple[FileFact, ...]:
@@ -202,11 +203,11 @@ async def _datastore(system: Reading, role: Role, unit: Optional[Unit], configur
 
 
 async def _ca_hash(system: Reading, role: Role) -> str:
-    """Return the hash that K10 tokens carry: of the CA file's bytes (docs.k3s.io, cli/token)."""
+    """Return the hash of the cluster's CA, as tokens carry it."""
     for path in (_AGENT_CA,) if role == "agent" else (_SERVER_CA, _AGENT_CA):
         data = await system.read(path)
         if data:
-            return hashlib.sha256(data).hexdigest()
+            return token_ca_hash(data)
     return ""
 
 

@@ -13,11 +13,12 @@ SECRET_KEYS = ("password", "token", "auth", "identity_token")
 
 @dataclass(frozen=True)
 class Wrong:
-    """What is wrong at a place of the document, and what was expected there."""
+    """What is wrong at a place of the document, and what was expected there; `at_key`: in the key itself."""
 
     path: Path
     what: str
     expected: str
+    at_key: bool = False
 
 
 Check = Callable[[Path, Any], Iterator[Wrong]]
@@ -68,9 +69,30 @@ def _mapping(path: Path, value: Any, known: Mapping[str, Check]) -> Iterator[Wro
     for key, item in value.items():
         inner = (*path, str(key))
         if key not in known:
-            yield Wrong(inner, f"unknown key '{key}' in {_named(path)}", f"one of {', '.join(known)}")
+            yield Wrong(inner, f"unknown key '{key}' in {_named(path)}", f"one of {', '.join(known)}", at_key=True)
         else:
             yield from known[str(key)](inner, item)
+
+
+def _by_registry(check: Check) -> Check:
+    """Check each registry and its name, which K3s compares with the host of an image or an endpoint.
+
+    So it never finds one with a scheme or a path, and says nothing about it.
+    """
+
+    def checked(path: Path, value: Any) -> Iterator[Wrong]:
+        for key in value if isinstance(value, Mapping) else ():
+            scheme, _, rest = str(key).rpartition("://")
+            host, slash, _ = rest.partition("/")
+            if scheme or slash or not host:
+                # Whoever writes a URL may write a password into it.
+                shown = f"{scheme}://{rest.rpartition('@')[2]}" if scheme else rest
+                fault = "has a scheme" if scheme else "is no registry's name"
+                expected = "the registry's host and port alone"
+                yield Wrong((*path, str(key)), f"'{shown}' in {_named(path)} {fault}", expected, at_key=True)
+        yield from _each(check)(path, value)
+
+    return checked
 
 
 def _each(check: Check) -> Check:
@@ -80,28 +102,6 @@ def _each(check: Check) -> Check:
             return
         for key, item in (value or {}).items():
             yield from check((*path, str(key)), item)
-
-    return checked
-
-
-def _by_registry(check: Check) -> Check:
-    """Check each registry and its name: K3s looks for `host` or `host:port`, so a URL is never found, silently."""
-
-    def checked(path: Path, value: Any) -> Iterator[Wrong]:
-        for name in value if isinstance(value, Mapping) else ():
-            scheme, _, rest = str(name).rpartition("://")
-            host, slash, _ = rest.partition("/")
-            if scheme or slash or not host:
-                # Whoever writes a URL may write a password into it.
-                what = (
-                    f"'{str(name).rpartition('@')[2]}' in {_named(path)} is no registry's name: K3s would never find it"
-                )
-                yield Wrong(
-                    (*path, str(name)),
-                    what,
-                    f"its host and port only: {host.rpartition('@')[2]}" if host else "a host and port",
-                )
-        yield from _each(check)(path, value)
 
     return checked
 

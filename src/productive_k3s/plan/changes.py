@@ -68,6 +68,9 @@ def _artifacts(request: Request, facts: Facts) -> Tuple[Change, ...]:
     if binary is not None and (there is None or there.sha256 != binary.sha256):
         reason = f"{request.version} is not installed" if there is None else "the binary differs from the release's"
         changes.append(Change("binary", "install-binary", paths.BINARY, reason, "change"))
+    elif facts.k3s.wrong_label:
+        reason = f"its SELinux label ({facts.k3s.wrong_label}) is not the policy's; K3s' next start reads it"
+        changes.append(Change(f"selinux:{paths.BINARY}", "set-label", paths.BINARY, reason, "change"))
     installed = {item.path: item.sha256 for item in facts.k3s.images}
     for image in request.images:
         path = f"{paths.IMAGES}/{image.name}"

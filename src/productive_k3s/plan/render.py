@@ -114,8 +114,8 @@ def interface_of(address: str, facts: Facts) -> Optional[str]:
 def files(request: Request, facts: Facts) -> Tuple[RenderedFile, ...]:
     """Return every file of K3s on this host, in the order in which they are written. Tokens are not among them."""
     scripts = (
-        RenderedFile(paths.KILLALL, _script("k3s-killall.sh", request.unit), 0o755),
-        RenderedFile(paths.uninstall_script(request.unit), _script("k3s-uninstall.sh", request.unit), 0o755),
+        RenderedFile(paths.KILLALL, script("k3s-killall.sh", request.unit), 0o755),
+        RenderedFile(paths.uninstall_script(request.unit), script("k3s-uninstall.sh", request.unit), 0o755),
     )
     asked = registries(request)
     mirrors = (registries_file(asked),) if asked is not None else ()
@@ -202,6 +202,7 @@ def unit(role: str, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _script(name: str, unit_name: str) -> str:
+def script(name: str, unit_name: str) -> str:
+    """Return the text of one of our scripts (k3s-killall.sh, k3s-uninstall.sh)."""
     text = (pkgutil.get_data("productive_k3s.k3s", f"scripts/{name}") or b"").decode()
     return text.replace("@UNIT@", unit_name)

@@ -11,6 +11,7 @@ from productive_k3s.contract.request import SCHEMA, Request
 from productive_k3s.facts import masking
 from productive_k3s.k3s import paths
 from productive_k3s.k3s.header import schema_of
+from productive_k3s.k3s.token import parse_token
 from productive_k3s.k3s.unit_file import directives, environment
 from productive_k3s.plan.compare import (
     FIXED,
@@ -27,13 +28,6 @@ from productive_k3s.plan.render import interface_of, node_address
 
 # K3s reads these in place of flags (docs.k3s.io, cli/server and cli/agent), so they decide over config.yaml.
 _OVERRIDING = ("K3S_CONFIG_FILE", "K3S_DATA_DIR", "K3S_NODE_NAME", "K3S_TOKEN", "K3S_TOKEN_FILE", "K3S_URL")
-_SECURE_TOKEN = re.compile(r"^K10(?P<hash>[0-9a-f]{64})::(?P<user>[^:]+):(?P<password>.+)$")
-
-
-def token_ca_hash(token: str) -> str:
-    """Return the CA hash of a token in its secure form, '' for any other form (docs.k3s.io, cli/token)."""
-    match = _SECURE_TOKEN.match(token.strip())
-    return match.group("hash") if match else ""
 
 
 def vetoes(request: Request, facts: Facts, planning: bool) -> Tuple[Failure, ...]:
@@ -256,7 +250,7 @@ def _token(request: Request, facts: Facts, planning: bool) -> Iterator[Failure]:
                 "give the cluster's agent token (productive-k3s token, on a server)",
             )
         return
-    found = token_ca_hash(join.token.unmask())
+    found = parse_token(join.token.unmask()).ca_hash
     if not found:
         yield _refuse(
             "k3s.token-not-secure",

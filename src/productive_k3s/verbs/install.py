@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
-from typing import List, Optional, Tuple
+from typing import Optional, Tuple
 from urllib.parse import urlsplit
 
-from productive_k3s.contract.change import Change, in_words
 from productive_k3s.contract.events import Outcome, Result
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.contract.request import Request
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.host import Host
-from productive_k3s.effects.install import GatherFacts, NewToken, Task, apply_change
+from productive_k3s.effects.install import apply_change
 from productive_k3s.effects.lock import take_lock
+from productive_k3s.effects.sequence import make_changes
+from productive_k3s.effects.task import NewToken, Task
+from productive_k3s.facts.gather import GatherFacts
 from productive_k3s.facts.gather import gather as gather_facts
+from productive_k3s.k3s.token import ca_hash, parse_token
 from productive_k3s.plan.changes import Assessment, assess
 from productive_k3s.plan.compare import is_member
 from productive_k3s.plan.render import node_name
 from productive_k3s.plan.request_rules import mistakes, unknown_version_note
-from productive_k3s.plan.vetoes import token_ca_hash
 
 _SERVER_SECONDS = 10.0
 
@@ -92,8 +93,8 @@ async def _join_veto(host: Host, request: Request, facts: Facts) -> Optional[Fai
         return _unreachable(request.join.server, str(error))
     if answer.status != 200:
         return _unreachable(request.join.server, f"{url} answered {answer.status}")
-    wanted = token_ca_hash(request.join.token.unmask())
-    found = hashlib.sha256(answer.body).hexdigest()
+    wanted = parse_token(request.join.token.unmask()).ca_hash
+    found = ca_hash(answer.body)
     if found == wanted:
         return None
     return Failure(
@@ -127,25 +128,13 @@ def _unreachable(server: str, evidence: str) -> Failure:
 
 
 async def _apply(task: Task, assessment: Assessment, notes: Tuple[str, ...]) -> Result:
-    made: List[Change] = []
-    failures: Tuple[Failure, ...] = ()
-    outcome: Outcome = "done"
-    try:
-        for change in assessment.changes:
-            task.host.require_going_on()
-            task.host.emit("change-started", in_words(change), change.id)
-            await apply_change(task, change)
-            made.append(change)
-            task.host.emit("change-done", change.id, change.id)
-    except ContractError as error:
-        failures = (error.failure,)
-        outcome = "interrupted" if error.failure.exit_code == 130 else "failed"
-    facts = await task.gather(task.host)
-    if outcome == "done":
-        failures = _left_over(task.request, facts)
-        outcome = "failed" if failures else "done"
-        notes = notes if failures else (*notes, *_next(task.request, facts))
-    return Result(outcome, failures=failures, changes=tuple(made), notes=notes, facts=facts)
+    made = await make_changes(task.host, assessment.changes, lambda change: apply_change(task, change), task.gather)
+    failures = made.failures
+    if not failures and made.facts is not None:
+        failures = _left_over(task.request, made.facts)
+        notes = notes if failures else (*notes, *_next(task.request, made.facts))
+    outcome = made.outcome if made.failures or not failures else "failed"
+    return Result(outcome, failures=failures, changes=made.changes, notes=notes, facts=made.facts)
 
 
 def _next(request: Request, facts: Facts) -> Tuple[str, ...]:

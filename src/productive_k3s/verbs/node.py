@@ -1,32 +1,27 @@
-"""`node`: cordon, uncordon, drain, delete or label a node, from a server host."""
+"""`node`: cordon, uncordon, drain or label a node, or remove it from the cluster; from a server host."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Tuple
-
 from productive_k3s.contract.events import Result
+from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.facts import NodeFact
-from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.contract.failure import Failure
 from productive_k3s.doors.host import Host
-from productive_k3s.doors.kube import Kube
-from productive_k3s.effects.install import GatherFacts
+from productive_k3s.doors.kube import Kube, KubeReading
+from productive_k3s.effects import nodes
+from productive_k3s.effects.drain import drain
+from productive_k3s.effects.nodes import Labels
+from productive_k3s.facts.gather import GatherFacts
 from productive_k3s.facts.gather import gather as gather_facts
 from productive_k3s.k3s import paths
 from productive_k3s.verbs.token import no_server
-
-_POLL_SECONDS = 1.0
-_SAY_SECONDS = 2.0
-_MIRROR = "kubernetes.io/config.mirror"
-
-Pod = Mapping[str, Any]
 
 
 async def run(
     host: Host,
     action: str,
     name: str,
-    labels: Mapping[str, Optional[str]],
+    labels: Labels,
     timeout: float,
     *,
     gather: GatherFacts = gather_facts,
@@ -37,10 +32,12 @@ async def run(
         return Result("refused", failures=(failure,))
     kube = host.kube(paths.ADMIN_KUBECONFIG)
     node = await kube.node(name)
-    if action == "delete":
-        return await _delete(host, kube, name, node, gather)
     if node is None:
+        if action == "remove":
+            return Result("unchanged", notes=(f"{name} is no node of this cluster",))
         return Result("failed", failures=(await _no_node(kube, name),))
+    if action == "remove":
+        return await _remove(host, kube, node, gather)
     if action == "label":
         return await _label(kube, node, labels)
     if action == "drain":
@@ -48,140 +45,49 @@ async def run(
     return await _cordon(kube, node, unschedulable=action == "cordon")
 
 
-async def _no_node(kube: Kube, name: str) -> Failure:
+async def _no_node(kube: KubeReading, name: str) -> Failure:
     names = ", ".join(node.name for node in (await kube.cluster()).nodes)
-    return Failure("kube.no-node", f"{name} is no node of this cluster", f"nodes: {names}", "correct its name", 2)
+    evidence = f"nodes: {names}"
+    return Failure(
+        "kube.no-node", f"{name} is no node of this cluster", evidence, "correct its name", ExitCode.BAD_INPUT
+    )
 
 
 async def _cordon(kube: Kube, node: NodeFact, *, unschedulable: bool) -> Result:
-    if node.schedulable is not unschedulable:
+    if not await nodes.cordon(kube, node, unschedulable=unschedulable):
         return Result("unchanged", notes=(f"{node.name} is {'un' if unschedulable else ''}schedulable already",))
-    await kube.cordon(node.name, unschedulable)
     return Result("done", notes=(f"{node.name} takes {'no new' if unschedulable else 'new'} pods",))
 
 
-async def _label(kube: Kube, node: NodeFact, labels: Mapping[str, Optional[str]]) -> Result:
+async def _label(kube: Kube, node: NodeFact, labels: Labels) -> Result:
     if not labels:
-        failure = Failure("request.flag", "label wants at least one KEY=VALUE or KEY-", exit_code=2)
+        failure = Failure("request.flag", "label wants at least one KEY=VALUE or KEY-", exit_code=ExitCode.BAD_INPUT)
         return Result("failed", failures=(failure,))
-    wrong: Dict[str, Optional[str]] = {key: value for key, value in labels.items() if node.labels.get(key) != value}
+    wrong = await nodes.label(kube, node, labels)
     if not wrong:
         return Result("unchanged", notes=(f"{node.name} has these labels already",))
-    await kube.label_node(node.name, wrong)
     said = ", ".join(f"{key}={value}" if value is not None else f"{key} goes" for key, value in wrong.items())
     return Result("done", notes=(f"{node.name}: {said}",))
 
 
-async def _delete(host: Host, kube: Kube, name: str, node: Optional[NodeFact], gather: GatherFacts) -> Result:
-    """Delete the Node, but not this server's own: that takes its etcd member and leaves its API dead (k3s-observed)."""
-    if node is None:
-        return Result("unchanged", notes=(f"{name} is no node of this cluster",))
-    if (await gather(host)).k3s.node_name == name:
-        return Result(
-            "refused",
-            failures=(
-                Failure(
-                    "node.own",
-                    "a server must not delete its own node",
-                    f"this host is {name}",
-                    "remove K3s from this host first, then delete the node from another server",
-                    4,
-                ),
-            ),
-        )
-    await kube.delete_node(name)
-    return Result("done", notes=(f"{name} is no node any more",))
-
-
-@dataclass
-class _Drain:
-    """What one drain has seen so far."""
-
-    said: float = float("-inf")
-    blocked: Dict[str, str] = field(default_factory=dict)
-    alone: Dict[str, None] = field(default_factory=dict)
+async def _remove(host: Host, kube: Kube, node: NodeFact, gather: GatherFacts) -> Result:
+    """Remove the Node, but not this server's own: that takes its etcd member and leaves its API dead (k3s-observed)."""
+    if (await gather(host)).k3s.node_name != node.name:
+        await nodes.remove(kube, node)
+        return Result("done", notes=(f"{node.name} is no node any more",))
+    failure = Failure(
+        "node.own",
+        "a server must not remove its own node",
+        f"this host is {node.name}",
+        "uninstall K3s from this host first, then remove the node on another server",
+        ExitCode.REFUSED,
+    )
+    return Result("refused", failures=(failure,))
 
 
 async def _drain(host: Host, kube: Kube, node: NodeFact, timeout: float) -> Result:
-    """Cordon, then evict until no pod is left that could live elsewhere; what stands in the way is named at the end."""
-    if node.schedulable:
-        await kube.cordon(node.name, True)
-    drain = _Drain()
-    limit = await host.system.monotonic() + timeout
-    evicted = 0
-    while True:
-        pods = pods_to_evict(await kube.pods(node=node.name))
-        if not pods:
-            break
-        evicted += await _evict(kube, pods, drain)
-        now = await host.system.monotonic()
-        if now - drain.said >= _SAY_SECONDS:
-            host.emit("waiting", _still_there(pods, drain))
-            drain.said = now
-        if now >= limit:
-            raise ContractError(await _timed_out(kube, node.name, pods, drain, timeout))
-        host.require_going_on()
-        await host.system.sleep(_POLL_SECONDS)
+    found = await drain(host, kube, node, timeout)
     notes = [f"{node.name} is drained"]
-    if drain.alone:
-        notes.append(f"nobody makes these anew: {', '.join(drain.alone)}")
-    return Result("done" if evicted or node.schedulable else "unchanged", notes=tuple(notes))
-
-
-async def _evict(kube: Kube, pods: Tuple[Pod, ...], drain: _Drain) -> int:
-    """Ask for the eviction of each pod that is not ending yet; return how many were granted."""
-    granted = 0
-    drain.blocked.clear()
-    for pod in pods:
-        metadata = pod["metadata"]
-        if metadata.get("deletionTimestamp"):
-            continue
-        cause = await kube.evict(metadata["namespace"], metadata["name"])
-        if cause:
-            drain.blocked[_name(pod)] = cause
-            continue
-        granted += 1
-        if not metadata.get("ownerReferences"):
-            drain.alone[_name(pod)] = None
-    return granted
-
-
-def pods_to_evict(pods: Tuple[Pod, ...]) -> Tuple[Pod, ...]:
-    """PURE: leave out what a drain leaves: pods of daemon sets, mirrors of static pods, and those that have ended."""
-    return tuple(pod for pod in pods if not _stays(pod))
-
-
-def _stays(pod: Pod) -> bool:
-    metadata = pod.get("metadata", {})
-    owners: List[Mapping[str, Any]] = list(metadata.get("ownerReferences") or ())
-    of_daemon_set = any(owner.get("kind") == "DaemonSet" and owner.get("controller") for owner in owners)
-    ended = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
-    return of_daemon_set or ended or _MIRROR in (metadata.get("annotations") or {})
-
-
-def _name(pod: Pod) -> str:
-    return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-
-
-def _still_there(pods: Tuple[Pod, ...], drain: _Drain) -> str:
-    if drain.blocked:
-        pod, cause = next(iter(drain.blocked.items()))
-        return f"{len(pods)} pods are still there; {pod}: {cause}"
-    return f"{len(pods)} pods end: {', '.join(_name(pod) for pod in pods[:3])}{', ...' if len(pods) > 3 else ''}"
-
-
-async def _timed_out(kube: Kube, name: str, pods: Tuple[Pod, ...], drain: _Drain, timeout: float) -> Failure:
-    node = await kube.node(name)
-    if drain.blocked:
-        evidence = "; ".join(f"{pod}: {cause}" for pod, cause in drain.blocked.items())
-        remedy = "give the workload more replicas, or relax its disruption budget, then run it again"
-        code = "node.drain-blocked"
-    elif node is not None and not node.ready:
-        evidence = f"{name} is not Ready, so nobody ends {', '.join(map(_name, pods))}"
-        remedy = "bring the node back, or delete it if it is gone for good"
-        code = "node.not-ready"
-    else:
-        evidence = f"still ending: {', '.join(map(_name, pods))}"
-        remedy = "see kubectl describe of these pods (finalizers, long grace periods), or give it more time"
-        code = "node.drain-timeout"
-    return Failure(code, f"{name} was not drained within {timeout:.0f} s; it takes no new pods", evidence, remedy)
+    if found.alone:
+        notes.append(f"nobody makes these anew: {', '.join(found.alone)}")
+    return Result("done" if found.evicted or node.schedulable else "unchanged", notes=tuple(notes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Tuple
+from typing import Any, Callable, Mapping, Optional, Tuple
 
 from productive_k3s.checks import of_cluster, of_host
 from productive_k3s.checks.expectation import Expectation
@@ -17,11 +17,9 @@ from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.doors.host import Host
 from productive_k3s.doors.kube import KubeReading, TrialOnly
 from productive_k3s.effects.lock import require_trial_lock
+from productive_k3s.facts.gather import GatherFacts
 from productive_k3s.facts.gather import gather as gather_facts
 from productive_k3s.k3s import paths
-
-if TYPE_CHECKING:
-    from productive_k3s.effects.install import GatherFacts
 
 
 async def run(

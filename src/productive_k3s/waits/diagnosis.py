@@ -42,7 +42,7 @@ CAUSES: Tuple[Cause, ...] = (
         "k3s.node-password",
         r"Node password rejected",
         "the cluster knows a node of this name with another password",
-        "give this host another name, or delete the old Node (productive-k3s node delete NAME, on a server)",
+        "give this host another name, or remove the old Node (productive-k3s node remove NAME, on a server)",
         final=True,
     ),
     Cause(

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -60,9 +60,11 @@ def init(
     file: File = DEFAULT_FILE,
     *,
     name: Annotated[str, typer.Option(help="The cluster's name.")] = "edge",
-    provider: Annotated[str, typer.Option(help="local, multipass, onprem or aws.")] = "local",
-    server: Annotated[list[str] | None, typer.Option(help="Address of the server (onprem).")] = None,
-    agent: Annotated[list[str] | None, typer.Option(help="Address of an agent (onprem); again for more.")] = None,
+    provider: Annotated[str | None, typer.Option(help="local (default), multipass, onprem or aws.")] = None,
+    server: Annotated[
+        list[str] | None, typer.Option(help="The server (onprem): an address, or user@host:port.")
+    ] = None,
+    agent: Annotated[list[str] | None, typer.Option(help="An agent (onprem), likewise; again for more.")] = None,
     agents: Annotated[
         int | None, typer.Option(min=0, help="Number of agents where machines are made. Default: 2, aws 0.")
     ] = None,
@@ -76,36 +78,56 @@ def init(
         typer.Option(metavar="ADDRESS", help="A host of a cluster that runs, whoever made it; again for each."),
     ] = None,
     user: Annotated[
-        str, typer.Option(help="The SSH user (onprem). Default: ~/.ssh/config's with --from-host, else root.")
+        str,
+        typer.Option(help="The SSH user (onprem, aws, --from-host). Default: ~/.ssh/config's, else root, aws ubuntu."),
     ] = "",
-    port: Annotated[int, typer.Option(help="The SSH port (with --from-host). Default: ~/.ssh/config's, else 22.")] = 0,
-    key: Annotated[str, typer.Option(help="The private SSH key (with --from-host).")] = "",
-    jump: Annotated[str, typer.Option(metavar="USER@HOST:PORT", help="A host to go through (with --from-host).")] = "",
-    artifacts: Annotated[
-        str, typer.Option(metavar="WHERE", help="A mirror or directory of the release (with --from-host).")
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="The SSH port (onprem, aws, --from-host). Default: ~/.ssh/config's, else 22."
+        ),
+    ] = None,
+    key: Annotated[str, typer.Option(help="The private SSH key (onprem, aws, --from-host).")] = "",
+    jump: Annotated[
+        str, typer.Option(metavar="USER@HOST:PORT", help="A host to go through (onprem, aws, --from-host).")
     ] = "",
-    version: Annotated[str | None, typer.Option(help="An exact K3s version; otherwise the channel is asked.")] = None,
-    channel: Annotated[str, typer.Option(help="The channel that is asked once for its version.")] = "stable",
+    artifacts: Annotated[str, typer.Option(metavar="WHERE", help="A mirror or directory of the release.")] = "",
+    version: Annotated[str, typer.Option(help="An exact K3s version; otherwise the channel is asked.")] = "",
+    channel: Annotated[str, typer.Option(help="The channel that is asked once for its version. Default: stable.")] = "",
 ) -> None:
     """Write a first cluster file, with an exact version in it, or the file of a cluster that is there (--from-host)."""
     from productive_k3s_infra.cli.adopted import adopted_lines
     from productive_k3s_infra.operations import from_host as adopting
     from productive_k3s_infra.operations import init as operation
 
+    servers, hosts, networks = tuple(server or ()), tuple(agent or ()), tuple(allow or ())
+
     def run() -> int:
         if from_host:
-            operation.require_only_hosts(tuple(server or ()), tuple(agent or ()), version)
-            there = adopting.Wanted(name, tuple(from_host), user, port, key, jump, artifacts)
+            others = {"--provider": provider, "--server": servers, "--agent": hosts, "--agents": agents}
+            others |= {"--region": region, "--allow": networks, "--version": version, "--channel": channel}
+            operation.require_only_hosts(others)
+            there = adopting.Wanted(name, tuple(from_host), user, port or 0, key, jump, artifacts)
             terminal = Terminal(assume_yes=False)
             _print(adopted_lines(_wait(adopting.init_from_hosts(file, there, os.environ, terminal), terminal)))
             return 0
-        addresses = (tuple(server or ()), tuple(agent or ()))
         wanted = operation.Wanted(
-            name, provider, version or "", *addresses, agents, user or "root", region, tuple(allow or ())
+            name=name,
+            provider=provider or "local",
+            version=version,
+            servers=servers,
+            agents=hosts,
+            agent_count=agents,
+            user=user,
+            port=port,
+            key=key,
+            jump=jump,
+            artifacts=artifacts,
+            region=region,
+            allowed=networks,
+            channel=channel,
         )
-        operation.require_wanted(wanted)
-        exact = version or operation.resolve_channel(channel)
-        operation.write_cluster_file(file, operation.render_cluster_file(replace(wanted, version=exact)))
+        exact = operation.init(file, wanted, os.environ)
         _print((f"{file} written, K3s {exact}", f"next: pk3s plan -f {file}"))
         return 0
 

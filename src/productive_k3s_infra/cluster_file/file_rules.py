@@ -1,4 +1,4 @@
-"""Files of this computer that a cluster file names: private keys and the directory of a release."""
+"""Files of this computer that a cluster file names: private keys, the directory of a release, files for the hosts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 from productive_k3s_infra.cluster_file.mistake import Found, Objection, Path, found, quoted
+from productive_k3s_infra.cluster_file.provider import capabilities_of
 from productive_k3s_infra.cluster_file.tree import Tree
 
 _SOURCE: Path = ("spec", "k3s", "artifacts", "source")
+_DELIVERY: Path = ("spec", "k3s", "artifacts", "delivery")
 _URLS = ("https://", "http://")
+# They travel in each request, and are shown in plans; a policy or an admission configuration has some kilobytes.
+MOST_CONTENT_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,34 @@ def check_files(tree: Tree, folder: Folder) -> Iterator[Found]:
         if objection is not None:
             yield Found(path, objection)
     yield from _source(tree, folder)
+    for block in (("spec", "k3s", "files"), *(("spec", "nodes", index, "k3s", "files") for index in range(count))):
+        for name in tree.mapping(*block):
+            where = tree.text(*block, name)
+            content = read_content(where, folder) if where else None
+            if isinstance(content, Objection):
+                yield Found((*block, name), content)
+
+
+def read_content(name: str, folder: Folder) -> str | Objection:
+    """Return the text of a file that hosts shall have, or why it cannot be used."""
+    shown = f"the file {quoted(name)}"
+    try:
+        path = folder.find(name)
+        if not path.is_file():
+            return Objection("file.content", f"{shown} is not there", "a file of this computer")
+        size = path.stat().st_size
+        if size > MOST_CONTENT_BYTES:
+            return Objection("file.content", f"{shown} has {size} bytes", f"at most {MOST_CONTENT_BYTES}")
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return Objection("file.content", f"{shown} is not UTF-8", "a text")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return Objection("file.content", f"{shown} cannot be read: {reason}", "a file of this computer")
+    if "PRIVATE KEY-----" in text:
+        remedy = "put it on the hosts yourself: plans show what is in these files"
+        return Objection("file.secret", f"{shown} holds a private key", remedy=remedy)
+    return text
 
 
 def _key(name: str, folder: Folder) -> Objection | None:
@@ -75,6 +107,10 @@ def _key(name: str, folder: Folder) -> Objection | None:
 
 def _source(tree: Tree, folder: Folder) -> Iterator[Found]:
     source = tree.text(*_SOURCE)
+    can = capabilities_of(tree.text("spec", "provider", "kind"))
+    if source in (None, "release") and tree.text(*_DELIVERY) == "pull" and can and not can.machines_have_way_out:
+        what = "machines of this provider have no way out, so they cannot pull from GitHub"
+        yield found(_DELIVERY, "file.delivery", what, remedy="leave delivery out: this computer downloads and uploads")
     if not source or source == "release":
         return
     expected = "release, a mirror's URL, or a directory"
@@ -88,7 +124,6 @@ def _source(tree: Tree, folder: Folder) -> Iterator[Found]:
         exists = False
     if not exists:
         yield found(_SOURCE, "file.source", f"there is no directory {quoted(source)}", expected=expected)
-    delivery = ("spec", "k3s", "artifacts", "delivery")
-    if tree.text(*delivery) == "pull":
+    if tree.text(*_DELIVERY) == "pull":
         what = "hosts cannot pull from a directory of this computer"
-        yield found(delivery, "file.delivery", what, remedy="delivery: push (or auto), or a mirror's URL as source")
+        yield found(_DELIVERY, "file.delivery", what, remedy="delivery: push (or auto), or a mirror's URL as source")

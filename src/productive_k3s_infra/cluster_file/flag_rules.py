@@ -9,11 +9,12 @@ from typing import Any, Literal
 from productive_k3s.contract.request import Request
 from productive_k3s.k3s import flags
 from productive_k3s.plan import request_rules
-from productive_k3s_infra.cluster_file.document import number
 from productive_k3s_infra.cluster_file.mistake import Found, Objection, Path, found, quoted
+from productive_k3s_infra.cluster_file.rules import nodes
 from productive_k3s_infra.cluster_file.shape import named, wrong_type
 from productive_k3s_infra.cluster_file.substitute import Substituted
 from productive_k3s_infra.cluster_file.tree import EMPTY, Tree
+from productive_k3s_infra.cluster_file.values import number, plain
 
 Role = Literal["server", "agent"]
 _K3S: Path = ("spec", "k3s")
@@ -21,18 +22,41 @@ _K3S: Path = ("spec", "k3s")
 _DURATION = re.compile(r"([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+")
 
 
+# Of what is not K3s' own "critical": the registration address, the checks and the kubeconfig go by one port, and K3s
+# deploys and deletes what `disable` says from every server.
+_OF_THE_CLUSTER = ("disable", "https-listen-port")
+
+
 def check_flags(tree: Tree) -> Iterator[Found]:
-    """Yield what is wrong with the flags of servers and of agents."""
+    """Yield what is wrong with the flags of servers, of agents, and of single nodes."""
     lenient = bool(newer_note(tree))
     for role in ("server", "agent"):
         path = (*_K3S, role)
-        written = tree.mapping(*path)
-        for key, value in written.items():
-            yield from _check_name(path, role, key, lenient=lenient)
-            if not flags.check(role, [key]) and (*path, key) not in tree.broken:
-                yield from _check_value((*path, key), key, value)
-        yield from _twice(path, written)
+        yield from _check_block(tree, path, role, tree.mapping(*path), lenient=lenient)
+    for path, node in nodes(tree):
+        own = {key: value for key, value in tree.mapping(*path, "k3s").items() if key != "files"}
+        if node.get("role") in ("server", "agent"):
+            yield from _check_block(tree, (*path, "k3s"), str(node["role"]), own, lenient=lenient)
+            yield from _of_one_node((*path, "k3s"), own)
     yield from _external_ip(tree)
+
+
+def _check_block(tree: Tree, path: Path, role: str, written: Mapping[str, Any], *, lenient: bool) -> Iterator[Found]:
+    for key, value in written.items():
+        yield from _check_name(path, role, key, lenient=lenient)
+        if not flags.check(role, [key]) and (*path, key) not in tree.broken:
+            yield from _check_value((*path, key), key, value)
+    yield from _twice(path, written)
+
+
+def _of_one_node(path: Path, written: Mapping[str, Any]) -> Iterator[Found]:
+    for key in written:
+        flag = flags.table().find(key)
+        if flag is not None and "server" in flag.roles and (flag.critical or flag.name in _OF_THE_CLUSTER):
+            what = f"{quoted(key)} is one for the whole cluster"
+            yield found(
+                (*path, key), "file.flag-of-the-cluster", what, remedy="move it to spec.k3s.server", at_key=True
+            )
 
 
 def newer_note(tree: Tree) -> str:
@@ -46,7 +70,7 @@ def typed(written: Mapping[str, Any]) -> dict[str, Any]:
     result = {}
     for key, value in written.items():
         flag = flags.table().find(key)
-        result[flag.name if flag else key] = _plain(_as_type(value, flag.type if flag else ""))
+        result[flag.name if flag else key] = plain(_as_type(value, flag.type if flag else ""))
     return result
 
 
@@ -95,13 +119,20 @@ def _twice(path: Path, written: Mapping[str, Any]) -> Iterator[Found]:
 
 
 def _external_ip(tree: Tree) -> Iterator[Found]:
-    config = {key: value for key, value in tree.mapping(*_K3S, "server").items() if value is not EMPTY}
-    if "node-external-ip" not in config:
-        return
-    for failure in request_rules.mistakes(Request("server", flags.table().newest, config=config)):
-        if failure.code == "request.external-ip":
-            path = (*_K3S, "server", "node-external-ip")
-            yield found(path, failure.code, failure.what, remedy=failure.remedy, at_key=True)
+    """A server's node-external-ip may stand with its role or with the node, and so may what it needs beside it."""
+    common = tree.mapping(*_K3S, "server")
+    blocks: list[tuple[Path, dict[str, Any]]] = [((*_K3S, "server"), common)]
+    for path, node in nodes(tree):
+        if node.get("role") == "server" and "node-external-ip" in tree.mapping(*path, "k3s"):
+            blocks.append(((*path, "k3s"), {**common, **tree.mapping(*path, "k3s")}))
+    for path, written in blocks:
+        config = {key: value for key, value in written.items() if value is not EMPTY and key != "files"}
+        if "node-external-ip" not in config:
+            continue
+        for failure in request_rules.mistakes(Request("server", flags.table().newest, config=config)):
+            if failure.code == "request.external-ip":
+                place = (*path, "node-external-ip")
+                yield found(place, failure.code, failure.what, remedy=failure.remedy, at_key=True)
 
 
 def _as_type(value: Any, kind: str) -> Any:
@@ -110,11 +141,3 @@ def _as_type(value: Any, kind: str) -> Any:
     if kind == "bool" and isinstance(value, Substituted) and value in {"true", "false"}:
         return value == "true"
     return value
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, str) else value

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import BaseModel, TypeAdapter
-
-from productive_k3s_infra.cluster_file import document, model
-from productive_k3s_infra.cluster_file.file_rules import Folder, check_files, is_directory_source
+from productive_k3s_infra.cluster_file import model
+from productive_k3s_infra.cluster_file.file_rules import Folder, check_files, is_directory_source, read_content
 from productive_k3s_infra.cluster_file.flag_rules import check_flags, newer_note, typed
 from productive_k3s_infra.cluster_file.mistake import Found, Mistake, found
 from productive_k3s_infra.cluster_file.network_rules import check_networks
 from productive_k3s_infra.cluster_file.provider_rules import check_provider, remarks
-from productive_k3s_infra.cluster_file.registries import apart, check_registries, plain
+from productive_k3s_infra.cluster_file.registries import check_registries
 from productive_k3s_infra.cluster_file.rules import check_nodes, expand
 from productive_k3s_infra.cluster_file.shape import validate
 from productive_k3s_infra.cluster_file.tree import Tree, mistake_at, read_tree
 from productive_k3s_infra.errors import ClusterFileInvalid
-
-_PROVIDER: TypeAdapter[model.Provider] = TypeAdapter(model.Provider)
 
 
 def load_cluster_file(path: Path, environment: Mapping[str, str]) -> model.ClusterSpec:
@@ -83,81 +80,53 @@ def _warnings(tree: Tree) -> Iterator[Found]:
     yield from remarks(tree)
 
 
-def _spec(written: document.ClusterDocument, folder: Folder, warnings: tuple[str, ...]) -> model.ClusterSpec:
+def _spec(written: model.ClusterDocument, folder: Folder, warnings: tuple[str, ...]) -> model.ClusterSpec:
     spec = written.spec
-    return model.ClusterSpec(
-        name=written.metadata.name,
-        provider=_provider(spec.provider),
-        ssh=_ssh(spec.ssh, folder),
-        k3s=_k3s(spec.k3s, folder),
-        hosts_file=spec.hosts_file,
-        nodes=tuple(node for item in spec.nodes for node in _nodes(item, folder)),
-        warnings=warnings,
-    )
+    parts = {name: getattr(spec, name) for name in type(spec).model_fields}
+    parts["ssh"] = _ssh(spec.ssh, folder)
+    parts["k3s"] = _k3s(spec.k3s, folder)
+    parts["nodes"] = tuple(node for item in spec.nodes for node in _nodes(item, folder))
+    named = {path for part in (parts["k3s"], *(node.k3s for node in parts["nodes"])) for path in part.files.values()}
+    contents = {path: read_content(path, folder) for path in sorted(named)}
+    texts = {path: content for path, content in contents.items() if isinstance(content, str)}
+    return model.ClusterSpec(name=written.metadata.name, warnings=warnings, contents=texts, **parts)
 
 
-def _provider(written: document.Provider) -> model.Provider:
-    # Which key belongs to which kind is a rule of `provider_rules`; what was not written keeps the model's default.
-    said = {name: value for name in written.model_fields_set if (value := getattr(written, name)) is not None}
-    plain = {name: value.model_dump() if isinstance(value, BaseModel) else value for name, value in said.items()}
-    provider: model.Provider = _PROVIDER.validate_python(plain)
-    return provider
-
-
-def _k3s(written: document.K3s, folder: Folder) -> model.K3s:
+def _k3s(written: model.K3s, folder: Folder) -> model.K3s:
     source = written.artifacts.source
     if is_directory_source(source):
         source = str(folder.find(source))
-    mirrors, secrets = (None, {}) if written.registries is None else apart(plain(written.registries))
-    return model.K3s(
-        version=written.version,
-        artifacts=model.Artifacts(source=source, delivery=written.artifacts.delivery),
-        datastore=written.datastore,
-        registration_address=written.registration_address,
-        api_address=written.api_address,
-        tls_san=tuple(written.tls_san),
-        proxy=None if written.proxy is None else model.Proxy.model_validate(written.proxy.model_dump()),
-        registries=mirrors,
-        registry_secrets=secrets,
-        server=typed(written.server),
-        agent=typed(written.agent),
+    return written.model_copy(
+        update={
+            "artifacts": written.artifacts.model_copy(update={"source": source}),
+            "server": typed(written.server),
+            "agent": typed(written.agent),
+            "files": _files(written.files, folder),
+        }
     )
 
 
-def _nodes(written: document.Node, folder: Folder) -> Iterator[model.Node]:
+def _nodes(written: model.Node, folder: Folder) -> Iterator[model.Node]:
+    k3s = model.NodeK3s(files=_files(written.k3s.files, folder), **typed(written.k3s.flags))
     for name in expand(written.name, written.count):
-        yield model.Node(
-            name=name,
-            role=written.role,
-            address=written.address,
-            public_address=written.public_address,
-            machine=model.Machine(**written.machine.model_dump()),
-            host_key=tuple(written.host_key),
-            labels=dict(written.labels),
-            taints=tuple(written.taints),
-            ssh=_ssh(written.ssh, folder),
+        yield written.model_copy(
+            update={"name": name, "count": None, "k3s": k3s, "ssh": _ssh(written.ssh, folder)},
         )
 
 
-def _ssh(written: document.Ssh, folder: Folder) -> model.Ssh:
+_SomeSsh = TypeVar("_SomeSsh", bound=model.Ssh)
+
+
+def _ssh(written: _SomeSsh, folder: Folder) -> _SomeSsh:
     jump = written.jump
-    return model.Ssh(
-        user=written.user,
-        port=written.port,
-        key=_key(written.key, folder),
-        jump=None
-        if jump is None
-        else model.Jump(
-            address=jump.address,
-            user=jump.user,
-            port=jump.port,
-            key=_key(jump.key, folder),
-            host_key=tuple(jump.host_key),
-        ),
-        address=written.address if isinstance(written, document.NodeSsh) else None,
-        via=written.via if isinstance(written, document.ClusterSsh) else None,
-    )
+    if jump is not None:
+        jump = jump.model_copy(update={"key": _found(jump.key, folder)})
+    return written.model_copy(update={"key": _found(written.key, folder), "jump": jump})
 
 
-def _key(name: str | None, folder: Folder) -> str | None:
+def _found(name: str | None, folder: Folder) -> str | None:
     return None if name is None else str(folder.find(name))
+
+
+def _files(written: Mapping[str, str], folder: Folder) -> dict[str, str]:
+    return {name: str(folder.find(path)) for name, path in written.items()}

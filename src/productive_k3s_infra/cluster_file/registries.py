@@ -10,7 +10,8 @@ from pydantic import SecretStr
 from productive_k3s.k3s import registries as registry_rules
 from productive_k3s_infra.cluster_file.mistake import Found, Objection, Path, found, quoted
 from productive_k3s_infra.cluster_file.substitute import Substituted
-from productive_k3s_infra.cluster_file.tree import EMPTY, Tree
+from productive_k3s_infra.cluster_file.tree import Tree
+from productive_k3s_infra.cluster_file.values import plain
 
 _REGISTRIES: Path = ("spec", "k3s", "registries")
 _PROXY: Path = ("spec", "k3s", "proxy")
@@ -61,10 +62,9 @@ def check_registries(tree: Tree) -> Iterator[Found]:
     """Yield what is wrong with registries and proxies, and passwords that stand in the file itself."""
     written = tree.get(*_REGISTRIES)
     if isinstance(written, dict):
-        for wrong in registry_rules.mistakes(plain(written)):
+        for wrong in registry_rules.mistakes(as_read(written)):
             path: Path = (*_REGISTRIES, *(int(part) if _is_item(wrong.path, part) else part for part in wrong.path))
-            at_key = wrong.what.startswith("unknown key") or "no registry's name" in wrong.what
-            yield Found(path, Objection("file.registries", wrong.what, wrong.expected), at_key=at_key)
+            yield Found(path, Objection("file.registries", wrong.what, wrong.expected), at_key=wrong.at_key)
     for path, value in _secrets(tree):
         if not isinstance(value, Substituted):
             what = f"{quoted(path[-1])} holds a password, and a cluster file is committed"
@@ -93,33 +93,49 @@ def _secrets(tree: Tree) -> Iterator[tuple[Path, str]]:
                 yield path, value
 
 
-def plain(value: Any) -> Any:
-    """Return the values as K3s would read them: nothing is null, and a variable may spell a truth value."""
-    if value is EMPTY:
-        return None
-    if isinstance(value, dict):
+def as_read(written: Any) -> Any:
+    """Return the registries as K3s would read them: a variable may spell a truth value."""
+    if isinstance(written, dict):
         return {
-            str(key): item == "true" if key == "insecure_skip_verify" and _is_truth(item) else plain(item)
-            for key, item in value.items()
+            str(key): value == "true" if key == "insecure_skip_verify" and _is_truth(value) else as_read(value)
+            for key, value in written.items()
         }
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    return str(value) if isinstance(value, str) else value
+    return plain(written)
 
 
 def _is_truth(value: Any) -> bool:
     return isinstance(value, Substituted) and value in {"true", "false"}
 
 
+def hidden(registries: dict[str, Any]) -> dict[str, Any]:
+    """Return the registries with what is secret in them as SecretStr; what has another shape stays as it is."""
+    configs = registries.get("configs")
+    if not isinstance(configs, dict):
+        return registries
+    return {**registries, "configs": {name: _hidden_auth(settings) for name, settings in configs.items()}}
+
+
+def _hidden_auth(settings: Any) -> Any:
+    auth = settings.get("auth") if isinstance(settings, dict) else None
+    if not isinstance(auth, dict):
+        return settings
+    secret = {
+        key: SecretStr(value)
+        for key, value in auth.items()
+        if key in registry_rules.SECRET_KEYS and isinstance(value, str)
+    }
+    return {**settings, "auth": {**auth, **secret}}
+
+
 def apart(registries: dict[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, SecretStr]]]:
-    """Return the registries without what is secret, and that by registry."""
+    """Return hidden registries without what is secret, and that by registry."""
     found = {key: dict(value or {}) for key, value in registries.items()}
     secrets: dict[str, dict[str, SecretStr]] = {}
     for name, settings in found.get("configs", {}).items():
         auth = dict((settings or {}).get("auth") or {})
-        hidden = {key: SecretStr(auth.pop(key)) for key in registry_rules.SECRET_KEYS if key in auth}
-        if hidden:
-            secrets[name] = hidden
+        secret = {key: auth.pop(key) for key in registry_rules.SECRET_KEYS if key in auth}
+        if secret:
+            secrets[name] = secret
             rest = {key: value for key, value in settings.items() if key != "auth"}
             found["configs"][name] = {**rest, **({"auth": auth} if auth else {})}
     return found, secrets

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from productive_k3s_infra.cluster_file import text_checks
-from productive_k3s_infra.cluster_file.document import MOST_MACHINES, number
 from productive_k3s_infra.cluster_file.mistake import Found, Path, found, quoted
+from productive_k3s_infra.cluster_file.model import MOST_MACHINES
 from productive_k3s_infra.cluster_file.tree import EMPTY, Tree
+from productive_k3s_infra.cluster_file.values import number
 
 NODES: Path = ("spec", "nodes")
 
@@ -43,7 +44,8 @@ def nodes(tree: Tree) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield (*NODES, index), node
 
 
-def _count(tree: Tree, path: Path) -> int | None:
+def count_of(tree: Tree, path: Path) -> int | None:
+    """Return how many nodes the entry at a path stands for, None where it does not say it, or not rightly."""
     count = number(tree.get(*path, "count"))
     return count if isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= MOST_MACHINES else None
 
@@ -55,7 +57,7 @@ def _names(tree: Tree) -> Iterator[Found]:
         if name is None:
             continue
         place = (*path, "name")
-        names = expand(name, _count(tree, path))
+        names = expand(name, count_of(tree, path))
         objection = next((item for item in map(text_checks.node_name, names) if item is not None), None)
         if objection is not None:
             yield Found(place, objection)
@@ -110,7 +112,7 @@ def _servers(tree: Tree) -> Iterator[Found]:
     for path in servers[1:]:
         what = "more than one server is not supported yet"
         yield found((*path, "role"), "file.servers", what, remedy=several)
-    if servers and (_count(tree, servers[0]) or 0) > 1:
+    if servers and (count_of(tree, servers[0]) or 0) > 1:
         what = "more than one server is not supported yet"
         yield found((*servers[0], "count"), "file.servers", what, remedy=several)
     if not servers and all(role == "agent" for role in roles):

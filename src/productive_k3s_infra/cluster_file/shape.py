@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from productive_k3s_infra.cluster_file.document import OBJECTION, ClusterDocument, keys_at
 from productive_k3s_infra.cluster_file.mistake import Found, Objection, Path, found, nearest, quoted
+from productive_k3s_infra.cluster_file.model import ClusterDocument
+from productive_k3s_infra.cluster_file.provider import DOCUMENTS, kind_of, kinds_with
 from productive_k3s_infra.cluster_file.tree import EMPTY, Tree
+from productive_k3s_infra.cluster_file.values import OBJECTION
+
+PROVIDER: Path = ("spec", "provider")
 
 # What pydantic expected, by its error's type.
 _TYPES = {
@@ -21,6 +25,7 @@ _TYPES = {
     "dict_type": "a mapping",
     "model_type": "a mapping",
     "list_type": "a list",
+    "tuple_type": "a list",
     "bool_type": "true or false",
 }
 
@@ -28,31 +33,86 @@ _TYPES = {
 def validate(tree: Tree) -> tuple[ClusterDocument | None, tuple[Found, ...]]:
     """Return the document, or what is wrong with keys, types and single values."""
     try:
-        return ClusterDocument.model_validate(tree.value), ()
+        return ClusterDocument.model_validate(tree.value, by_alias=True, by_name=False), ()
     except ValidationError as error:
         details = error.errors(include_url=False)
     return None, tuple(item for detail in details for item in _found(tree, detail))
 
 
 def _found(tree: Tree, detail: ErrorDetails) -> Iterator[Found]:
-    path: Path = tuple(detail["loc"])
+    path = _written(tuple(detail["loc"]))
     kind = detail["type"]
     # The value of an unknown key does not matter, that of a known one was called unreadable already.
     whole = path[:-1] if kind == "extra_forbidden" else path
     if any(whole[:length] in tree.broken for length in range(len(whole) + 1)):
         return
-    if kind == "missing":
-        around = path[:-1]
-        yield found(around, "file.missing-key", f"missing key {quoted(path[-1])}{_inside(around)}", at_key=True)
+    if kind in {"missing", "union_tag_not_found"}:
+        yield from _missing(tree, path if kind == "missing" else (*path, "kind"))
     elif kind == "extra_forbidden":
-        known = keys_at(path[:-1])
-        remedy = nearest(str(path[-1]), known)
-        expected = "" if remedy else f"one of {', '.join(known)}"
-        yield found(
-            path, "file.unknown-key", f"unknown key {quoted(path[-1])}", expected=expected, remedy=remedy, at_key=True
-        )
+        yield _unknown(tree, path)
+    elif kind == "union_tag_invalid":
+        kinds = ", ".join(kind_of(document) for document in DOCUMENTS)
+        yield Found((*path, "kind"), _not_one_of((*path, "kind"), tree.get(*path, "kind"), kinds))
     else:
         yield Found(path, _objection(path, detail))
+
+
+def _written(path: Path) -> Path:
+    """Return the path in the file: pydantic puts the provider's kind behind the key of the provider."""
+    return (*PROVIDER, *path[3:]) if path[:2] == PROVIDER and len(path) > 2 else path
+
+
+def _missing(tree: Tree, path: Path) -> Iterator[Found]:
+    around, key = path[:-1], path[-1]
+    if around == PROVIDER and key == "kind" and "kind" in tree.mapping(*around):
+        # It is there and no string: its place is known better than that.
+        yield Found(path, wrong_type(path, tree.mapping(*around)["kind"], "a string"))
+        return
+    what, expected = f"missing key {quoted(key)}{_inside(around)}", ""
+    kind = tree.text(*PROVIDER, "kind")
+    if around == PROVIDER and kind is not None:
+        document = next(document for document in DOCUMENTS if kind_of(document) == kind)
+        field = next(field for field in document.model_fields.values() if field.alias == key)
+        description = (field.description or "").rstrip(".")
+        what, expected = f"missing key {quoted(key)} of the provider {kind}", description[:1].lower() + description[1:]
+    yield found(around, "file.missing-key", what, expected=expected, at_key=not expected)
+
+
+def _unknown(tree: Tree, path: Path) -> Found:
+    kinds = kinds_with(str(path[-1])) if path[:-1] == PROVIDER else ()
+    if kinds:
+        return of_another_provider(path, kinds, tree.text(*PROVIDER, "kind") or "")
+    known = keys_at(path[:-1], tree.text(*PROVIDER, "kind"))
+    remedy = nearest(str(path[-1]), known)
+    expected = "" if remedy else f"one of {', '.join(known)}"
+    what = f"unknown key {quoted(path[-1])}"
+    return found(path, "file.unknown-key", what, expected=expected, remedy=remedy, at_key=True)
+
+
+def of_another_provider(path: Path, kinds: tuple[str, ...], kind: str) -> Found:
+    """Return the objection to a key that other kinds of provider have."""
+    what = f"{quoted(path[-1])} is for the provider {' or '.join(kinds)}, this is {kind}"
+    return found(path, "file.other-provider", what, remedy="leave it out", at_key=True)
+
+
+def keys_at(path: Path, kind: str | None = None) -> tuple[str, ...]:
+    """Return the keys that the mapping at a path may have; `kind` is that of the provider, None for any."""
+    models: list[type[BaseModel]] = [ClusterDocument]
+    for part in path:
+        if isinstance(part, int):
+            continue
+        fields = (item for model in models for item in model.model_fields.values() if item.alias == part)
+        models = [model for item in fields for model in _models(item.annotation)]
+        if part == PROVIDER[-1] and kind is not None:
+            models = [document for document in DOCUMENTS if kind_of(document) == kind]
+    keys = (item.alias or name for model in models for name, item in model.model_fields.items())
+    return tuple(dict.fromkeys(keys))
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for item in get_args(annotation) for model in _models(item)]
 
 
 def _objection(path: Path, detail: ErrorDetails) -> Objection:
@@ -84,6 +144,8 @@ def wrong_type(path: Path, value: Any, expected: str) -> Objection:
 
 def _not_one_of(path: Path, value: Any, expected: str) -> Objection:
     allowed = [item.strip("'") for item in expected.replace(" or ", ", ").split(", ")]
+    if len(allowed) > 1:
+        expected = f"{', '.join(allowed[:-1])} or {allowed[-1]}"
     remedy = nearest(value, allowed) if isinstance(value, str) and len(allowed) > 1 else ""
     shown = quoted(value) if isinstance(value, str) else _kind_of(value)
     return Objection("file.not-allowed", f"{named(path)} is {shown}", expected.replace("'", ""), remedy)

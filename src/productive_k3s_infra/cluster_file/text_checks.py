@@ -27,6 +27,8 @@ _SIZE = re.compile(r"[1-9][0-9]{0,6}[MG]")
 _INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+PERCENT = re.compile(r"([1-9][0-9]?|100)%")
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 _JUMP = re.compile(r"(?:(?P<user>[^@]*)@)?(?P<address>\[[^\]]*\]|[^:@\[\]]*)(?::(?P<port>.*))?")
 
@@ -202,3 +204,20 @@ def word(text: str) -> Objection | None:
     if _WORD.fullmatch(text):
         return None
     return Objection("file.word", f"{quoted(text)} is no name", "lower-case letters, digits and _")
+
+
+def file_name(name: str) -> Objection | None:
+    """Return what is wrong with the name of a file in a folder of the hosts."""
+    if _FILE_NAME.fullmatch(name):
+        return None
+    expected = "letters, digits, - . and _, at most 100, a letter or a digit first"
+    return Objection("file.file-name", f"{quoted(name)} is no name of a file on the hosts", expected)
+
+
+def batch(value: object) -> Objection | None:
+    """Return what is wrong with a number of nodes at a time: a number from 1 on, or a part from 1% to 100%."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return None
+    if isinstance(value, str) and PERCENT.fullmatch(value):
+        return None
+    return Objection("file.batch", f"{quoted(value)} is no number of nodes at a time", "a number from 1 on, or 25%")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from productive_k3s_infra.cluster_file.model import ClusterSpec, Jump, Node
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory, Location
 
-DEFAULT_USER = "root"
 DEFAULT_PORT = 22
 # RFC 5737, TEST-NET-1: no host has such an address, so a placeholder is never taken for a real one.
 _PLACEHOLDERS = "192.0.2."
@@ -71,7 +70,8 @@ def declared_endpoint(spec: ClusterSpec, node: Node, login_of: LoginOf = nothing
     address = node.ssh.address or node.address or ""
     said, port = node.ssh.user or common.user, node.ssh.port or common.port
     login = login_of(address, said) if said is None or port is None else Login()
-    user, key = said or login.user or DEFAULT_USER, node.ssh.key or common.key
+    user = said or login.user or spec.provider.capabilities.default_user
+    key = node.ssh.key or common.key
     jump = node.ssh.jump or common.jump
     return Endpoint(
         address=address,

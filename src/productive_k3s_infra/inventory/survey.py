@@ -50,6 +50,7 @@ class Assumption:
     release: str = "12"
     architecture: str = "amd64"
     interface: str = "host0"
+    cgroup_version: int = 2
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from pathlib import Path
 from productive_k3s.contract.facts import Facts
 from productive_k3s_infra.execute.executor import execute
 from productive_k3s_infra.execute.model import StepResult, failed
-from productive_k3s_infra.hosts.fleet.probing import Probe, probe_ports
+from productive_k3s_infra.hosts.fleet.probing import probe_ports
 from productive_k3s_infra.hosts.fleet.session import Fleet
+from productive_k3s_infra.inventory.observed import Probe
 from productive_k3s_infra.operations.early import EarlyValidation
 from productive_k3s_infra.operations.handlers import Handlers, TokenSource, longest_seconds
 from productive_k3s_infra.operations.kubeconfig import fetch_kubeconfig
@@ -25,7 +26,7 @@ from productive_k3s_infra.operations.validate import validate_with
 from productive_k3s_infra.plan.joining import only_new_agents_join
 from productive_k3s_infra.plan.model import ClusterRecord, Plan, Step
 from productive_k3s_infra.plan.surroundings import secrets_of
-from productive_k3s_infra.preflight.rules import door_to_probe, to_probe
+from productive_k3s_infra.preflight.rules import already_listening, to_probe
 from productive_k3s_infra.progress.teller import Teller
 from productive_k3s_infra.validate.gather import ask_cluster
 from productive_k3s_infra.validate.quick import Answer, expectation
@@ -80,8 +81,9 @@ async def apply(
 
 
 async def _probes(session: Session, view: View, fleet: Fleet) -> tuple[Probe, ...]:
-    door = door_to_probe(session.spec, view.inventory, view.observed)
-    return await probe_ports(view.inventory, to_probe(view.inventory, view.observed), fleet, door)
+    targets = to_probe(session.spec, view.inventory, view.observed)
+    listening = already_listening(session.spec, view.inventory, view.observed)
+    return await probe_ports(view.inventory, targets, fleet, listening)
 
 
 async def _cluster(session: Session, view: View, fleet: Fleet, teller: Teller, made: Made, *, probe: bool) -> Applied:

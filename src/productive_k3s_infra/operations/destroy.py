@@ -103,8 +103,10 @@ async def _remove(session: Session, fleet: Fleet, host: Host, teller: Teller) ->
     failure: Failure | None = None
     try:
         there = await fleet.session(host.name)
-        arguments = ("--yes", "--force") if host.role == "server" else ()
-        result = await there.call("remove", arguments=arguments, on_event=say, deadline_seconds=_REMOVE_SECONDS)
+        record = read_record(session.workspace.folder, session.spec.name)
+        meant = ("--cluster", record.ca_hash) if record is not None else ()
+        arguments = (*meant, *(("--yes", "--force") if host.role == "server" else ()))
+        result = await there.call("uninstall", arguments=arguments, on_event=say, deadline_seconds=_REMOVE_SECONDS)
         if result.outcome not in {"done", "unchanged"}:
             failure = as_failure(failed(host.name, result))
     except Pk3sError as error:

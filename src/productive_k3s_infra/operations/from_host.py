@@ -7,7 +7,6 @@ are written. Host keys that a person accepts go into `known_hosts` beside the fi
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,13 +15,12 @@ from pathlib import Path
 import yaml
 
 from productive_k3s_infra._files import explained
-from productive_k3s_infra.adopt.adopted_file import AdoptedFile, Reach, adopt
-from productive_k3s_infra.adopt.found_cluster import FoundCluster, FoundHost, require_one_cluster
+from productive_k3s_infra.adopt.document import AdoptedFile, Reach, adopt
+from productive_k3s_infra.adopt.running_cluster import FoundCluster, FoundHost, require_one_cluster
 from productive_k3s_infra.artifacts.program import build_program
-from productive_k3s_infra.cluster_file import text_checks
 from productive_k3s_infra.cluster_file.load import load_cluster_file
-from productive_k3s_infra.cluster_file.mistake import Objection
 from productive_k3s_infra.cluster_file.model import ClusterSpec
+from productive_k3s_infra.cluster_file.provider import OnpremProvider
 from productive_k3s_infra.errors import BadInput, ClusterFileInvalid
 from productive_k3s_infra.hosts.fleet.gathering import gather
 from productive_k3s_infra.hosts.fleet.session import Fleet
@@ -30,7 +28,6 @@ from productive_k3s_infra.hosts.ssh.fleet import SshFleet
 from productive_k3s_infra.hosts.ssh.openssh import OpenSsh
 from productive_k3s_infra.inventory.build import (
     DEFAULT_PORT,
-    DEFAULT_USER,
     Login,
     LoginOf,
     build_inventory,
@@ -38,7 +35,13 @@ from productive_k3s_infra.inventory.build import (
     nothing_configured,
 )
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory
-from productive_k3s_infra.operations.init import write_cluster_file
+from productive_k3s_infra.operations.init import (
+    host_parts,
+    release_source,
+    require_free,
+    shown_key,
+    write_cluster_file,
+)
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.pipeline import plan_cluster
 from productive_k3s_infra.plan.requests import Situation
@@ -95,7 +98,9 @@ def write_adopted(file: Path, wanted: Wanted, environment: Mapping[str, str], fo
     """Write cluster.lock and the file of what was found, or nothing; see `init_from_hosts`."""
     workspace = Workspace(file, wanted.name)
     cluster = require_one_cluster(found)
-    content = adopt(wanted.name, cluster, _reach(wanted, file, cluster.server.endpoint), _source(wanted.artifacts))
+    content = adopt(
+        wanted.name, cluster, _reach(wanted, file, cluster.server.endpoint), release_source(wanted.artifacts)
+    )
     _require_same_record(workspace, content)
     text = render(content)
     spec = load_text(text, file, {**content.variables, **environment})
@@ -103,14 +108,6 @@ def write_adopted(file: Path, wanted: Wanted, environment: Mapping[str, str], fo
     write_record(workspace.folder, workspace.cluster, content.record)
     write_cluster_file(file, text)
     return Adopted(file, cluster, content, plan)
-
-
-def require_free(file: Path) -> None:
-    """Raise BadInput if the file is there, before any host is asked."""
-    if file.exists() or file.is_symlink():
-        raise BadInput(
-            "the file exists already", where=str(file), remedy="choose another name with -f", code="init.exists"
-        )
 
 
 def inventory_of(wanted: Wanted, login_of: LoginOf = nothing_configured) -> Inventory:
@@ -128,19 +125,12 @@ def inventory_of(wanted: Wanted, login_of: LoginOf = nothing_configured) -> Inve
 
 
 def _endpoint(given: str, wanted: Wanted, said: Login, login_of: LoginOf) -> Endpoint:
-    parts = text_checks.jump_parts(given)
-    if isinstance(parts, Objection):
-        raise BadInput(
-            f"{given} is no address of a host",
-            evidence="expected is an address or a name, or user@host:port",
-            remedy="an IPv6 address with a port stands in brackets: ops@[fd00::11]:2222",
-            code="init.address",
-        )
+    parts = host_parts(given)
     address, user = str(parts["address"]), str(parts.get("user") or said.user or "") or None
     configured = login_of(address, user)
     return Endpoint(
         address=address,
-        user=user or configured.user or DEFAULT_USER,
+        user=user or configured.user or OnpremProvider.capabilities.default_user,
         port=int(parts.get("port") or said.port or configured.port or DEFAULT_PORT),
         key=str(Path(wanted.key).expanduser().absolute()) if wanted.key else None,
     )
@@ -158,20 +148,7 @@ async def look_at(inventory: Inventory, fleet: Fleet) -> tuple[FoundHost, ...]:
 def _reach(wanted: Wanted, file: Path, first: Endpoint) -> Reach:
     """Return how hosts were reached: a colleague's OpenSSH configuration may say less."""
     user, port = wanted.user or first.user, wanted.port or first.port
-    return Reach(user, port, _short(wanted.key, file) if wanted.key else "", wanted.jump)
-
-
-def _short(key: str, file: Path) -> str:
-    """Return a key's path as it also means something on a colleague's computer: from home, or from the file."""
-    path = Path(key).expanduser()
-    if not path.is_absolute():
-        return os.path.relpath(path, file.parent)
-    return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
-
-
-def _source(artifacts: str) -> str:
-    is_folder = artifacts not in ("", "release") and "://" not in artifacts
-    return str(Path(artifacts).expanduser().absolute()) if is_folder else artifacts
+    return Reach(user, port, shown_key(wanted.key, file) if wanted.key else "", wanted.jump)
 
 
 def _require_same_record(workspace: Workspace, content: AdoptedFile) -> None:

@@ -1,122 +1,276 @@
-"""`pk3s init`: write a first cluster file, with an exact version in it."""
+"""`pk3s init`: write a first cluster file, with an exact version in it; what it writes, `pk3s plan` accepts."""
 
 from __future__ import annotations
 
-import http.client
-import urllib.parse
-from dataclasses import dataclass
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from productive_k3s_infra._files import explain
-from productive_k3s_infra.errors import BadInput, StepFailed
+from productive_k3s.k3s.release import DEFAULT_VERSION
+from productive_k3s_infra._files import explain, explained
+from productive_k3s_infra.artifacts.channel import resolve_channel
+from productive_k3s_infra.cluster_file import text_checks
+from productive_k3s_infra.cluster_file.load import load_cluster_file
+from productive_k3s_infra.cluster_file.mistake import Mistake, Objection
+from productive_k3s_infra.cluster_file.provider import DOCUMENTS, Capabilities, capabilities_of, kind_of, kinds_with
+from productive_k3s_infra.errors import BadInput, ClusterFileInvalid
+from productive_k3s_infra.hosts.ssh.openssh import OpenSsh
+from productive_k3s_infra.inventory.build import Login, LoginOf
 from productive_k3s_infra.workspace.directory import AREA
 
-CHANNELS = "https://update.k3s.io/v1-release/channels"
-# Providers that make machines, and how many agents a first file has.
-DEFAULT_AGENTS = {"local": 2, "multipass": 2, "aws": 0}
-_REDIRECTS = {301, 302, 303, 307, 308}
+DEFAULT_CHANNEL = "stable"
+# What YAML reads as these very letters, and as a string.
+_BARE = re.compile(r"[A-Za-z./~][A-Za-z0-9._+/@~-]*")
+_WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"}
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What the new file should say. `servers` and `agents` are addresses (onprem); others have `agent_count`.
 
+    An address may be `user@host:port`. Empty texts and None are not said: the file leaves them to the defaults.
     `region` and `allowed` (networks from which SSH and the API may be reached) are for aws.
     """
 
     name: str
     provider: str
-    version: str
+    version: str = ""
     servers: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
     agent_count: int | None = None
-    user: str = "root"
+    user: str = ""
+    port: int | None = None
+    key: str = ""
+    jump: str = ""
+    artifacts: str = ""
     region: str = ""
     allowed: tuple[str, ...] = ()
+    channel: str = ""
 
 
-def resolve_channel(channel: str, *, base: str = CHANNELS, timeout_seconds: float = 15.0) -> str:
-    """Return the version a K3s channel points at now (k3s.io channel server: the redirect's last path element).
+def init(file: Path, wanted: Wanted, environment: Mapping[str, str], login_of: LoginOf | None = None) -> str:
+    """Write the file and return its version of K3s. Everything that was said is in it, or BadInput is raised.
 
-    Raises StepFailed when the channel server cannot be asked, with the way around it.
+    A user that nobody says is the one that `login_of` says, by default this computer's OpenSSH configuration: the file
+    is a colleague's too.
+
+    Nobody is asked for a version before it is certain that the file can be written. Raises StepFailed too, where the
+    channel server or the disk does not answer.
     """
-    url = urllib.parse.urlsplit(f"{base}/{urllib.parse.quote(channel)}")
-    https = url.scheme == "https"
-    connect = http.client.HTTPSConnection if https else http.client.HTTPConnection
-    connection = connect(url.hostname or "", url.port, timeout=timeout_seconds)
-    try:
-        connection.request("GET", url.path)
-        answer = connection.getresponse()
-        target = answer.getheader("Location", "")
-    except (OSError, http.client.HTTPException) as error:
-        raise StepFailed(
-            f"the channel {channel} could not be resolved",
-            where=url.netloc,
-            evidence=str(error),
-            remedy="name the version yourself: --version v1.34.4+k3s1",
-            code="channel.unreachable",
-        ) from error
-    finally:
-        connection.close()
-    version = urllib.parse.unquote(target.rstrip("/").rpartition("/")[2])
-    if answer.status not in _REDIRECTS or not version.startswith("v"):
+    require_wanted(wanted)
+    require_free(file)
+    require_acceptable(file, replace(wanted, version=wanted.version or DEFAULT_VERSION), environment)
+    exact = replace(wanted, version=wanted.version or resolve_channel(wanted.channel or DEFAULT_CHANNEL))
+    require_acceptable(file, exact, environment)
+    write_cluster_file(file, render_cluster_file(_with_user(exact, login_of or OpenSsh().login), file))
+    return exact.version
+
+
+def _with_user(wanted: Wanted, login_of: LoginOf) -> Wanted:
+    if wanted.user or not wanted.servers:
+        return wanted
+    parts = host_parts(wanted.servers[0])
+    login = Login() if "user" in parts else login_of(str(parts["address"]), None)
+    return replace(wanted, user=login.user or "")
+
+
+def require_wanted(wanted: Wanted) -> None:
+    """Raise BadInput for a wish that no cluster file can say (PURE)."""
+    kinds = [kind_of(document) for document in DOCUMENTS]
+    can = capabilities_of(wanted.provider)
+    if can is None:
         raise BadInput(
-            f"there is no channel {channel}",
-            where=url.netloc,
-            evidence=f"HTTP {answer.status}",
-            remedy="use stable, latest, or a minor version such as v1.34",
-            code="channel.unknown",
+            f"there is no provider {wanted.provider}", remedy=f"--provider {', '.join(kinds)}", code="init.provider"
         )
-    return version
+    if can.address == "required":
+        _require_named_hosts(wanted)
+    elif wanted.servers or wanted.agents:
+        raise BadInput(
+            f"the provider {wanted.provider} chooses addresses itself",
+            remedy="leave --server and --agent out; --agents says how many",
+            code="init.address",
+        )
+    _require_region(wanted)
+    ssh = {"--user": wanted.user, "--port": wanted.port, "--key": wanted.key, "--jump": wanted.jump}
+    said = [option for option, value in ssh.items() if value]
+    if can.own_key and said:
+        raise BadInput(
+            f"{', '.join(said)}: pk3s makes the machines of {wanted.provider} with a user and a key of its own",
+            remedy="leave them out, or say --provider onprem for hosts that exist",
+            code="init.ssh",
+        )
+    if wanted.version and wanted.channel:
+        raise BadInput(
+            "--version and --channel say the same thing twice", remedy="leave one of them out", code="init.version"
+        )
 
 
-def render_cluster_file(wanted: Wanted) -> str:
+def _require_named_hosts(wanted: Wanted) -> None:
+    if len(wanted.servers) != 1:
+        raise BadInput(
+            f"{len(wanted.servers)} servers were named",
+            remedy="name one: --server 10.0.0.11 (several servers are not supported yet)",
+            code="init.servers",
+        )
+    if wanted.agent_count is not None:
+        raise BadInput(
+            f"hosts of {wanted.provider} are not counted, they are named",
+            remedy="name each: --agent 10.0.0.21 --agent 10.0.0.22",
+            code="init.agents",
+        )
+    for given in (*wanted.servers, *wanted.agents):
+        host_parts(given)
+
+
+def _require_region(wanted: Wanted) -> None:
+    kinds = kinds_with("region")
+    if wanted.provider in kinds and not (wanted.region and wanted.allowed):
+        raise BadInput(
+            f"{wanted.provider} wants a region, and networks from which its machines may be reached",
+            remedy="--region eu-central-1 --allow 203.0.113.0/24; nothing is detected, nothing is open by default",
+            code="init.aws",
+        )
+    if wanted.provider not in kinds and (wanted.region or wanted.allowed):
+        names = " or ".join(kinds)
+        raise BadInput(
+            f"--region and --allow are for {names}",
+            remedy=f"leave them out, or say --provider {names}",
+            code="init.aws",
+        )
+
+
+def host_parts(given: str) -> dict[str, str | int]:
+    """Return the parts of a host as the command line names it, `user@host:port`; raises BadInput (PURE)."""
+    if ":" in given and text_checks.address(given) is None:
+        return {"address": given}  # IPv6, with nothing around it
+    parts = text_checks.jump_parts(given)
+    if isinstance(parts, Objection):
+        raise BadInput(
+            f"{given} is no address of a host",
+            evidence="expected is an address or a name, or user@host:port",
+            remedy="an IPv6 address with a port stands in brackets: ops@[fd00::11]:2222",
+            code="init.address",
+        )
+    return parts
+
+
+def require_acceptable(file: Path, wanted: Wanted, environment: Mapping[str, str]) -> None:
+    """Raise BadInput with everything that `pk3s plan` would say against the file to be."""
+    # Beside the file to be, as names of other files in it start there.
+    with explained(file, AREA), tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.") as draft:
+        draft.write(render_cluster_file(wanted, file))
+        draft.flush()
+        try:
+            load_cluster_file(Path(draft.name), environment)
+        except ClusterFileInvalid as error:
+            raise BadInput(
+                "no cluster file can say that",
+                evidence="; ".join(dict.fromkeys(_said(item) for item in error.mistakes if isinstance(item, Mistake))),
+                remedy="correct the options; nothing was written",
+                code="init.not-valid",
+            ) from error
+
+
+def _said(mistake: Mistake) -> str:
+    expected = f"expected {mistake.expected}" if mistake.expected else ""
+    remedy = mistake.remedy
+    if mistake.code == "request.version":
+        # The loader sends people here.
+        remedy = f"--version {DEFAULT_VERSION}, or --channel v1.34 for the newest of a minor version"
+    return ", ".join(part for part in (mistake.what, expected, remedy) if part)
+
+
+def render_cluster_file(wanted: Wanted, file: Path = Path("cluster.yaml")) -> str:
     """Return the text of a cluster file (PURE). It is written to be edited: short, with comments where people ask."""
-    nodes = _onprem_nodes(wanted) if wanted.provider == "onprem" else _made_nodes(wanted)
-    ssh = ["  ssh:", f"    user: {wanted.user}", "    # key: ~/.ssh/id_ed25519"] if wanted.provider == "onprem" else []
+    can = capabilities_of(wanted.provider) or Capabilities(makes_machines=False, address="required")
     lines = [
         "apiVersion: productive-k3s/v1alpha1",
         "kind: Cluster",
         "metadata:",
-        f"  name: {wanted.name}",
+        f"  name: {_text(wanted.name)}",
         "spec:",
         "  provider:",
         f"    kind: {wanted.provider}",
-        *_provider_lines(wanted),
-        *ssh,
+        *_provider_lines(wanted, can),
+        *_ssh_lines(wanted, can, file),
         "  k3s:",
-        f"    version: {wanted.version}",
+        f"    version: {_text(wanted.version)}",
+        *_artifact_lines(wanted),
         "    # tlsSan: [k3s.example]      # further names of the API",
         "    # server: {disable: [traefik]}   # any K3s flag for servers; `agent:` for agents",
         "  nodes:",
-        *nodes,
+        *(_named_nodes(wanted) if can.address == "required" else _made_nodes(wanted, can)),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _provider_lines(wanted: Wanted) -> list[str]:
-    if wanted.provider == "multipass":
-        return ["    machine: {cpus: 2, memory: 4G, disk: 20G}   # of each; a node may say its own"]
-    if wanted.provider == "aws":
-        allowed = ", ".join(wanted.allowed)
-        return [
-            f"    region: {wanted.region}",
-            f"    allowedCidrs: {{ssh: [{allowed}], api: [{allowed}]}}   # nothing else is open",
-            "    machine: {type: t3a.xlarge, disk: 80G}",
-        ]
-    return []
+def _text(value: str) -> str:
+    """Return a string as YAML reads it back, in quotes where its letters alone would mean something else."""
+    return value if _BARE.fullmatch(value) and value.lower() not in _WORDS else json.dumps(value, ensure_ascii=False)
 
 
-def _made_nodes(wanted: Wanted) -> list[str]:
-    count = DEFAULT_AGENTS.get(wanted.provider, 0) if wanted.agent_count is None else wanted.agent_count
-    agents = ["    - name: agent", "      role: agent", f"      count: {count}"] if count else []
-    return ["    - name: server-1", "      role: server", *agents]
+def _provider_lines(wanted: Wanted, can: Capabilities) -> Iterator[str]:
+    if wanted.region or wanted.allowed:
+        allowed = ", ".join(map(_text, wanted.allowed))
+        yield f"    region: {_text(wanted.region)}"
+        yield f"    allowedCidrs: {{ssh: [{allowed}], api: [{allowed}]}}   # nothing else is open"
+    if can.sizes:
+        sizes = {"cpus": "2", "memory": "4G", "type": "t3a.xlarge", "disk": "80G" if can.whole_gigabytes else "20G"}
+        size = ", ".join(f"{key}: {value}" for key, value in sizes.items() if key in can.sizes)
+        yield f"    machine: {{{size}}}   # of each; a node may say its own"
 
 
-def _onprem_nodes(wanted: Wanted) -> list[str]:
-    declared = [("server", index, address) for index, address in enumerate(wanted.servers, 1)]
-    declared += [("agent", index, address) for index, address in enumerate(wanted.agents, 1)]
-    return [f"    - {{name: {role}-{index}, role: {role}, address: {address}}}" for role, index, address in declared]
+def _ssh_lines(wanted: Wanted, can: Capabilities, file: Path) -> Iterator[str]:
+    key = f"    key: {_text(shown_key(wanted.key, file))}" if wanted.key else "    # key: ~/.ssh/id_ed25519"
+    user = wanted.user or ("" if can.makes_machines else can.default_user)
+    said = [
+        *([f"    user: {_text(user)}"] if user else []),
+        *([f"    port: {wanted.port}"] if wanted.port is not None else []),
+        *([key] if wanted.key or not can.makes_machines else []),
+        *([f"    jump: {_text(wanted.jump)}"] if wanted.jump else []),
+    ]
+    yield from ("  ssh:", *said) if said else ()
+
+
+def _artifact_lines(wanted: Wanted) -> Iterator[str]:
+    if wanted.artifacts:
+        yield f"    artifacts: {{source: {_text(release_source(wanted.artifacts))}}}"
+
+
+def _made_nodes(wanted: Wanted, can: Capabilities) -> Iterator[str]:
+    count = can.first_agents if wanted.agent_count is None else wanted.agent_count
+    yield from ("    - name: server-1", "      role: server")
+    if count:
+        yield from ("    - name: agent", "      role: agent", f"      count: {count}")
+
+
+def _named_nodes(wanted: Wanted) -> Iterator[str]:
+    declared = [("server", index, given) for index, given in enumerate(wanted.servers, 1)]
+    declared += [("agent", index, given) for index, given in enumerate(wanted.agents, 1)]
+    for role, index, given in declared:
+        parts = host_parts(given)
+        said = [f"user: {_text(str(parts['user']))}"] if "user" in parts else []
+        said += [f"port: {parts['port']}"] if "port" in parts else []
+        ssh = f", ssh: {{{', '.join(said)}}}" if said else ""
+        yield f"    - {{name: {role}-{index}, role: {role}, address: {_text(str(parts['address']))}{ssh}}}"
+
+
+def shown_key(key: str, file: Path) -> str:
+    """Return a key's path as it also means something on a colleague's computer: from home, or from the file."""
+    path = Path(key).expanduser()
+    if not path.is_absolute():
+        return os.path.relpath(path, file.parent)
+    return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
+
+
+def release_source(artifacts: str) -> str:
+    """Return where a release is found as a cluster file says it: a directory by its absolute name."""
+    is_folder = artifacts not in ("", "release") and "://" not in artifacts
+    return str(Path(artifacts).expanduser().absolute()) if is_folder else artifacts
 
 
 def write_cluster_file(path: Path, text: str) -> None:
@@ -132,42 +286,21 @@ def write_cluster_file(path: Path, text: str) -> None:
         raise explain(error, path, AREA) from error
 
 
-def require_wanted(wanted: Wanted) -> None:
-    """Raise BadInput for a wish that no cluster file can say (PURE)."""
-    provider = wanted.provider
-    if provider not in (*DEFAULT_AGENTS, "onprem"):
-        known = ", ".join((*DEFAULT_AGENTS, "onprem"))
-        raise BadInput(f"there is no provider {provider}", remedy=f"--provider {known}", code="init.provider")
-    if provider == "onprem" and len(wanted.servers) != 1:
+def require_free(file: Path) -> None:
+    """Raise BadInput if the file is there, before anything is asked."""
+    if file.exists() or file.is_symlink():
         raise BadInput(
-            f"{len(wanted.servers)} servers were named",
-            remedy="name one: --server 10.0.0.11 (several servers are not supported yet)",
-            code="init.servers",
-        )
-    if provider != "onprem" and (wanted.servers or wanted.agents):
-        raise BadInput(
-            f"the provider {provider} chooses addresses itself",
-            remedy="leave --server and --agent out; --agents says how many",
-            code="init.address",
-        )
-    if provider == "aws" and not (wanted.region and wanted.allowed):
-        raise BadInput(
-            "aws wants a region, and networks from which its machines may be reached",
-            remedy="--region eu-central-1 --allow 203.0.113.0/24; nothing is detected, nothing is open by default",
-            code="init.aws",
-        )
-    if provider != "aws" and (wanted.region or wanted.allowed):
-        raise BadInput(
-            "--region and --allow are for aws", remedy="leave them out, or say --provider aws", code="init.aws"
+            "the file exists already", where=str(file), remedy="choose another name with -f", code="init.exists"
         )
 
 
-def require_only_hosts(servers: tuple[str, ...], agents: tuple[str, ...], version: str | None) -> None:
-    """Raise BadInput for a wish beside hosts that already are what they are (PURE)."""
-    if servers or agents or version:
+def require_only_hosts(said: Mapping[str, object]) -> None:
+    """Raise BadInput for options, by name, that say what hosts that are there say themselves (PURE)."""
+    given = [option for option, value in said.items() if value not in (None, "", ())]
+    if given:
         raise BadInput(
             "the hosts say themselves what they are",
-            evidence="--from-host together with --server, --agent or --version",
+            evidence=f"--from-host together with {', '.join(given)}",
             remedy="leave the others out, and name every host with --from-host",
             code="init.from-host",
         )

@@ -101,6 +101,7 @@ def ansible_inventory(view: View, program: Program, proof: str) -> AnsibleInvent
         loader=bootstrap.loader_line(),
         program=program.data,
         sha256=program.sha256,
+        ca_hash=situation.record.ca_hash if situation.record is not None else "",
     )
 
 

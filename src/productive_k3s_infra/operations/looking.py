@@ -11,9 +11,10 @@ from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.artifacts.cache import default_cache
 from productive_k3s_infra.artifacts.release import Resolved, resolve_release
 from productive_k3s_infra.errors import Pk3sError
-from productive_k3s_infra.hosts.fleet.gathering import Observed, gather
+from productive_k3s_infra.hosts.fleet.gathering import gather
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
+from productive_k3s_infra.inventory.observed import Observed
 from productive_k3s_infra.operations.session import Session
 from productive_k3s_infra.plan.assumed import assumed_facts
 from productive_k3s_infra.plan.machines import plan_machines, refuse_replacing, without
@@ -61,7 +62,7 @@ async def _files(session: Session, arches: frozenset[str], facts: dict[str, Fact
             wanted.artifacts.source,
             wanted.version,
             arches,
-            delivery=wanted.artifacts.delivery,
+            delivery=session.spec.delivery,
             cache=default_cache(),
             on_progress=session.interaction.note,
         )

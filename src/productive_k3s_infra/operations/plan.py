@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from productive_k3s_infra.hosts.fleet.probing import Probe
+from productive_k3s_infra.inventory.observed import Probe
 from productive_k3s_infra.operations.looking import View, look, plan_of
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
 from productive_k3s_infra.plan.model import Plan

@@ -54,7 +54,7 @@ class RemovalHandlers:
     async def forget_node(self, step: Step) -> Result:
         """Delete the node, on a server host; one that is not there is no obstacle."""
         session = await self._fleet.session(step.host)
-        return await session.call("node", arguments=("delete", step.node), deadline_seconds=_SHORT_CALL_SECONDS)
+        return await session.call("node", arguments=("remove", step.node), deadline_seconds=_SHORT_CALL_SECONDS)
 
     async def destroy_machine(self, step: Step) -> Result:
         """Destroy the machine; its node has left before."""

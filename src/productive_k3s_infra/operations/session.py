@@ -16,13 +16,9 @@ from productive_k3s_infra.hosts.ssh.fleet import SshFleet
 from productive_k3s_infra.inventory.build import build_inventory
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.progress.interaction import Interaction
-from productive_k3s_infra.providers.aws.provider import AwsProvider
-from productive_k3s_infra.providers.local.provider import LocalProvider, set_name
-from productive_k3s_infra.providers.multipass.provider import MultipassProvider
-from productive_k3s_infra.providers.onprem import OnpremProvider
 from productive_k3s_infra.providers.protocol import Provider, Survey
+from productive_k3s_infra.providers.registry import provider_of
 from productive_k3s_infra.workspace.directory import Workspace
-from productive_k3s_infra.workspace.operator_key import ensure_operator_key
 
 
 @dataclass(frozen=True)
@@ -39,23 +35,7 @@ def open_session(file: Path, environment: Mapping[str, str], interaction: Intera
     """Read the cluster file; raises ClusterFileInvalid with every mistake in it."""
     spec = load_cluster_file(file, environment)
     workspace = Workspace(file, spec.name)
-    return Session(spec, workspace, _provider(spec, workspace), interaction)
-
-
-def _provider(spec: ClusterSpec, workspace: Workspace) -> Provider:
-    if spec.provider.kind == "onprem":
-        return OnpremProvider(spec)
-    if spec.provider.kind == "multipass":
-        return MultipassProvider(spec, workspace)
-    if spec.provider.kind == "aws":
-        return AwsProvider(spec, workspace)
-    names = tuple(node.name for node in spec.nodes)
-    return LocalProvider(
-        set_name(spec.name, workspace.folder),
-        names,
-        workspace.operator_key,
-        lambda: ensure_operator_key(workspace).public_text,
-    )
+    return Session(spec, workspace, provider_of(spec, workspace), interaction)
 
 
 def inventory_of(session: Session, survey: Survey) -> Inventory:

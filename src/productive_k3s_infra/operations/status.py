@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from productive_k3s.contract.facts import Facts, NodeFact
-from productive_k3s_infra.hosts.fleet.gathering import Observed, gather
+from productive_k3s_infra.hosts.fleet.gathering import gather
 from productive_k3s_infra.inventory.model import Host, Inventory
+from productive_k3s_infra.inventory.observed import Observed
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
 from productive_k3s_infra.providers.protocol import Survey
 

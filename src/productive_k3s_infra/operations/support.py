@@ -22,9 +22,10 @@ from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.redaction import redact
 from productive_k3s_infra._files import explained, new_file
 from productive_k3s_infra.errors import BadInput, Pk3sError
-from productive_k3s_infra.hosts.fleet.gathering import Observed, failed, gather
+from productive_k3s_infra.hosts.fleet.gathering import failed, gather
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
+from productive_k3s_infra.inventory.observed import Observed
 from productive_k3s_infra.operations import support_files
 from productive_k3s_infra.operations.looking import look, plan_of
 from productive_k3s_infra.operations.plan import preflight

@@ -23,7 +23,7 @@ def assumed_facts(host: Host, assumption: Assumption) -> Facts:
             cpus=2,
             memory_bytes=_ENOUGH_BYTES,
             swap_bytes=0,
-            cgroup_version=2,
+            cgroup_version=assumption.cgroup_version,
             cgroup_controllers=("cpu", "cpuset", "memory", "pids"),
             interfaces=(interface,),
             default_interface=interface.name,

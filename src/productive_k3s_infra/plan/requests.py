@@ -59,27 +59,38 @@ def request_for(situation: Situation, host: Host) -> Request:
     spec, facts = situation.spec, situation.facts[host.name]
     files = situation.files.get(facts.host.os.arch)
     is_server = host.role == "server"
+    node = next(node for node in spec.nodes if node.name == host.name)
+    flags = spec.flags_of(node)
+    told = flags.pop("node-ip", None)
     request = Request(
         mode=host.role,
         version=spec.k3s.version,
         binary=files.binary if files else None,
         images=files.images if files else (),
         node_name=host.name,
-        node_ip=host.address if is_ip(host.address) else None,
+        node_ip=_node_ip(host, told),
         datastore=spec.k3s.datastore,
         tls_san=_names(situation, host) if is_server else (),
-        config=dict(spec.k3s.server if is_server else spec.k3s.agent),
+        config=flags,
         labels=dict(host.labels),
         taints=host.taints,
+        files=spec.files_of(node),
         join=None if is_server else Join(registration_url(situation)),
         expected_ca=situation.record.ca_hash if situation.record else None,
         new_cluster=situation.new_cluster and is_server,
         others_are_members=is_server and _others_are_members(situation, host),
-        registries=spec.k3s.registries,
+        registries=spec.k3s.open_registries,
         secrets=secrets_of(spec),
         hosts_file=hosts_file(spec, situation.inventory) if spec.hosts_file else (),
     )
     return replace(request, environment=environment(spec, situation.inventory, request, facts))
+
+
+def _node_ip(host: Host, told: object) -> str | None:
+    """Return what the flags say, which with two families are two addresses; else the node's own, None for a name."""
+    if told:
+        return ",".join(map(str, told)) if isinstance(told, list | tuple) else str(told)
+    return host.address if is_ip(host.address) else None
 
 
 def _names(situation: Situation, host: Host) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ def judge_read_only(_: Look, host: Host, facts: Facts) -> Iterator[Finding]:
 
 def judge_cgroup_version(look: Look, host: Host, facts: Facts) -> Iterator[Finding]:
     version = facts.host.cgroup_version
-    allowed = "fail-cgroupv1=false" in look.flag(host.role, "kubelet-arg")
+    allowed = "fail-cgroupv1=false" in look.flag_of(host, "kubelet-arg")
     refused = version == 1 and look.minor is not None and look.minor >= _NO_CGROUP_V1 and not allowed
     message = f"cgroup v{version}"
     if refused:

@@ -6,22 +6,14 @@ import ipaddress
 from collections.abc import Iterator
 
 from productive_k3s.contract.facts import Facts, Listener
-from productive_k3s_infra.hosts.fleet.probing import needed_ports
 from productive_k3s_infra.inventory.model import Host
+from productive_k3s_infra.preflight.ports import loopback_ports, needed_ports, open_ports
 from productive_k3s_infra.preflight.rule import Finding, Look, runs_k3s
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # docs.k3s.io, cli/server: the defaults of cluster-cidr and service-cidr.
 DEFAULT_NETWORKS = {"cluster-cidr": ("10.42.0.0/16",), "service-cidr": ("10.43.0.0/16",)}
 _NETWORK_NAMES = {"cluster-cidr": "pods", "service-cidr": "services"}
-# Ports in use by K3s' components (k3s.md 3.3): all addresses, and those on loopback only.
-_SERVER_PORTS = (6443,)
-_ETCD_PORTS = (2379, 2380)
-_NODE_PORTS = (10250,)
-_SERVER_LOOPBACK = (10257, 10258, 10259)
-_ETCD_LOOPBACK = (2381, 2382)
-_NODE_LOOPBACK = (6444, 10010, 10248, 10249, 10256)
-_VXLAN_PORT = 8472
 _WEB_PORTS = (80, 443)
 _OWN_INTERFACES = ("cni", "flannel", "kube-", "veth")
 _WILDCARDS = ("", "*", "0.0.0.0", "::")  # noqa: S104 - read from a host, never listened on
@@ -31,9 +23,7 @@ def judge_address(_: Look, host: Host, facts: Facts) -> Iterator[Finding]:
     try:
         wanted = ipaddress.ip_address(host.address)
     except ValueError:
-        yield Finding(
-            host.name, False, f"{host.address or 'no address'} is no IP address", remedy="declare the node's IP address"
-        )
+        yield _name_as_address(host, facts)
         return
     holders = [item for item in facts.host.interfaces if any(_ip(text) == wanted for text in item.addresses)]
     seen = ", ".join(f"{item.name} {' '.join(item.addresses)}" for item in facts.host.interfaces if item.addresses)
@@ -50,6 +40,17 @@ def judge_address(_: Look, host: Host, facts: Facts) -> Iterator[Finding]:
         seen,
         remedy="" if is_up else f"bring {names} up",
     )
+
+
+def _name_as_address(host: Host, facts: Facts) -> Finding:
+    """A name says where the others look; which address it is, K3s chooses on the host itself: by the default route."""
+    own = [item for item in facts.host.interfaces if item.name == facts.host.default_interface and item.addresses]
+    if not host.address or not own:
+        message = f"{host.address or 'no address'} is a name, and no interface with a default route has an address"
+        return Finding(host.name, False, message, remedy="declare the node's IP address")
+    first = next((text for text in own[0].addresses if ":" not in text), own[0].addresses[0])
+    chosen = first.partition("/")[0]
+    return Finding(host.name, True, f"{host.address} is a name; the node's own address is {chosen} on {own[0].name}")
 
 
 def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -124,33 +125,16 @@ def judge_free_ports(look: Look, host: Host, facts: Facts) -> Iterator[Finding]:
 
 
 def _collides(listener: Listener, look: Look, host: Host) -> bool:
-    if listener.protocol == "udp":
-        return listener.port == _VXLAN_PORT and _uses_vxlan(look)
-    if listener.port in _open_ports(look, host):
+    if f"{listener.protocol}/{listener.port}" in open_ports(look.spec, host.role):
         return True
-    return listener.port in _loopback_ports(look, host) and _meets_loopback(listener.address)
-
-
-def _open_ports(look: Look, host: Host) -> tuple[int, ...]:
-    if host.role == "agent":
-        return _NODE_PORTS
-    return (*_SERVER_PORTS, *_NODE_PORTS, *(_ETCD_PORTS if look.spec.k3s.datastore == "etcd" else ()))
-
-
-def _loopback_ports(look: Look, host: Host) -> tuple[int, ...]:
-    if host.role == "agent":
-        return _NODE_LOOPBACK
-    return (*_NODE_LOOPBACK, *_SERVER_LOOPBACK, *(_ETCD_LOOPBACK if look.spec.k3s.datastore == "etcd" else ()))
+    on_loopback = listener.protocol == "tcp" and listener.port in loopback_ports(look.spec, host.role)
+    return on_loopback and _meets_loopback(listener.address)
 
 
 def _meets_loopback(address: str) -> bool:
     bare = address.strip("[]").partition("%")[0]
     # A listener on 127.0.0.53 leaves 127.0.0.1 free.
     return bare in _WILDCARDS or bare in {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-
-
-def _uses_vxlan(look: Look) -> bool:
-    return look.flag("server", "flannel-backend", ("vxlan",)) == ("vxlan",)
 
 
 def judge_web_ports(look: Look, host: Host, facts: Facts) -> Iterator[Finding]:
@@ -166,7 +150,8 @@ def judge_web_ports(look: Look, host: Host, facts: Facts) -> Iterator[Finding]:
 def judge_firewall(look: Look, host: Host, facts: Facts) -> Iterator[Finding]:
     active = facts.host.active_firewalls
     networks = [text for flag, default in DEFAULT_NETWORKS.items() for text in look.flag("server", flag, default)]
-    remedy = f"open {', '.join(needed_ports(host))} between the nodes, and let {' and '.join(networks)} through"
+    ports = ", ".join(needed_ports(look.spec, host.role))
+    remedy = f"open {ports} between the nodes, and let {' and '.join(networks)} through"
     yield Finding(
         host.name,
         not active,

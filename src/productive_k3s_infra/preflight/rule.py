@@ -11,9 +11,8 @@ from typing import Literal
 from productive_k3s.contract.facts import Facts
 from productive_k3s.k3s import config_file
 from productive_k3s_infra.cluster_file.model import ClusterSpec
-from productive_k3s_infra.hosts.fleet.gathering import Observed
-from productive_k3s_infra.hosts.fleet.probing import Probe
 from productive_k3s_infra.inventory.model import Host, Inventory, Role
+from productive_k3s_infra.inventory.observed import Observed, Probe
 from productive_k3s_infra.plan.model import ClusterRecord
 
 Severity = Literal["error", "warning", "info"]
@@ -45,6 +44,14 @@ class Look:
         """Return what a K3s flag is asked to be for a role, comma-separated values taken apart."""
         values = self._flags[role].get(name) or default
         return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+
+    def flag_of(self, host: Host, name: str) -> tuple[str, ...]:
+        """Return what a K3s flag is asked to be on one host: by the node itself, else for its role."""
+        node = next((node for node in self.spec.nodes if node.name == host.name), None)
+        own = config_file.canonical(dict(node.k3s.flags)).get(name) if node is not None else None
+        if own is None:
+            return self.flag(host.role, name)
+        return tuple(part.strip() for value in own for part in value.split(",") if part.strip())
 
     @property
     def minor(self) -> int | None:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 
 from productive_k3s.contract.events import CheckResult
 from productive_k3s_infra.cluster_file.model import ClusterSpec
-from productive_k3s_infra.hosts.fleet.gathering import Observed
-from productive_k3s_infra.hosts.fleet.probing import Door, Probe, needed_ports
 from productive_k3s_infra.inventory.model import Inventory
+from productive_k3s_infra.inventory.observed import Listening, Observed, Probe
 from productive_k3s_infra.plan.model import ClusterRecord, Refusal
 from productive_k3s_infra.plan.requests import api_port
 from productive_k3s_infra.plan.surroundings import is_ip, registration_address
-from productive_k3s_infra.preflight import fleet, hosts, network
+from productive_k3s_infra.preflight import fleet, hosts, network, software
+from productive_k3s_infra.preflight.ports import needed_ports
 from productive_k3s_infra.preflight.rule import Finding, Look, Rule, each_host, runs_k3s
 
 _REQUIREMENTS = "K3s requirements page"
@@ -92,11 +92,47 @@ RULES: tuple[Rule, ...] = (
         each_host(hosts.judge_read_only),
     ),
     Rule(
+        "host.exec",
+        ("error",),
+        "programs may be run below /var/lib/rancher and /usr/local/bin: no mount option noexec",
+        f"{_HERE}: K3s unpacks its programs into its data directory and runs them there",
+        "mount it without noexec (/etc/fstab, then mount -o remount,exec)",
+        each_host(software.judge_exec),
+    ),
+    Rule(
+        "host.cloud-init",
+        ("error", "warning"),
+        "cloud-init has ended, or has nothing to do (error while it runs: it installs packages, changes names and "
+        "restarts the network; a warning where it ended with an error)",
+        "docs.cloud-init.io, boot stages",
+        "wait on the host with: cloud-init status --wait; errors are in /var/log/cloud-init.log",
+        each_host(software.judge_cloud_init),
+    ),
+    Rule(
+        "host.apparmor",
+        ("warning",),
+        "apparmor_parser is there, where the kernel has AppArmor",
+        "containerd, pkg/apparmor; k3s check-config; k3s-io/k3s issue 3406",
+        "install the package apparmor: without it containers are not confined, pods that name a profile do not "
+        "start, and with an older containerd no pod does",
+        each_host(software.judge_apparmor),
+    ),
+    Rule(
+        "host.nameserver",
+        ("warning",),
+        "/etc/resolv.conf, or that of systemd-resolved, names only servers that pods can ask: none on loopback; not "
+        "asked with the flag resolv-conf, or where machines have no way out",
+        "k3s-io/k3s, pkg/agent/config: K3s gives pods 8.8.8.8 else",
+        "name a server that is not on loopback, or set the flag resolv-conf to a file that does",
+        each_host(software.judge_nameserver),
+    ),
+    Rule(
         "host.cgroup-version",
         ("error",),
         "cgroup v2; v1 below Kubernetes 1.35, or with kubelet-arg fail-cgroupv1=false",
         "kubelet, failCgroupV1 (KEP-5573)",
-        "boot with systemd.unified_cgroup_hierarchy=1, or set kubelet-arg: [fail-cgroupv1=false]",
+        "boot with systemd.unified_cgroup_hierarchy=1, or set kubelet-arg: [fail-cgroupv1=false] under spec.k3s.server "
+        "and under spec.k3s.agent",
         each_host(hosts.judge_cgroup_version),
     ),
     Rule(
@@ -199,7 +235,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "net.address",
         ("error",),
-        "an interface that is up has the declared address",
+        "an interface that is up has the declared address; for a name: the host has an address to choose",
         _REQUIREMENTS,
         "correct the declared address, or give the host that address",
         each_host(network.judge_address),
@@ -224,9 +260,10 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "net.ports-free",
         ("error", "warning"),
-        "tcp 10250, loopback 6444, 10010, 10248, 10249, 10256; udp 8472 with vxlan; servers: tcp 6443, loopback "
-        "10257 to 10259; with etcd: tcp 2379, 2380, loopback 2381, 2382. A warning where K3s is installed and "
-        "stopped; not asked where it runs",
+        "tcp 10250, loopback 10010, 10248, 10249, 10256; udp 8472 with vxlan, 51820 and 51821 with "
+        "wireguard-native; agents: loopback lb-server-port (6444); servers: tcp https-listen-port (6443), loopback "
+        "the one after it, 10257 to 10259; with etcd: tcp 2379, 2380, loopback 2381, 2382. A warning where K3s is "
+        "installed and stopped; not asked where it runs",
         _REQUIREMENTS,
         "stop what listens there",
         each_host(network.judge_free_ports),
@@ -242,8 +279,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "net.reach",
         ("error", "warning", "info"),
-        "each host reaches tcp/6443 of servers, udp/8472 and tcp/10250 of all (the last one is a warning), agents "
-        "the registration address; info if it was not tried",
+        "each host reaches https-listen-port (tcp/6443) of servers, also of those that run, tcp/10250 of all (a "
+        "warning), and flannel's port of all: udp/8472, with wireguard-native udp/51820 and 51821; agents the "
+        "registration address; info if it was not tried",
         _REQUIREMENTS,
         "open the port between these hosts, in firewalls and in the network",
         network.judge_reach,
@@ -305,7 +343,7 @@ def _vetoes(results: Iterable[CheckResult], refusals: Iterable[Refusal]) -> Iter
             )
 
 
-def to_probe(inventory: Inventory, observed: Observed) -> dict[str, tuple[str, ...]]:
+def to_probe(spec: ClusterSpec, inventory: Inventory, observed: Observed) -> dict[str, tuple[str, ...]]:
     """Say which ports are to be tried on which hosts: those of hosts without a running K3s that nobody listens on."""
     facts = observed.facts
     found: dict[str, tuple[str, ...]] = {}
@@ -313,26 +351,28 @@ def to_probe(inventory: Inventory, observed: Observed) -> dict[str, tuple[str, .
         if host.name not in facts or runs_k3s(facts[host.name]):
             continue
         taken = {f"{item.protocol}/{item.port}" for item in facts[host.name].host.listeners}
-        ports = tuple(port for port in needed_ports(host) if port not in taken)
+        ports = tuple(port for port in needed_ports(spec, host.role) if port not in taken)
         if ports:
             found[host.name] = ports
     return found
 
 
-def door_to_probe(spec: ClusterSpec, inventory: Inventory, observed: Observed) -> Door | None:
-    """Say which new agents shall try the registration address, None where it is the first server's own or nobody joins.
+def already_listening(spec: ClusterSpec, inventory: Inventory, observed: Observed) -> tuple[Listening, ...]:
+    """Say what else hosts that are to join shall try: servers that run, and the registration address.
 
-    Before a server's first start somebody has to listen behind it, which the probe does on K3s' usual port only. A name
-    that the hosts are yet to be told of leads to the first server itself.
+    Nobody has to listen where K3s does already; before the first start somebody listens on the first server. The
+    registration address is tried by agents, unless it is the first server's own or a name that the hosts are yet to be
+    told of, which leads there too.
     """
-    address, port = registration_address(spec, inventory), api_port(spec)
+    address, port = registration_address(spec, inventory), f"tcp/{api_port(spec)}"
     first, facts = inventory.first_server, observed.facts
-    answers = first.name in facts and (runs_k3s(facts[first.name]) or f"tcp/{port}" in needed_ports(first))
-    if address == first.address or not answers or (spec.hosts_file and not is_ip(address)):
-        return None
-    agents = (host.name for host in inventory.agents if host.name in facts and not runs_k3s(facts[host.name]))
-    sources = tuple(agents)
-    return Door(address, f"tcp/{port}", sources) if sources else None
+    coming = [host for host in inventory.hosts if host.name in facts and not runs_k3s(facts[host.name])]
+    running = [host for host in inventory.servers if host.name in facts and runs_k3s(facts[host.name])]
+    names = tuple(host.name for host in coming)
+    doors = tuple(Listening(host.address, port, names, host.name) for host in running if names)
+    agents = tuple(host.name for host in coming if host.role == "agent")
+    known = address == first.address or (spec.hosts_file and not is_ip(address))
+    return doors if known or not agents or first.name not in facts else (*doors, Listening(address, port, agents))
 
 
 def table_lines() -> Iterator[str]:

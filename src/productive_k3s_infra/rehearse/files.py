@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from productive_k3s.contract.failure import ContractError
+from productive_k3s.doors.local_files import checksum_failure
 from productive_k3s.doors.system import Space, Stat
 
 _LINKS_FOLLOWED = 40
@@ -26,6 +28,7 @@ class Entry:
     link: str = ""
     uid: int = 0
     gid: int = 0
+    label: str = ""
 
 
 def _nothing(_operation: str, _path: str) -> None:
@@ -118,11 +121,46 @@ class MemoryFiles:
         """See System. Every file system has the same space."""
         return self.disk if self._entry(path) is not None else None
 
-    async def write(self, path: str, data: bytes, mode: int) -> None:
+    async def label(self, path: str) -> str:
+        """See Reading."""
+        entry = self._entry(path, follow_last=False)
+        return entry.label if entry is not None else ""
+
+    async def write(
+        self, path: str, data: bytes, mode: int, *, owner: tuple[int, int] | None = None, label: str = ""
+    ) -> None:
         """See System."""
         self.before("write", path)
         self._make_parents(path)
-        self._place(path, Entry("file", mode, self._now(), data))
+        uid, gid = owner or (0, 0)
+        self._place(path, Entry("file", mode, self._now(), data, uid=uid, gid=gid, label=label))
+
+    async def copy(self, source: str, target: str, sha256: str, mode: int, *, label: str = "") -> None:
+        """See System."""
+        data = await self.read(source, 1 << 62)
+        if data is None:
+            raise _error(errno.ENOENT, source)
+        found = hashlib.sha256(data).hexdigest()
+        if found != sha256:
+            raise ContractError(checksum_failure(source, found, sha256))
+        self.before("copy", target)
+        await self.write(target, data, mode, label=label)
+
+    async def adopt(self, source: str, target: str, mode: int, *, label: str = "") -> None:
+        """See System."""
+        entry = self._entry(source, follow_last=False)
+        if entry is None:
+            raise _error(errno.ENOENT, source)
+        self._place(source, replace(entry, mode=mode, label=label or entry.label, changed=self._now()))
+        await self.rename(source, target)
+
+    async def set_label(self, path: str, label: str) -> None:
+        """See System."""
+        self.before("set_label", path)
+        entry = self._entry(path, follow_last=False)
+        if entry is None:
+            raise _error(errno.ENOENT, path)
+        self._place(path, replace(entry, label=label, changed=self._now()))
 
     def _make_parents(self, path: str) -> None:
         parent = posixpath.dirname(path)
@@ -198,6 +236,13 @@ class MemoryFiles:
             return
         own = self._own_path(path)
         for item in [item for item in self._entries if item == own or item.startswith(f"{own}/")]:
+            del self._entries[item]
+
+    async def empty_tree(self, path: str) -> None:
+        """See System."""
+        self.before("empty_tree", path)
+        own = self._resolved(path)
+        for item in [item for item in self._entries if own is not None and item.startswith(f"{own}/")]:
             del self._entries[item]
 
     async def make_directory(self, path: str, mode: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.doors.local_files import checksum_failure
+from productive_k3s.doors.pace import GoingOn, nothing_ends_it
 from productive_k3s.doors.system import Answer, Place, Port
 from productive_k3s_infra.rehearse.clock import Clock
 from productive_k3s_infra.rehearse.files import MemoryFiles
@@ -40,8 +41,11 @@ class MemoryNetwork(MemoryFiles):
         timeout: float,  # noqa: ASYNC109 - the door's
         *,
         environment: Mapping[str, str] | None = None,
+        label: str = "",
+        going_on: GoingOn = nothing_ends_it,
     ) -> None:
         """See System. `asked_with` remembers the variables, and so the proxy, of each download."""
+        going_on()
         self.asked_with[url] = dict(environment or {})
         answer = await self.get(url, ca=b"", timeout=timeout)
         if answer.status >= 300:
@@ -49,7 +53,7 @@ class MemoryNetwork(MemoryFiles):
         found = hashlib.sha256(answer.body).hexdigest()
         if found != sha256:
             raise ContractError(checksum_failure(url, found, sha256))
-        await self.write(path, answer.body, mode)
+        await self.write(path, answer.body, mode, label=label)
 
     async def reach(self, places: Sequence[Place], timeout: float) -> Mapping[Place, str]:  # noqa: ASYNC109 - the door's
         """See System. What is not `reachable` refuses TCP and is silent on UDP, all at once on virtual time."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from productive_k3s.contract.failure import ContractError
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.local_files import checksum_failure, what_came
+from productive_k3s.doors.pace import GoingOn, nothing_ends_it
 from productive_k3s.doors.questions import Question, command_of
 from productive_k3s.doors.system import Completed
 from productive_k3s_infra.rehearse.clock import Clock, SteppingClock
@@ -101,8 +102,11 @@ class SimulatedSystem(MemoryNetwork):
         command = command_of(question, words)
         return await self.run(command.argv, timeout=command.timeout, environment=command.environment)
 
-    async def receive(self, path: str, sha256: str, mode: int, size: int | None = None) -> int:
+    async def receive(
+        self, path: str, sha256: str, mode: int, size: int | None = None, *, going_on: GoingOn = nothing_ends_it
+    ) -> int:
         """See System."""
+        going_on()
         data = self._take(size)
         found = hashlib.sha256(data).hexdigest()
         if found != sha256:
@@ -110,8 +114,9 @@ class SimulatedSystem(MemoryNetwork):
         await self.write(path, data, mode)
         return len(data)
 
-    async def skip(self, size: int) -> None:
+    async def skip(self, size: int, *, going_on: GoingOn = nothing_ends_it) -> None:
         """See System."""
+        going_on()
         self._take(size)
 
     def _take(self, size: int | None) -> bytes:

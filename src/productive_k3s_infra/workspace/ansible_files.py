@@ -60,7 +60,8 @@ class AnsibleHost:
 class AnsibleInventory:
     """All that is written. `command` runs `loader`, a line, on a host; that runs `program`, whose digest is `sha256`.
 
-    `expectation` is what a validation is given, `known_hosts` the text of the file that proves the hosts.
+    `expectation` is what a validation is given, `known_hosts` the text of the file that proves the hosts. `ca_hash` is
+    that of the recorded cluster, '' where none is recorded: then the role uninstalls nothing.
     """
 
     cluster: str
@@ -72,6 +73,7 @@ class AnsibleInventory:
     loader: bytes
     program: bytes
     sha256: str
+    ca_hash: str = ""
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,7 @@ def _all(inventory: AnsibleInventory) -> dict[str, Any]:
         "ansible_host_key_checking": True,
         "remote_cluster_name": inventory.cluster,
         "remote_cluster_first_server": inventory.first_server,
+        **({"remote_cluster_ca": inventory.ca_hash} if inventory.ca_hash else {}),
         "remote_cluster_program": {
             "path": _Template(f"{{{{ inventory_dir }}}}/{PROGRAM}"),
             "sha256": inventory.sha256,

@@ -56,6 +56,14 @@ def cluster(module_lab: Bed, k3s_release: Release) -> Cluster:
 
 
 @pytest.fixture(scope="module")
+def full(module_lab: Bed, k3s_release: Release) -> Cluster:
+    """One server and one agent; nothing is disabled."""
+    server, agent = module_lab.create("full", "server-1", "agent-1")
+    lab_bed.found_cluster(module_lab, k3s_release, server, agent, disable=[])
+    return Cluster(module_lab, k3s_release, server, (agent,))
+
+
+@pytest.fixture(scope="module")
 def home(module_lab: Bed, k3s_release: Release) -> Cluster:
     """A server that agents of single tests join."""
     (server,) = module_lab.create(SET, "server-1")

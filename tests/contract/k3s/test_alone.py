@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+import yaml
 
 import lab_bed
 from productive_k3s.waits import diagnosis
@@ -38,8 +40,7 @@ def fatal_of(alone, code: str) -> str:
 def test_restarts_keep_all(alone):
     """A restart, and a kill of the process, keep authorities, tokens, Node and running containers.
 
-    A tls-san that was added is in the certificate then, a label that was added is not on the Node. Source:
-    upgrades/killall, cli/server; observed, what follows for this project.
+    A tls-san that was added is in the certificate then. Source: upgrades/killall, cli/server.
     """
     lab_bed.place(alone.bed, alone.release, alone.server)
     configure(alone)
@@ -48,7 +49,7 @@ def test_restarts_keep_all(alone):
     alone.on("k3s kubectl -n kube-system rollout status deployment coredns --timeout=60s")
     before = identity(alone)
     assert "containerd-shim" in before[2]
-    configure(alone, tls_san=["later.example"], node_label=["later=1"])
+    configure(alone, tls_san=["later.example"])
     runs = lab_bed.started(alone.bed, alone.server, "k3s")
     lab_bed.start(alone.bed, alone.server, "server", verb="restart")
     assert lab_bed.started(alone.bed, alone.server, "k3s") != runs
@@ -58,11 +59,30 @@ def test_restarts_keep_all(alone):
         f"openssl s_client -connect {alone.server.address}:6443 </dev/null 2>/dev/null | openssl x509 -text"
     )
     assert "DNS:later.example" in shown
-    assert "later" not in alone.node("server-1")["metadata"]["labels"]
     alone.on("systemctl kill -s KILL --kill-who=main k3s")
     lab_bed.until(lambda: lab_bed.started(alone.bed, alone.server, "k3s")[2] == "1", 30, "systemd restarts it")
     lab_bed.until(lambda: lab_bed.state(alone.bed, alone.server, "k3s") == "active", 60, "it is active")
     lab_bed.until(lambda: identity(alone) == before, 30, "all is kept")
+
+
+def test_every_start_sets_the_labels_of_the_file(alone):
+    """Each start sets every node-label of config.yaml on the Node, over what the API said since, 1 to 3 s after it.
+
+    What was taken out of the file stays. Source: k3s-io/k3s pkg/agent/run.go, updateMutableLabels; observed: v1.36.3.
+    """
+    configure(alone, node_label=["disk=ssd", "rack=r1", "old=1"])
+    lab_bed.start(alone.bed, alone.server, "server")
+
+    def labels():
+        return {key: alone.node("server-1")["metadata"]["labels"].get(key) for key in ("disk", "rack", "old", "later")}
+
+    wanted = {"disk": "ssd", "rack": "r1", "old": "1", "later": None}
+    lab_bed.until(lambda: labels() == wanted, 30, "the labels of the first start")
+    alone.on("k3s kubectl label node server-1 --overwrite disk=hdd rack-")
+    assert labels() == wanted | {"disk": "hdd", "rack": None}
+    configure(alone, node_label=["disk=ssd", "rack=r1", "later=1"])
+    lab_bed.start(alone.bed, alone.server, "server", verb="restart")
+    lab_bed.until(lambda: labels() == wanted | {"later": "1"}, 30, "the labels of the second start")
 
 
 def test_a_changed_token_is_refused(alone):
@@ -83,6 +103,34 @@ def test_a_taken_port(alone):
     assert "failed to start supervisor listener: listen tcp :6443: bind: address already in use" in fatal_of(
         alone, "k3s.port-in-use"
     )
+
+
+def kubelet_drop_in(alone) -> str:
+    return f"/var/lib/rancher/{lab_bed.KUBELET_DROP_INS}/50-cgroup-v1.conf"
+
+
+@pytest.mark.skipif(lab_bed.cgroup_version() == 2, reason="this computer has cgroup v2: nothing is refused")
+def test_a_kubelet_refuses_cgroup_v1(alone):
+    """Unless it is told not to, in a drop-in or by a flag: K3s ends with status 0 and never gets ready.
+
+    Source: KEP-5573; observed with v1.36.3, cgroup v1.
+    """
+    alone.on(f"rm {kubelet_drop_in(alone)}")
+    configure(alone, disable=[*lab_bed.NOTHING_PACKAGED, "coredns"])
+    alone.on("systemctl start --no-block k3s")
+    show = "systemctl show k3s -p NRestarts --value"
+    lab_bed.until(lambda: int(alone.on(show)) > 0, 60, "systemd starts it again")
+    said = lab_bed.log(alone.bed, alone.server, "k3s")
+    assert (
+        r"Shutdown request received: \"kubelet exited: failed to validate kubelet configuration, error: kubelet is "
+        "configured to not run on a host using cgroup v1. cgroup v1 support is unsupported and will be removed "
+        r"in a future release, path: &TypeMeta{Kind:,APIVersion:,}\""
+    ) in said
+    assert "k3s is up and running" not in said
+    assert alone.on("systemctl show k3s -p ExecMainStatus --value") == "0"
+    alone.on("systemctl stop k3s; systemctl reset-failed k3s; true")
+    configure(alone, kubelet_arg=["fail-cgroupv1=false"])
+    lab_bed.start(alone.bed, alone.server, "server")
 
 
 def test_an_unknown_flag_on_the_command_line(alone):
@@ -115,6 +163,46 @@ def test_defaults_without_a_token_and_without_etcd(alone):
     role = "node-role.kubernetes.io/"
     lab_bed.until(lambda: alone.get(f"nodes -l {role}control-plane")["items"], 30, "the Node has its role")
     assert role + "etcd" not in alone.node("server-1")["metadata"]["labels"]
+
+
+def test_a_normal_start_complains_twice(alone):
+    """With etcd every start says two things at level error before it is up, which mean nothing. Source: observed with
+    v1.36.3, Node, files."""
+    configure(alone)
+    lab_bed.start(alone.bed, alone.server, "server")
+    before, up, _ = lab_bed.log(alone.bed, alone.server, "k3s").partition("k3s is up and running")
+    assert up
+    errors = [line for line in before.splitlines() if " level=error " in line]
+    assert any(
+        "Failed to check local etcd status for learner management" in line
+        and "dial tcp 127.0.0.1:2379: connect: connection refused" in line
+        for line in errors
+    )
+    assert any(re.search(r"Sending HTTP/1.1 503 response to \S+: runtime core not ready", line) for line in errors)
+
+
+def test_names_in_the_kubeconfig(alone):
+    """write-kubeconfig-name names cluster, user and context. Source: observed with v1.36.3, Flags."""
+    configure(alone, write_kubeconfig_name="prod", disable_agent=True)
+    lab_bed.start(alone.bed, alone.server, "server")
+    config = yaml.safe_load(alone.on("cat /etc/rancher/k3s/k3s.yaml"))
+    (context,) = config["contexts"]
+    names = {config["clusters"][0]["name"], config["users"][0]["name"], context["name"], *context["context"].values()}
+    assert names | {config["current-context"]} == {"prod"}
+    assert alone.on("k3s kubectl get --raw /readyz") == "ok"
+
+
+def test_a_template_of_containerds_configuration(alone):
+    """config-v3.toml.tmpl is filled in at each start; "base" in it is K3s' own. Source: advanced, containerd; observed
+    with v1.36.3, Node, files."""
+    folder = f"{K}/agent/etc/containerd"
+    text = '{{ template "base" . }}\n[metrics]\n  address = "127.0.0.1:1338"\n'
+    configure(alone, {**lab_bed.TOKENS, f"{folder}/config-v3.toml.tmpl": (text, 0o600)})
+    lab_bed.start(alone.bed, alone.server, "server")
+    made = alone.on(f"cat {folder}/config.toml")
+    assert made.startswith("version = 3\n")
+    assert "127.0.0.1:1338" in made
+    assert "go_goroutines" in alone.on("curl -sS http://127.0.0.1:1338/v1/metrics")
 
 
 def test_components_get_their_arguments(alone):

@@ -1,6 +1,6 @@
 """What a running cluster of K3s looks like: a server and two agents; nothing here changes it for others.
 
-Sources are pages of docs.k3s.io, or "observed, SECTION": what a K3s v1.34.3 did.
+Sources are pages of docs.k3s.io, or "observed, SECTION": what a K3s v1.34.3 did; v1.36.3 where that is said.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ import base64
 import hashlib
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 import lab_bed
 from lab_bed import Machine
@@ -35,8 +36,23 @@ def lines(text: str) -> list[str]:
     return text.splitlines()
 
 
-def certificates(cluster, path: str, machine: Machine | None = None) -> list[x509.Certificate]:
-    return x509.load_pem_x509_certificates(cluster.on(f"cat {path}", machine).encode())
+def leaf_of(text: str) -> x509.Certificate:
+    """Return the first certificate of a chain; those behind it are not read: K3s' authorities have serial number 0."""
+    return x509.load_pem_x509_certificate(text.partition(_END)[0].encode() + _END.encode())
+
+
+_END = "-----END CERTIFICATE-----"
+
+
+def certificate(cluster, path: str, machine: Machine | None = None) -> x509.Certificate:
+    return leaf_of(cluster.on(f"cat {path}", machine))
+
+
+def is_issued_by(cluster, leaf: x509.Certificate, authority: str) -> bool:
+    """Whether a certificate is signed by the authority in a file; openssl on the machine judges."""
+    command = f"openssl verify -partial_chain -CAfile {authority} /dev/stdin"
+    done = cluster.bed.try_ssh(cluster.server, command, data=leaf.public_bytes(Encoding.PEM))
+    return done.returncode == 0
 
 
 def name_of(certificate: x509.Certificate) -> tuple[str, list[str]]:
@@ -44,6 +60,10 @@ def name_of(certificate: x509.Certificate) -> tuple[str, list[str]]:
         return [str(one.value) for one in certificate.subject.get_attributes_for_oid(kind)]
 
     return values(x509.NameOID.COMMON_NAME)[0], values(x509.NameOID.ORGANIZATION_NAME)
+
+
+def moment(text: str) -> datetime:
+    return datetime.strptime(text, "%b %d %H:%M:%S %Y %Z").replace(tzinfo=UTC)
 
 
 def life_of(certificate: x509.Certificate) -> timedelta:
@@ -142,11 +162,21 @@ def test_cacerts_answers_everybody(cluster):
     assert cluster.on("curl -sk https://127.0.0.1:6444/cacerts", cluster.agents[0]) == ca
 
 
-@pytest.mark.parametrize("path", ["/readyz", "/api/v1/nodes", "/v1-k3s/config"])
-def test_nothing_else_answers_a_stranger(cluster, path):
-    """Anonymous requests get 401. Source: cli/token; upstream's anonymous-auth=false."""
+@pytest.mark.parametrize(
+    ("path", "who", "code"),
+    [
+        ("/readyz", "", "401"),
+        ("/api/v1/nodes", "", "401"),
+        ("/v1-k3s/config", "", "403"),
+        ("/v1-k3s/config", "-u node:wrong", "401"),
+        ("/v1-k3s/config", "-u node:agent-password", "200"),
+    ],
+)
+def test_what_a_stranger_is_answered(cluster, path, who, code):
+    """The API says 401, the supervisor 403, and 401 to a wrong password. Source: cli/token; k3s-io/k3s
+    pkg/server/auth/auth.go; observed with v1.36.3."""
     url = f"https://{cluster.server.address}:6443{path}"
-    assert cluster.on(f"curl -sk -o /dev/null -w '%{{http_code}}' {url}", cluster.agents[0]) == "401"
+    assert cluster.on(f"curl -sk {who} -o /dev/null -w '%{{http_code}}' {url}", cluster.agents[0]) == code
 
 
 # --- certificates
@@ -154,20 +184,34 @@ def test_nothing_else_answers_a_stranger(cluster, path):
 
 @pytest.mark.parametrize("name", ["server-ca", "client-ca", "request-header-ca"])
 def test_authorities(cluster, name):
-    """CAs live ten years and are named k3s-<kind>-ca@<unix time>.
+    """CAs live ten years, are named k3s-<kind>-ca@<unix time> and have the serial number 0.
 
-    Source: cli/certificate; observed, Files and modes.
+    Source: cli/certificate; observed, Files and modes; the serial number with v1.36.3.
     """
-    (ca,) = certificates(cluster, f"{K}/server/tls/{name}.crt")
-    assert re.fullmatch(rf"k3s-{name}@\d+", name_of(ca)[0])
-    assert abs(life_of(ca) - CA_LIFE) < timedelta(days=1)
+    words = "-noout -serial -subject -startdate -enddate -nameopt multiline"
+    shown = cluster.on(f"openssl x509 -in {K}/server/tls/{name}.crt {words}")
+    assert re.search(rf"commonName += k3s-{name}@\d+$", shown, re.MULTILINE)
+    begins, ends = (moment(text) for text in re.findall(r"(?:Before|After)=(.*)", shown))
+    assert abs(ends - begins - CA_LIFE) < timedelta(days=1)
+    # Python's cryptography warns of it, and will refuse it: whoever reads these authorities has to know.
+    assert "serial=00" in shown.splitlines()
 
 
 @pytest.mark.parametrize("name", [*CLIENTS, "serving-kube-apiserver", "etcd/server-client", "etcd/peer-server-client"])
 def test_leaves(cluster, name):
     """Leaves live 365 days, and the file holds the CA behind the leaf. Source: cli/certificate; observed, Commands."""
-    leaf, ca = certificates(cluster, f"{K}/server/tls/{name}.crt")
-    leaf.verify_directly_issued_by(ca)
+    chain = cluster.on(f"cat {K}/server/tls/{name}.crt")
+    leaf, behind = leaf_of(chain), chain.partition(_END)[2].strip()
+    authority = {
+        "client": "client-ca",
+        "serving": "server-ca",
+        "etcd/server": "etcd/server-ca",
+        "etcd/peer": "etcd/peer-ca",
+    }
+    path = f"{K}/server/tls/{authority[name.partition('-')[0]]}.crt"
+    assert behind == cluster.on(f"cat {path}")
+    assert is_issued_by(cluster, leaf, path)
+    assert leaf.serial_number > 0
     assert abs(life_of(leaf) - LEAF_LIFE) < timedelta(days=1)
     if name in CLIENTS:
         assert name_of(leaf) == CLIENTS[name]
@@ -177,8 +221,8 @@ def test_what_is_presented_on_6443(cluster):
     """The certificate on 6443 is signed by the server's CA and holds the node's name and address, loopback, the
     in-cluster names, the first service address and every tls-san. Source: k3s-io/k3s pkg/cluster and cli/server."""
     shown = cluster.on(f"openssl s_client -connect {cluster.server.address}:6443 -showcerts </dev/null 2>/dev/null")
-    leaf = x509.load_pem_x509_certificates(shown.encode())[0]
-    leaf.verify_directly_issued_by(certificates(cluster, f"{K}/server/tls/server-ca.crt")[0])
+    leaf = leaf_of("-----BEGIN CERTIFICATE-----" + shown.partition("-----BEGIN CERTIFICATE-----")[2])
+    assert is_issued_by(cluster, leaf, f"{K}/server/tls/server-ca.crt")
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert {"server-1", "localhost", "kubernetes", "kubernetes.default.svc.cluster.local", "k3s.example"} <= set(
         names.get_values_for_type(x509.DNSName)
@@ -191,10 +235,10 @@ def test_what_is_presented_on_6443(cluster):
 def test_an_agents_certificates(cluster):
     """The kubelet presents its node's name, and is the user system:node:<name>. Source: observed, Files and modes."""
     agent = cluster.agents[0]
-    client = certificates(cluster, f"{K}/agent/client-kubelet.crt", agent)[0]
+    client = certificate(cluster, f"{K}/agent/client-kubelet.crt", agent)
     assert name_of(client) == ("system:node:agent-1", ["system:nodes"])
     assert abs(life_of(client) - LEAF_LIFE) < timedelta(days=1)
-    assert name_of(certificates(cluster, f"{K}/agent/serving-kubelet.crt", agent)[0])[0] == "agent-1"
+    assert name_of(certificate(cluster, f"{K}/agent/serving-kubelet.crt", agent))[0] == "agent-1"
 
 
 # --- files
@@ -262,7 +306,7 @@ def test_the_kubeconfig(cluster):
     ca = base64.b64decode(entry["cluster"]["certificate-authority-data"]).decode().strip()
     assert ca == cluster.on(f"cat {K}/server/tls/server-ca.crt")
     user = base64.b64decode(config["users"][0]["user"]["client-certificate-data"])
-    assert name_of(x509.load_pem_x509_certificates(user)[0]) == CLIENTS["client-admin"]
+    assert name_of(leaf_of(user.decode())) == CLIENTS["client-admin"]
     assert [entry["name"], config["users"][0]["name"], config["current-context"]] == ["default"] * 3
 
 
@@ -270,11 +314,27 @@ def test_ports(cluster):
     """6443 and 10250 are open to all; the components answer on loopback. Source: observed, Files and modes."""
     server = set(lines(cluster.on("ss -Hltn | awk '{print $4}'")))
     assert {"*:6443", "*:10250"} <= server
-    assert {f"127.0.0.1:{port}" for port in (2379, 2381, 6444, 10010, 10248, 10249, 10256, 10257, 10259)} <= server
+    assert {
+        f"127.0.0.1:{port}" for port in (2379, 2380, 2381, 2382, 6444, 10010, 10248, 10249, 10256, 10257, 10259)
+    } <= server
     assert {f"{cluster.server.address}:{port}" for port in (2379, 2380)} <= server
     agent = set(lines(cluster.on("ss -Hltn | awk '{print $4}'", cluster.agents[0])))
     assert {"*:10250", "127.0.0.1:6444", "127.0.0.1:10010", "127.0.0.1:10248"} <= agent
     assert not any(address.endswith(":6443") for address in agent)
+
+
+def test_etcds_doors(cluster):
+    """2379 speaks gRPC only, JSON is on 2382 with a client certificate, health on 2381 for everybody on the host.
+    Source: k3s-io/k3s pkg/etcd/etcd.go."""
+    tls = f"{K}/server/tls/etcd"
+    ask = f"curl -sS -m 5 --cacert {tls}/server-ca.crt --cert {tls}/client.crt --key {tls}/client.key -X POST -d '{{}}'"
+    path = "v3/maintenance/status"
+    assert json.loads(cluster.on(f"{ask} https://127.0.0.1:2382/{path}"))["leader"]
+    answer = cluster.bed.try_ssh(cluster.server, f"{ask} https://127.0.0.1:2379/{path}")
+    assert "leader" not in answer.stdout
+    without = f"curl -sS -m 5 --cacert {tls}/server-ca.crt -X POST -d '{{}}' https://127.0.0.1:2382/{path}"
+    assert cluster.bed.try_ssh(cluster.server, without).returncode != 0
+    assert json.loads(cluster.on("curl -sS -m 5 http://127.0.0.1:2381/health"))["health"] == "true"
 
 
 # --- nodes and pods
@@ -317,7 +377,16 @@ def test_kubectl_on_both(cluster):
 def test_images_of_the_folder_are_imported(cluster):
     """What lies in agent/images is imported at start. Source: installation/airgap."""
     for machine in (cluster.server, *cluster.agents):
-        assert "busybox" in cluster.on("k3s ctr -n k8s.io images ls -q", machine)
+        assert set(cluster.release.image_names) <= set(lines(cluster.on("k3s ctr -n k8s.io images ls -q", machine)))
+
+
+def test_the_releases_list_of_images(cluster):
+    """k3s-images.txt names an image by line, with its registry. Source: installation/airgap; observed with v1.36.3."""
+    names = cluster.release.image_names
+    assert all(re.fullmatch(r"docker\.io/rancher/[a-z0-9-]+:[\w.-]+", name) for name in names)
+    assert {"mirrored-pause", "mirrored-library-busybox", "mirrored-coredns-coredns", "klipper-lb"} <= {
+        name.rpartition("/")[2].partition(":")[0] for name in names
+    }
 
 
 def test_a_manifest_is_deployed_and_skip_keeps_one_back(cluster):

@@ -24,6 +24,9 @@ class Bed(Protocol):
     elsewhere: str
     """A directory on another file system, in which nothing is ever made."""
 
+    def unrunnable(self) -> list[str]:
+        """Files that are marked as programs and are none: an empty one, one of another machine, a folder."""
+
     def rival(self) -> System:
         """Another process on the same host."""
 
@@ -59,6 +62,20 @@ class RealBed:
         self._server: _Pages | None = None
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
+
+    def unrunnable(self) -> list[str]:
+        """See Bed."""
+        # The head of a program for a machine that has the number 0xffff.
+        elf = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xff\xff\x01" + bytes(100)
+        contents = {"empty": b"", "foreign": elf, "no-program": b"\x00\x01\x02 a page of a proxy"}
+        paths = []
+        for name, content in contents.items():
+            path = Path(self.root) / name
+            path.write_bytes(content)
+            path.chmod(0o755)
+            paths.append(str(path))
+        (Path(self.root) / "folder").mkdir()
+        return [*paths, f"{self.root}/folder"]
 
     def rival(self) -> System:
         """A door of its own opens the lock file anew, as another process does."""
@@ -187,6 +204,11 @@ class SimulatedBed:
         self._simulated.script_process(("sh", "-c"), _shell)
         self._simulated.script("productive-k3s-no-such-program", returncode=127, stderr="No such file or directory")
         self.system: System = self._simulated
+
+    def unrunnable(self) -> list[str]:
+        """See Bed."""
+        self._simulated.script("/bed/empty", returncode=126, stderr="Exec format error")
+        return ["/bed/empty"]
 
     def rival(self) -> System:
         """See Bed."""

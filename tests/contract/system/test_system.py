@@ -122,6 +122,47 @@ class TestFiles:
         with pytest.raises(FileNotFoundError):
             await bed.system.rename(f"{bed.root}/new", f"{bed.root}/old")
 
+    async def test_copied(self, bed: Bed) -> None:
+        await bed.system.write(f"{bed.root}/source", _DATA, 0o600)
+        await bed.system.copy(f"{bed.root}/source", f"{bed.root}/deep/k3s", _DIGEST, 0o755)
+        found = await bed.system.stat(f"{bed.root}/deep/k3s")
+        assert found is not None
+        assert (found.mode, await bed.system.read(f"{bed.root}/deep/k3s")) == (0o755, _DATA)
+        assert await bed.system.read(f"{bed.root}/source") == _DATA
+
+    async def test_a_copy_of_something_else_is_none(self, bed: Bed) -> None:
+        await bed.system.write(f"{bed.root}/source", b"something else", 0o600)
+        await bed.system.write(f"{bed.root}/k3s", _DATA, 0o755)
+        assert await code(bed.system.copy(f"{bed.root}/source", f"{bed.root}/k3s", _DIGEST, 0o755)) == (
+            "artifact.checksum"
+        )
+        with pytest.raises(FileNotFoundError):
+            await bed.system.copy(f"{bed.root}/nothing", f"{bed.root}/k3s", _DIGEST, 0o755)
+        assert await bed.system.read(f"{bed.root}/k3s") == _DATA
+        assert sorted(await bed.system.list_directory(bed.root))[-2:] == ["k3s", "source"]
+
+    async def test_an_adopted_file_has_its_mode(self, bed: Bed) -> None:
+        await bed.system.write(f"{bed.root}/staged", _DATA, 0o600)
+        await bed.system.adopt(f"{bed.root}/staged", f"{bed.root}/k3s", 0o755)
+        found = await bed.system.stat(f"{bed.root}/k3s")
+        assert found is not None
+        assert (found.mode, await bed.system.stat(f"{bed.root}/staged")) == (0o755, None)
+
+    async def test_an_owner_is_given(self, bed: Bed) -> None:
+        await bed.system.write(f"{bed.root}/hosts", _DATA, 0o664, owner=(33, 44))
+        found = await bed.system.stat(f"{bed.root}/hosts")
+        assert found is not None
+        assert (found.mode, found.uid, found.gid) == (0o664, 33, 44)
+
+    async def test_a_directory_is_emptied_also_through_a_link(self, bed: Bed) -> None:
+        await bed.system.write(f"{bed.root}/disk/deep/file", _DATA, 0o600)
+        await bed.system.write(f"{bed.root}/disk/file", _DATA, 0o600)
+        await bed.system.link("disk", f"{bed.root}/data")
+        await bed.system.empty_tree(f"{bed.root}/data")
+        assert await bed.system.list_directory(f"{bed.root}/disk") == ()
+        assert await bed.system.stat(f"{bed.root}/data") is not None
+        await bed.system.empty_tree(f"{bed.root}/nothing")
+
     async def test_rename_takes_along_what_is_in_a_directory(self, bed: Bed) -> None:
         await bed.system.write(f"{bed.root}/from/deep/file", _DATA, 0o600)
         await bed.system.rename(f"{bed.root}/from", f"{bed.root}/to")
@@ -186,6 +227,13 @@ class TestProcesses:
 
     async def test_a_program_that_is_missing(self, bed: Bed) -> None:
         assert (await bed.system.run(("productive-k3s-no-such-program",), timeout=30)).returncode == 127
+
+    async def test_a_file_that_is_no_program(self, bed: Bed) -> None:
+        for path in bed.unrunnable():
+            done = await bed.system.run((path, "--version"), timeout=30)
+            assert (done.returncode, done.stdout) == (126, ""), path
+            assert done.stderr
+            assert (await bed.system.ask("k3s-version", path)).returncode == 126
 
     async def test_a_program_that_does_not_end(self, bed: Bed) -> None:
         done = await bed.system.run(("sh", "-c", "sleep 600"), timeout=0.2)

@@ -74,7 +74,7 @@ def test_it_is_built_installed_and_documented(version: str, tmp_path: Path, envi
     installed = run(environment, tmp_path, *galaxy, "install", "--offline", "-p", tmp_path, archive)
     assert installed.returncode == 0, installed.stderr
     shown = run(environment, tmp_path, commands / "ansible-doc", "-t", "role", "productive_k3s.infra.remote_cluster")
-    assert all(f"remote_cluster_{name}" in shown.stdout for name in ("request", "validate", "remove")), shown
+    assert all(f"remote_cluster_{name}" in shown.stdout for name in ("request", "validate", "ca")), shown
     shown = run(environment, tmp_path, commands / "ansible-doc", "productive_k3s.infra.productive_k3s")
     assert "Runs the host program as" in shown.stdout, shown
 

@@ -22,9 +22,9 @@ from productive_k3s_infra.artifacts.release import Resolved
 from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.errors import BadInput
-from productive_k3s_infra.hosts.fleet.gathering import Observed
 from productive_k3s_infra.inventory.build import build_inventory, declared_location
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory, Location
+from productive_k3s_infra.inventory.observed import Observed
 from productive_k3s_infra.operations.inventory import ansible_inventory, known_hosts_text
 from productive_k3s_infra.operations.looking import View
 from productive_k3s_infra.plan.model import ReleaseFiles

@@ -21,12 +21,12 @@ from productive_k3s_infra.execute.executor import execute
 from productive_k3s_infra.execute.model import StepResult
 from productive_k3s_infra.hosts.wire import bootstrap
 from productive_k3s_infra.operations.handlers import Handlers, TokenSource
-from productive_k3s_infra.plan.model import Step
+from productive_k3s_infra.plan.model import ClusterRecord, Step
 from productive_k3s_infra.plan.pipeline import plan_cluster
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.workspace.ansible_files import AnsibleInventory
 from static.ansible import worlds
-from static.contract_program.hosts import TOKEN
+from static.contract_program.hosts import CA, TOKEN
 from static.fleet_doubles import Call as HostCall
 from static.fleet_doubles import FakeFleet
 from static.plan.clusters import executed, situation, spec, wish_again
@@ -250,24 +250,47 @@ def test_values_that_are_none_or_missing_are_named(make: Make) -> None:
     assert bed.calls == []
 
 
-def test_nobody_removes_a_cluster_by_mistake(make: Make) -> None:
-    bed = make(situation(spec()))
-    said = wrong(bed, "-e", "remote_cluster_remove=another", playbook="remove").plain
-    assert "nobody agreed to remove the cluster [ansible.not-agreed]" in said
-    bed.playbook.expect(0, "remove", "-e", "remote_cluster_remove=edge")
+def with_record() -> Situation:
+    return replace(situation(spec()), record=ClusterRecord(CA, "v1.34.4+k3s1"))
+
+
+def test_nobody_takes_a_cluster_away_by_mistake(make: Make) -> None:
+    bed = make(with_record())
+    said = wrong(bed, "-e", "remote_cluster_uninstall=another", playbook="uninstall").plain
+    assert "nobody agreed to take the cluster away [ansible.not-agreed]" in said
+    bed.playbook.expect(0, "uninstall", "-e", "remote_cluster_uninstall=edge")
     asked = [(call.host, call.order["arguments"]) for call in bed.calls]
     assert sorted(host for host, _ in asked[:2]) == ["agent-1", "agent-2"]
-    assert all(words == ["remove", "--json", "--yes"] for _, words in asked[:2])
-    assert asked[2:] == [("server-1", ["remove", "--json", "--yes", "--force"])]
+    words = ["uninstall", "--json", "--cluster", CA, "--yes"]
+    assert [given for _, given in asked[:2]] == [words, words]
+    assert asked[2:] == [("server-1", [*words, "--force"])]
+
+
+def test_without_a_record_of_its_ca_nothing_is_taken_off(make: Make) -> None:
+    bed = make(situation(spec()))
+    said = bed.playbook.expect(2, "uninstall", "-e", "remote_cluster_uninstall=edge").plain
+    assert "missing required arguments: remote_cluster_ca" in said
+    assert bed.calls == []
+
+
+def test_a_host_of_another_cluster_keeps_the_server(make: Make) -> None:
+    seen = with_record()
+    bed = make(seen)
+    answers = worlds.answers(seen)
+    answers["agent-1"]["uninstall"] = worlds.failure("k3s.ca-mismatch")
+    bed.answer(answers)
+    said = bed.playbook.expect(2, "uninstall", "-e", "remote_cluster_uninstall=edge").plain
+    assert "k3s.ca-mismatch" in said
+    assert {call.host for call in bed.calls} == {"agent-1", "agent-2"}
 
 
 def test_an_agent_that_stays_keeps_the_server(make: Make) -> None:
-    seen = situation(spec())
+    seen = with_record()
     bed = make(seen)
     answers = worlds.answers(seen)
-    answers["agent-2"]["remove"] = worlds.failure("k3s.does-not-stop", 5)
+    answers["agent-2"]["uninstall"] = worlds.failure("k3s.does-not-stop", 5)
     bed.answer(answers)
-    bed.playbook.expect(2, "remove", "-e", "remote_cluster_remove=edge")
+    bed.playbook.expect(2, "uninstall", "-e", "remote_cluster_uninstall=edge")
     assert {call.host for call in bed.calls} == {"agent-1", "agent-2"}
 
 

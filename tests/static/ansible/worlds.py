@@ -11,7 +11,7 @@ from productive_k3s.contract.request import Request
 from productive_k3s.plan.changes import assess
 from productive_k3s_infra.artifacts.program import build_program
 from productive_k3s_infra.artifacts.release import Resolved
-from productive_k3s_infra.hosts.fleet.gathering import Observed
+from productive_k3s_infra.inventory.observed import Observed
 from productive_k3s_infra.operations.inventory import ansible_inventory
 from productive_k3s_infra.operations.looking import View
 from productive_k3s_infra.plan.requests import Situation, request_for
@@ -50,7 +50,7 @@ def answers(situation: Situation) -> Answers:
             "node": {"outcome": "done"},
             "facts": {"facts": facts},
             "validate": {"outcome": "done", "checks": [check(passed=True)]},
-            "remove": {"outcome": "done", "changes": [encode(removal())]},
+            "uninstall": {"outcome": "done", "changes": [encode(uninstallation())]},
         }
     return found
 
@@ -67,8 +67,8 @@ def check(*, passed: bool) -> dict[str, Any]:
     }
 
 
-def removal() -> Change:
-    return Change("files:files", "remove-files", "files", "K3s shall go from this host", "disrupt")
+def uninstallation() -> Change:
+    return Change("files:host", "remove-files", "files", "K3s shall go from this host", "disrupt")
 
 
 def failure(code: str = "k3s.no-token", exit_code: int = 4) -> dict[str, Any]:

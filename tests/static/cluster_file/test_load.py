@@ -14,12 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from productive_k3s.k3s import flags
-from productive_k3s_infra.cluster_file.document import keys_at
 from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.cluster_file.mistake import Mistake
-from productive_k3s_infra.cluster_file.model import ClusterSpec, Jump, LocalProvider, OnpremProvider
-from productive_k3s_infra.errors import BadInput, ClusterFileInvalid
-from productive_k3s_infra.operations.init import DEFAULT_AGENTS, Wanted, render_cluster_file, require_wanted
+from productive_k3s_infra.cluster_file.model import ClusterSpec, Jump, LocalProvider, OnpremProvider, Rollout
+from productive_k3s_infra.cluster_file.shape import keys_at
+from productive_k3s_infra.errors import ClusterFileInvalid
 from static.cluster_file.files import HOST_KEY, surround
 
 SPEC_PATHS = (
@@ -59,7 +58,9 @@ spec:
       debug: ${{DEBUG:-true}}
       l: "$${{PORT}}"
       etcd-snapshot-dir: "/backup/${{PORT}}"
-    agent:
+    agent: {{kubelet-arg: [max-pods=110], v: 2}}
+    files: {{audit.yaml: notes.txt}}
+  rollout: {{batch: "25%", drain: true}}
   nodes:
     - name: server-1
       role: ${{ROLE:-server}}
@@ -71,6 +72,7 @@ spec:
       hostKey: ["{HOST_KEY}"]
       labels: {{disk: ssd, rack: "${{PORT}}"}}
       taints: ["dedicated=gpu:NoSchedule"]
+      k3s: {{kubelet-arg: ["max-pods=${{PODS:-200}}"], v: "${{V:-4}}", files: {{extra.yaml: ~/extra.yaml}}}}
       ssh:
         address: 192.0.2.21
         port: 22
@@ -123,6 +125,34 @@ def test_every_key_arrives_in_the_spec(tmp_path: Path) -> None:
     assert (agent.ssh.address, agent.ssh.port) == ("192.0.2.21", 22)
     home_key = str(tmp_path / "home/.ssh/id_ed25519")
     assert agent.ssh.jump == Jump(address="bastion.example", key=home_key, host_key=(HOST_KEY,))
+
+
+def test_a_node_has_flags_and_files_of_its_own_over_the_common_ones(tmp_path: Path) -> None:
+    environment = surround(tmp_path)
+    spec = load(tmp_path, FULL, environment)
+    server, agent = spec.nodes
+    assert spec.rollout == Rollout(batch="25%", drain=True)
+    assert spec.flags_of(server) == spec.k3s.server
+    assert spec.flags_of(agent) == {"kubelet-arg": ["max-pods=200"], "v": 4}
+    assert spec.files_of(server) == {"audit.yaml": "kind: Policy\n"}
+    assert spec.files_of(agent) == {"audit.yaml": "kind: Policy\n", "extra.yaml": "more: true\n"}
+
+
+def test_no_key_is_known_by_its_name_in_python(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, LOCAL.replace("k3s: {", "hosts_file: true\n  k3s: {tls_san: [x], "))
+    assert [(item.code, item.remedy) for item in found] == [
+        ("file.unknown-key", "did you mean 'hostsFile'?"),
+        ("file.unknown-key", "did you mean 'tlsSan'?"),
+    ]
+
+
+def test_no_secret_is_shown_by_the_spec(tmp_path: Path) -> None:
+    registries = '{configs: {mirror.example: {auth: {username: ops, password: "${SECRET}"}}}}'
+    k3s = f'k3s: {{registries: {registries}, proxy: {{http: "http://ops:${{SECRET}}@proxy.example"}}, '
+    spec = load(tmp_path, LOCAL.replace("k3s: {", k3s), {"SECRET": "hunter2"})
+    assert spec.k3s.registry_secrets["mirror.example"]["password"].get_secret_value() == "hunter2"
+    assert spec.k3s.open_registries == {"configs": {"mirror.example": {"auth": {"username": "ops"}}}}
+    assert "hunter2" not in f"{spec!r}{spec}{spec.model_dump()}{spec.model_dump_json()}"
 
 
 def test_a_variable_has_the_type_that_its_place_wants(tmp_path: Path) -> None:
@@ -212,51 +242,6 @@ def test_the_use_cases_load_in_the_environment_of_their_readme(use_case: str, tm
     assert [node.role for node in spec.nodes] == ["server", "agent", "agent"]
     assert spec.warnings == ()
     assert not named or [node.address for node in spec.nodes] == [value for _, value in named]
-
-
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        Wanted(name="edge", provider="local", version="v1.34.4+k3s1"),
-        Wanted(name="edge", provider="local", version="v1.34.4+k3s1", agent_count=0),
-        Wanted(name="edge", provider="multipass", version="v1.34.4+k3s1", agent_count=3),
-        Wanted("edge", "aws", "v1.34.4+k3s1", region="eu-central-1", allowed=("203.0.113.0/24", "198.51.100.7/32")),
-        Wanted(
-            name="edge",
-            provider="onprem",
-            version="v1.34.4+k3s1",
-            servers=("10.0.0.11",),
-            agents=("fd00::21", "agent-2.example"),
-            user="ops",
-        ),
-    ],
-)
-def test_what_init_writes_loads(wanted: Wanted, tmp_path: Path) -> None:
-    spec = load(tmp_path, render_cluster_file(wanted), {})
-    assert (spec.name, spec.provider.kind, spec.k3s.version) == (wanted.name, wanted.provider, wanted.version)
-    agents = len(wanted.agents) if wanted.agent_count is None else wanted.agent_count
-    if wanted.agent_count is None and wanted.provider != "onprem":
-        agents = DEFAULT_AGENTS[wanted.provider]
-    assert len(spec.nodes) == 1 + agents
-    require_wanted(wanted)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "code"),
-    [
-        (Wanted("edge", "azure", ""), "init.provider"),
-        (Wanted("edge", "onprem", ""), "init.servers"),
-        (Wanted("edge", "onprem", "", servers=("10.0.0.1", "10.0.0.2")), "init.servers"),
-        (Wanted("edge", "multipass", "", servers=("10.0.0.1",)), "init.address"),
-        (Wanted("edge", "aws", "", region="eu-central-1"), "init.aws"),
-        (Wanted("edge", "local", "", allowed=("10.0.0.0/8",)), "init.aws"),
-    ],
-)
-def test_what_init_cannot_write_is_refused_before_anything_is_asked(wanted: Wanted, code: str) -> None:
-    with pytest.raises(BadInput) as caught:
-        require_wanted(wanted)
-    assert caught.value.code == code
-    assert caught.value.remedy
 
 
 def _never_fails_otherwise(folder: Path, text: str | bytes, environment: Mapping[str, str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from productive_k3s.k3s import flags
 from productive_k3s_infra.cluster_file.schema import cluster_file_schema, schema_text
@@ -23,6 +25,23 @@ def test_the_reference_names_every_key() -> None:
     keys = {key for definition in models.values() for key in definition.get("properties", {})}
     assert "hostKey" in keys
     assert [key for key in sorted(keys) if not re.search(rf"`([\w.]+\.)?{key}(\.[\w.]+)?`", reference)] == []
+
+
+def test_every_key_and_flag_says_what_it_is_for() -> None:
+    schema = cluster_file_schema()
+    assert schema["$id"]
+    silent = [path for path, item in _properties(schema, "") if not item.get("description") and "$ref" not in item]
+    silent += [name for name, item in schema["$defs"].items() if not item.get("description")]
+    assert [path for path in silent if "/registries/" not in path] == []
+    for place in ("/K3s/properties/server/", "/Node/properties/k3s/"):
+        assert sum(place in path for path, _ in _properties(schema, "")) > 80
+
+
+def _properties(schema: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for key, item in schema.items() if isinstance(schema, dict) else ():
+        if key == "properties":
+            yield from ((f"{path}/{name}", value) for name, value in item.items())
+        yield from _properties(item, f"{path}/{key}")
 
 
 def test_numbers_and_choices_may_be_variables() -> None:

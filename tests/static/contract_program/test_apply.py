@@ -5,22 +5,27 @@ What a kill between two effects leaves is tried by raising before the n-th one.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from dataclasses import replace
 
 import pytest
 
+from productive_k3s.contract.change import Change
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.contract.request import Artifact, Request
 from productive_k3s.contract.secret import Secret
-from productive_k3s.doors.host import drive
-from productive_k3s.doors.system import Completed
-from productive_k3s.effects.install import Task, apply_change
+from productive_k3s.doors.host import ReadingHost, drive
+from productive_k3s.doors.system import Answer, Completed
+from productive_k3s.effects.install import apply_change
+from productive_k3s.effects.sequence import make_changes
+from productive_k3s.effects.task import Task
 from productive_k3s.facts.gather import gather
 from productive_k3s.k3s import paths
 from productive_k3s.plan.changes import assess
+from productive_k3s.verbs import install
 from productive_k3s_infra.rehearse.system import Command
 from static.contract_program.hosts import VERSION, server
 from static.contract_program.simulated import LiveMachine, Machine
@@ -39,38 +44,35 @@ class Killed(Exception):
     """The process ends here."""
 
 
-class Shell:
-    """The few programs that effects use, on a simulated machine's files."""
+KUBE_LABEL = "system_u:object_r:container_runtime_exec_t:s0"
+LIB_LABEL = "system_u:object_r:lib_t:s0"
+
+
+class Stager:
+    """A machine with staged files, and how often one of them was copied."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        for name in ("cp", "chmod", "restorecon"):
-            machine.system.script_process((name,), getattr(self, name))
+        self.copied: list[str] = []
+        machine.system.before = self._before
 
-    def cp(self, command: Command) -> Completed:
-        source, target = command.argv[-2:]
-        self.machine.system.put({target: self.machine.system.snapshot()[source].content})
-        return Completed(0, "", "")
+    def _before(self, operation: str, path: str) -> None:
+        if operation == "copy":
+            self.copied.append(path)
 
-    def chmod(self, command: Command) -> Completed:
-        mode, path = command.argv[1:]
-        self.machine.system.put({path: self.machine.system.snapshot()[path].content}, mode=int(mode, 8))
-        return Completed(0, "", "")
-
-    def restorecon(self, _command: Command) -> Completed:
-        return Completed(0, "", "")
-
-    def ran(self) -> list[str]:
-        """The programs that changed something, in order."""
-        return [item.argv[0] for item in self.machine.system.commands if item.argv[0] in ("cp", "chmod", "restorecon")]
+    def enforce(self, mode: str) -> None:
+        """Switch SELinux on, with its policy for the binary."""
+        self.machine.system.put({"/sys/fs/selinux/enforce": mode})
+        self.machine.system.script("matchpathcon", stdout="<<none>>\n")
+        self.machine.system.script("matchpathcon", "-n", "-m", "file", paths.BINARY, stdout=f"{KUBE_LABEL}\n")
 
 
 @pytest.fixture
-def shell() -> Shell:
+def shell() -> Stager:
     machine = Machine()
     machine.system.put({STAGED: BINARY, STAGED_IMAGES: IMAGES})
     machine.system.script(paths.BINARY, "--version", stdout=f"k3s version {VERSION} (e060c0b1)\n")
-    return Shell(machine)
+    return Stager(machine)
 
 
 def task(machine: Machine, request: Request, facts: Facts | None = None) -> Task:
@@ -95,40 +97,83 @@ def left_of(machine: Machine) -> list[str]:
 
 
 class TestStaged:
-    def test_it_is_moved_into_place_and_not_copied(self, shell: Shell) -> None:
+    def test_it_is_moved_into_place_and_not_copied(self, shell: Stager) -> None:
         do(task(shell.machine, server(**RELEASE)), BINARY_CHANGE, IMAGES_CHANGE)
         found = shell.machine.system.snapshot()
         assert (found[paths.BINARY].content, found[paths.BINARY].mode) == (BINARY, 0o755)
         image = found[f"{paths.IMAGES}/{TAR.name}"]
         assert (image.content, image.mode) == (IMAGES, 0o644)
-        assert shell.ran() == ["chmod", "chmod"]
+        assert shell.copied == []
         assert left_of(shell.machine) == []
 
-    def test_on_another_file_system_it_is_copied(self, shell: Shell) -> None:
+    def test_on_another_file_system_it_is_copied(self, shell: Stager) -> None:
         shell.machine.system.put({f"{paths.DATA}/.keep": ""})
         shell.machine.system.mounts.add(paths.DATA)
         do(task(shell.machine, server(**RELEASE)), BINARY_CHANGE, IMAGES_CHANGE)
         found = shell.machine.system.snapshot()
         assert [path for path in found if path.startswith(f"{paths.IMAGES}/")] == [f"{paths.IMAGES}/{TAR.name}"]
         assert found[f"{paths.IMAGES}/{TAR.name}"].content == IMAGES
-        assert shell.ran() == ["chmod", "chmod", "cp", "chmod"]
+        assert shell.copied == [f"{paths.IMAGES}/{TAR.name}"]
         assert left_of(shell.machine) == []
 
     @pytest.mark.parametrize("enforce", ["0", "1"])
-    def test_with_selinux_it_is_copied_so_that_no_kill_leaves_a_foreign_label(self, shell: Shell, enforce: str) -> None:
-        shell.machine.system.put({"/sys/fs/selinux/enforce": enforce})
-        do(task(shell.machine, server(**RELEASE)), BINARY_CHANGE)
-        assert shell.ran() == ["cp", "chmod", "restorecon"]
-        assert shell.machine.system.snapshot()[paths.BINARY].mode == 0o755
+    @pytest.mark.parametrize("way", ["move", "copy", "download"])
+    def test_with_selinux_it_has_its_label_before_it_has_its_name(self, shell: Stager, enforce: str, way: str) -> None:
+        """A kill after the rename would leave a label of the folder that it came from."""
+        shell.enforce(enforce)
+        system, request = shell.machine.system, server(**RELEASE)
+        if way == "copy":
+            system.put({"/srv/k3s": system.snapshot()[STAGED].content})
+            request = server(binary=replace(K3S, url="file:///srv/k3s"))
+        elif way == "download":
+            system.pages["https://releases.example/k3s"] = Answer(200, BINARY)
+            request = server(binary=replace(K3S, url="https://releases.example/k3s"))
+        else:
+            drive(system.set_label(STAGED, LIB_LABEL))
+        if way != "move":
+            drive(system.remove_tree(paths.STAGED))
+        work = task(shell.machine, request)
+        do(work, BINARY_CHANGE)
+        found = system.snapshot()[paths.BINARY]
+        assert (found.content, found.mode, found.label) == (BINARY, 0o755, KUBE_LABEL)
+        assert "restorecon" not in [item.argv[0] for item in system.commands]
 
-    def test_what_belongs_to_somebody_else_is_copied(self, shell: Shell) -> None:
+    def test_a_label_that_is_wrong_is_seen_and_put_right(self, shell: Stager) -> None:
+        shell.enforce("1")
+        request = server(binary=K3S)
+        drive(shell.machine.system.write(paths.BINARY, BINARY, 0o755, label=LIB_LABEL))
+        work = task(shell.machine, request)
+        assert work.facts.k3s.wrong_label == "lib_t"
+        do(work, f"selinux:{paths.BINARY}")
+        assert shell.machine.system.snapshot()[paths.BINARY].label == KUBE_LABEL
+        again = assess(request, shell.machine.facts()).changes
+        assert not [change.id for change in again if change.action in ("set-label", "install-binary")]
+
+    @pytest.mark.parametrize("label", ["unconfined_u:object_r:container_runtime_exec_t:s0:c1", ""])
+    def test_who_labelled_it_and_for_which_level_is_no_difference(self, shell: Stager, label: str) -> None:
+        shell.enforce("1")
+        drive(shell.machine.system.write(paths.BINARY, BINARY, 0o755, label=label))
+        assert shell.machine.facts().k3s.wrong_label == ""
+
+    @pytest.mark.parametrize(("enforce", "code"), [("1", "host.selinux-label"), ("0", "")])
+    def test_nobody_can_be_asked_for_the_label(self, shell: Stager, enforce: str, code: str) -> None:
+        shell.enforce(enforce)
+        shell.machine.system.script("matchpathcon", "-n", "-m", "file", paths.BINARY, returncode=127, stderr="no such")
+        work = task(shell.machine, server(**RELEASE))
+        if code:
+            assert failure(work, BINARY_CHANGE).code == code
+        else:
+            do(work, BINARY_CHANGE)
+        assert (paths.BINARY in shell.machine.system.snapshot()) is not bool(code)
+
+    def test_what_belongs_to_somebody_else_is_copied(self, shell: Stager) -> None:
         entries = shell.machine.system._entries
         entries[STAGED] = replace(entries[STAGED], uid=1000)
         do(task(shell.machine, server(**RELEASE)), BINARY_CHANGE)
-        assert shell.ran() == ["cp", "chmod"]
+        assert shell.copied == [paths.BINARY]
         assert shell.machine.system.snapshot()[paths.BINARY].uid == 0
 
-    def test_what_changed_since_is_refused_and_makes_room_for_another(self, shell: Shell) -> None:
+    def test_what_changed_since_is_refused_and_makes_room_for_another(self, shell: Stager) -> None:
         shell.machine.system.put({STAGED: b"something else", paths.BINARY: b"the old k3s"})
         work = task(shell.machine, server(**RELEASE))
         assert [item.path for item in work.facts.k3s.staged if item.sha256 == K3S.sha256] == [STAGED]
@@ -137,13 +182,13 @@ class TestStaged:
         assert shell.machine.system.snapshot()[paths.BINARY].content == b"the old k3s"
         assert [item.sha256 for item in shell.machine.facts().k3s.staged] == [TAR.sha256]
 
-    def test_another_error_of_the_rename_is_no_reason_to_copy(self, shell: Shell) -> None:
+    def test_another_error_of_the_rename_is_no_reason_to_copy(self, shell: Stager) -> None:
         shell.machine.system.put({f"{paths.BINARY}/a-folder": ""})
         assert failure(task(shell.machine, server(**RELEASE)), BINARY_CHANGE).code == "host.file-failed"
-        assert shell.ran() == ["chmod"]
+        assert shell.copied == []
 
     @pytest.mark.parametrize("operation", ["make_directory", "rename", "remove"])
-    def test_killed_before_each_effect_it_is_staged_or_in_place(self, shell: Shell, operation: str) -> None:
+    def test_killed_before_each_effect_it_is_staged_or_in_place(self, shell: Stager, operation: str) -> None:
         machine, request = shell.machine, server(**RELEASE)
 
         def kill(what: str, _path: str) -> None:
@@ -270,3 +315,43 @@ def test_a_start_is_recorded_without_asking_the_machine_or_the_cluster(systemd: 
     running = machine.facts().k3s.running
     assert running is not None
     assert running.source == "recorded"
+
+
+class TestAFailureThatIsTold:
+    """The first failure is why a run ended; that nobody can look afterwards is one more, and hides nothing."""
+
+    @pytest.mark.parametrize(
+        "later",
+        [
+            ContractError(Failure("host.denied", "no more", exit_code=5)),
+            PermissionError(errno.EIO, "Input/output error", "/x"),
+        ],
+    )
+    def test_what_cannot_be_looked_at_afterwards_hides_no_failure(self, systemd: Systemd, later: Exception) -> None:
+        systemd.machine.units.set("k3s", ActiveState="inactive", MainPID="0")
+        systemd.machine.system.script_process(("systemctl", "start"), lambda _: Completed(1, "", "no such disk"))
+        looks: list[Facts] = []
+
+        async def gather_once(host: ReadingHost) -> Facts:
+            if looks:
+                raise later
+            looks.append(await gather(host))
+            return looks[0]
+
+        result = drive(install.run(systemd.machine.host(), server(binary=None), gather=gather_once))
+        assert (result.outcome, result.failures[0].code) == ("failed", "host.systemctl-failed")
+        assert "no such disk" in result.failures[0].evidence
+        assert [failure.code for failure in result.failures[1:]] in (["host.denied"], ["host.file-failed"])
+        assert result.facts is None
+
+    def test_a_run_that_cannot_see_what_it_did_did_not_end_well(self, systemd: Systemd) -> None:
+        async def make(_: Change) -> None:
+            return
+
+        async def gather_nothing(_: ReadingHost) -> Facts:
+            raise ContractError(Failure("host.denied", "no more", exit_code=5))
+
+        change = Change("x", "write-file", "/x", "", "change")
+        made = drive(make_changes(systemd.machine.host(), (change,), make, gather_nothing))
+        assert (made.outcome, made.changes) == ("failed", (change,))
+        assert [failure.code for failure in made.failures] == ["host.denied"]

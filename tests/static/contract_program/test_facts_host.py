@@ -225,7 +225,10 @@ def test_selinux_and_processors() -> None:
     }
 
 
-def test_a_user_who_may_not_look_is_told_so() -> None:
+@pytest.mark.parametrize(("user", "code", "exit_code"), [(1000, "host.not-root", 4), (0, "host.denied", 5)])
+def test_who_may_not_look_is_told_so(monkeypatch: pytest.MonkeyPatch, user: int, code: str, exit_code: int) -> None:
+    """To be root is no remedy for root."""
+    monkeypatch.setattr("os.geteuid", lambda: user)
     machine = Machine()
 
     async def denied(_: str, __: int = 0) -> bytes:
@@ -234,7 +237,7 @@ def test_a_user_who_may_not_look_is_told_so() -> None:
     machine.system.read = denied  # type: ignore[method-assign]
     with pytest.raises(ContractError) as caught:
         machine.facts()
-    assert (caught.value.failure.code, caught.value.failure.exit_code) == ("host.not-root", 4)
+    assert (caught.value.failure.code, caught.value.failure.exit_code) == (code, exit_code)
 
 
 def test_link_local_addresses_are_left_out() -> None:
@@ -261,3 +264,54 @@ def test_cloud_init_as_its_files_show_it(files: dict[str, str], seen: tuple[str,
     machine.system.put({f"/run/cloud-init/{name}": text for name, text in files.items()})
     found = machine.facts().host
     assert (found.cloud_init, found.cloud_init_error) == seen
+
+
+_NO_EXEC = """22 1 254:1 / / rw,relatime - ext4 /dev/vda1 rw
+23 22 254:2 / /var/lib/rancher rw,nosuid,noexec,relatime - ext4 /dev/vdb1 rw
+24 22 254:3 / /usr/local rw,relatime - ext4 /dev/vdc1 rw,noexec
+"""
+
+
+def test_where_no_program_may_be_run_is_seen_by_the_mount_that_holds_it() -> None:
+    machine = Machine()
+    machine.system.put({"/proc/self/mountinfo": _NO_EXEC, "/var/lib/rancher/k3s/x": "", "/usr/local/bin/x": ""})
+    found = {item.path: item.no_exec for item in machine.facts().host.file_systems}
+    assert found == {"/var/lib/rancher": True, "/usr/local/bin": False, "/etc": False}
+
+
+@pytest.mark.parametrize(
+    ("files", "state"),
+    [
+        ({}, ""),
+        ({"/sys/module/apparmor/parameters/enabled": "N\n"}, ""),
+        ({"/sys/module/apparmor/parameters/enabled": "Y\n"}, "no-parser"),
+        ({"/sys/module/apparmor/parameters/enabled": "Y\n", "/sbin/apparmor_parser": ""}, "enabled"),
+        ({"/sys/module/apparmor/parameters/enabled": "Y\n", "/usr/sbin/apparmor_parser": ""}, "enabled"),
+    ],
+)
+def test_apparmor_and_its_program(files: dict[str, str], state: str) -> None:
+    machine = Machine()
+    machine.system.put(files)
+    assert machine.facts().host.apparmor == state
+
+
+STUB = "nameserver 127.0.0.53\noptions edns0\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({}, None),
+        ({"/etc/resolv.conf": "# nobody\nsearch example\n"}, ()),
+        ({"/etc/resolv.conf": "search example\nnameserver 10.0.0.1\nnameserver fd00::1\n"}, ("10.0.0.1", "fd00::1")),
+        ({"/etc/resolv.conf": STUB}, ()),
+        ({"/etc/resolv.conf": STUB, "/run/systemd/resolve/resolv.conf": "nameserver 10.0.0.2\n"}, ("10.0.0.2",)),
+        # K3s takes a file only if all that it names can be asked.
+        ({"/etc/resolv.conf": "nameserver 10.0.0.1\nnameserver ::1\n"}, ()),
+        ({"/etc/resolv.conf": "nameserver fe80::1%eth0\n"}, ()),
+    ],
+)
+def test_the_name_servers_that_pods_will_ask(files: dict[str, str], found: tuple[str, ...] | None) -> None:
+    machine = Machine()
+    machine.system.put(files)
+    assert machine.facts().host.nameservers == found

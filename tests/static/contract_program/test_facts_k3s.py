@@ -17,7 +17,7 @@ from productive_k3s.contract.codec import encode
 from productive_k3s.contract.facts import ClusterFacts
 from productive_k3s.contract.failure import ContractError
 from productive_k3s.contract.secret import secret_digest
-from productive_k3s.effects.install import running_record
+from productive_k3s.effects.start import running_record
 from productive_k3s.facts import k3s, start
 from productive_k3s.k3s import paths
 from productive_k3s.plan.changes import assess
@@ -164,6 +164,19 @@ def test_large_files_are_read_once_and_the_binary_is_asked_once() -> None:
     found = machine.facts().k3s
     assert read == [paths.BINARY]
     assert found.binary_version == "v1.35.0+k3s1"
+
+
+@pytest.mark.parametrize("content", [b"", b"another architecture's"])
+def test_a_binary_that_cannot_be_run_can_be_replaced_and_removed(content: bytes) -> None:
+    """An empty file after a loss of power, or one of another architecture: exec says ENOEXEC."""
+    machine = LiveMachine()
+    machine.system.put({paths.BINARY: content}, mode=0o755)
+    machine.system.script(paths.BINARY, "--version", returncode=126, stderr="Exec format error")
+    facts = machine.facts()
+    assert (facts.k3s.binary is not None, facts.k3s.binary_version) == (True, "")
+    found = assess(server(), facts)
+    assert found.vetoes == ()
+    assert ("binary", "install-binary") in [(change.id, change.action) for change in found.changes]
 
 
 def test_a_file_that_is_too_young_is_not_noted() -> None:

@@ -8,7 +8,7 @@ from productive_k3s.cli import parser
 from productive_k3s.contract.events import Result
 from productive_k3s.doors.host import Host, drive
 from productive_k3s.doors.system import Completed
-from productive_k3s.verbs.host_key import KEY, PREPARED
+from productive_k3s.effects.host_key import KEY, PREPARED
 from productive_k3s.verbs.run import run
 from productive_k3s_infra.rehearse.system import Command, SimulatedSystem
 
@@ -24,7 +24,6 @@ class Machine:
         self.system.script("systemctl", "is-active", stdout="inactive\n", returncode=3)
         self.system.script("systemctl", "is-active", active, stdout="active\n")
         self.system.script("systemctl", "reload")
-        self.system.script("restorecon", returncode=127)
 
     def _make(self, command: Command) -> Completed:
         self.made += 1
@@ -63,6 +62,16 @@ def test_the_prepared_key_is_the_one_that_is_used(unit: str) -> None:
     assert (machine.read(KEY), machine.read(PREPARED)) == ("key-1", None)
     assert "PUBLIC1" in (machine.read(f"{KEY}.pub") or "")
     assert machine.reloaded() == [f"systemctl reload {unit}"]
+
+
+def test_with_selinux_the_key_has_its_label_before_its_name() -> None:
+    machine = Machine()
+    label = "system_u:object_r:sshd_key_t:s0"
+    machine.system.put({"/sys/fs/selinux/enforce": "1"})
+    machine.system.script("matchpathcon", stdout=f"{label}\n")
+    machine.run("--rotate")
+    found = machine.system.snapshot()
+    assert [(found[path].label, found[path].mode) for path in (KEY, f"{KEY}.pub")] == [(label, 0o600), (label, 0o644)]
 
 
 def test_by_hand_one_step_is_enough() -> None:

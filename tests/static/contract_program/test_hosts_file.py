@@ -12,15 +12,16 @@ from productive_k3s.contract.failure import ContractError
 from productive_k3s.contract.request import HostEntry, Join, Request
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.host import drive
-from productive_k3s.doors.system import Answer, Completed
-from productive_k3s.effects import removal
-from productive_k3s.effects.install import Task, apply_change
+from productive_k3s.doors.system import Answer
+from productive_k3s.effects.install import apply_change
+from productive_k3s.effects.task import Task
+from productive_k3s.effects.uninstall import undo
 from productive_k3s.facts.gather import gather
 from productive_k3s.facts.hosts import combined_writes_hosts, parts_write_hosts
 from productive_k3s.k3s import hosts_file, paths
+from productive_k3s.plan import uninstall
 from productive_k3s.plan.changes import assess
 from productive_k3s.verbs import install
-from productive_k3s_infra.rehearse.system import Command
 from static.contract_program.hosts import TOKEN, agent, fresh, server
 from static.contract_program.simulated import STARTED_SECONDS, LiveMachine, Machine
 
@@ -148,14 +149,6 @@ class TestFile:
         machine.system.put({"/etc/hosts": b"1.1.1.1 caf\xe9\n"}, mode=0o664)
         entries = machine.system._entries
         entries["/etc/hosts"] = replace(entries["/etc/hosts"], uid=33, gid=44)
-
-        def chown(command: Command) -> Completed:
-            owner, path = command.argv[1:]
-            uid, gid = map(int, owner.split(":"))
-            entries[path] = replace(entries[path], uid=uid, gid=gid)
-            return Completed(0, "", "")
-
-        machine.system.script_process(("chown",), chown)
         names_changed(machine, server(hosts_file=NAMES))
         found = machine.system.snapshot()["/etc/hosts"]
         assert (found.mode, found.uid, found.gid) == (0o664, 33, 44)
@@ -180,18 +173,19 @@ class TestFile:
 
     def test_with_selinux_it_gets_its_own_label_back(self, machine: Machine) -> None:
         machine.system.put({"/sys/fs/selinux/enforce": "1"})
-        machine.system.script("restorecon")
+        label = "system_u:object_r:net_conf_t:s0"
+        machine.system.script("matchpathcon", "-n", "-m", "file", "/etc/hosts", stdout=f"{label}\n")
         names_changed(machine, server(hosts_file=NAMES))
-        assert ("restorecon", "/etc/hosts") in [item.argv for item in machine.system.commands]
+        assert machine.system.snapshot()["/etc/hosts"].label == label
 
-    def test_a_removal_takes_it_away(self, machine: Machine) -> None:
+    def test_an_uninstallation_takes_it_away(self, machine: Machine) -> None:
         names_changed(machine, server(hosts_file=NAMES))
-        (change,) = removal.plan_removal(machine.facts())
-        drive(removal.remove(machine.host(), change))
+        (change,) = uninstall.changes(machine.facts())
+        drive(undo(machine.host(), change))
         assert content(machine) == THEIRS
-        assert removal.plan_removal(machine.facts()) == ()
-        ids = [item.id for item in removal.plan_removal(replace(LiveMachine().facts(), host=machine.facts().host))]
-        assert "files:files" in ids
+        assert uninstall.changes(machine.facts()) == ()
+        ids = [item.id for item in uninstall.changes(replace(LiveMachine().facts(), host=machine.facts().host))]
+        assert "files:host" in ids
 
 
 class TestCloudInit:

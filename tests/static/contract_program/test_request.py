@@ -16,7 +16,7 @@ from productive_k3s.contract.request import Artifact, HostEntry, Join, Request, 
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.host import Host, drive
 from productive_k3s.plan.request_rules import mistakes
-from static.contract_program.hosts import TOKEN, agent, server
+from static.contract_program.hosts import TOKEN, VERSION, agent, server
 
 _TEXT = st.text(max_size=8)
 
@@ -69,6 +69,67 @@ def test_every_mistake_is_named_with_its_path() -> None:
         assert path in evidence
     assert caught.value.failure.exit_code == 2
     assert "found 5" not in evidence
+
+
+SECRET = f"K10{'a' * 64}::server:hunter2hunter2"
+
+
+@pytest.mark.parametrize("value", [SECRET, 271828182, [SECRET], {SECRET: SECRET}])
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("join",),
+        ("join", "token"),
+        ("secrets",),
+        ("secrets", "environment"),
+        ("secrets", "environment", "HTTP_PROXY"),
+        ("secrets", "registries"),
+        ("secrets", "registries", "registry.example"),
+        ("registries",),
+        ("environment",),
+        ("images",),
+        ("mode",),
+        ("deadlines", "start"),
+        ("new_cluster",),
+    ],
+)
+def test_no_mistake_tells_a_secret(place: tuple[str, ...], value: object) -> None:
+    """Where a secret has its place, and where one is put by mistake: what was found is said by its kind."""
+    document: dict[str, object] = {"mode": "server", "version": VERSION}
+    inner = document
+    for key in place[:-1]:
+        step: dict[str, object] = {"server": "https://a"} if key == "join" else {}
+        inner[key] = step
+        inner = step
+    inner[place[-1]] = value
+    try:
+        decode(Request, document)
+    except ContractError as error:
+        said = f"{error.failure.evidence} {error.failure.what} {error.failure.remedy}"
+        assert "hunter2" not in said
+        assert "271828182" not in said or place[-1] in ("mode", "start", "new_cluster")
+
+
+def test_a_word_of_a_closed_set_is_shown() -> None:
+    with pytest.raises(ContractError) as caught:
+        decode(Request, {"mode": "master", "version": VERSION, "new_cluster": "yes"})
+    assert "request.mode: expected one of single-node, server, agent, found 'master'" in caught.value.failure.evidence
+    assert "request.new_cluster: expected true or false, found 'yes'" in caught.value.failure.evidence
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--config", f"token={SECRET}: ["],
+        ["--config", f"--token {SECRET}"],
+        ["--label", f"token {SECRET}"],
+        ["--config", "datastore-endpoint=postgres://user:hunter2hunter2@db: ["],
+    ],
+)
+def test_what_was_typed_wrong_tells_no_secret(words: list[str]) -> None:
+    with pytest.raises(ContractError) as caught:
+        by_hand("single-node", "--artifacts", "/r", *words)
+    assert "hunter2" not in str(caught.value.failure)
 
 
 def test_a_secret_is_never_encoded_by_accident() -> None:

@@ -19,8 +19,10 @@ from productive_k3s.contract.request import Artifact, Request, Secrets
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors import local_http
 from productive_k3s.doors.host import drive
+from productive_k3s.doors.pace import Pace, nothing_ends_it
 from productive_k3s.doors.system import Answer
-from productive_k3s.effects.install import Task, apply_change
+from productive_k3s.effects.install import apply_change
+from productive_k3s.effects.task import Task
 from productive_k3s.facts import masking
 from productive_k3s.facts.gather import gather
 from productive_k3s.k3s import paths
@@ -170,6 +172,10 @@ def proxy() -> Iterator[ThreadingHTTPServer]:
     thread.join()
 
 
+def pace() -> Pace:
+    return Pace("k3s", 10, nothing_ends_it)
+
+
 class TestRealDownload:
     SHA256 = hashlib.sha256(b"k3s").hexdigest()
 
@@ -179,7 +185,7 @@ class TestRealDownload:
     def test_it_asks_the_proxy_with_its_password(self, proxy: Any, tmp_path: Path) -> None:
         target = tmp_path / "k3s"
         url = "http://releases.invalid/k3s"
-        local_http.download(url, str(target), self.SHA256, 0o755, 10, self.variables(proxy))
+        local_http.download(url, str(target), self.SHA256, 0o755, pace(), self.variables(proxy))
         assert target.read_bytes() == b"k3s"
         assert proxy.asked == [(url, f"Basic {base64.b64encode(b'ops:p@ss').decode()}")]
 
@@ -187,14 +193,21 @@ class TestRealDownload:
     def test_not_for_hosts_that_are_reached_directly(self, proxy: Any, tmp_path: Path, path: str) -> None:
         variables = self.variables(proxy, "releases.invalid,direct.invalid")
         with pytest.raises(ContractError) as caught:
-            local_http.download(path, str(tmp_path / "k3s"), self.SHA256, 0o755, 10, variables)
+            local_http.download(path, str(tmp_path / "k3s"), self.SHA256, 0o755, pace(), variables)
         assert caught.value.failure.code == "network.unreachable"
         assert [asked for asked, _ in proxy.asked] == ([path] if "moved" in path else [])
 
     def test_the_password_is_not_in_a_failure(self, tmp_path: Path) -> None:
         variables = {"HTTP_PROXY": f"http://ops:{PASSWORD}@127.0.0.1:1"}
         with pytest.raises(ContractError) as caught:
-            local_http.download("http://releases.invalid/k3s", str(tmp_path / "k3s"), "", 0o755, 10, variables)
+            local_http.download(
+                "http://releases.invalid/k3s",
+                str(tmp_path / "k3s"),
+                "",
+                0o755,
+                pace(),
+                variables,
+            )
         assert PASSWORD not in repr(caught.value.failure)
 
 
@@ -240,9 +253,9 @@ class TestRegistries:
             ({"mirrors": {"d": {"endpoint": ["https://u:p@a"]}}}, "mirrors/d/endpoint/0", "names a user"),
             ({"mirrors": {"d": {"rewrite": {"a": 1}}}}, "mirrors/d/rewrite/a", "not a string"),
             ({"mirrors": ["docker.io"]}, "mirrors", "not a mapping"),
-            ({"mirrors": {"https://mirror.example": {}}}, "mirrors/https://mirror.example", "never find it"),
-            ({"mirrors": {"docker.io/library": None}}, "mirrors/docker.io/library", "never find it"),
-            ({"configs": {"http://r:5000": {"auth": {"username": "x"}}}}, "configs/http://r:5000", "never find it"),
+            ({"mirrors": {"https://mirror.example": {}}}, "mirrors/https://mirror.example", "has a scheme"),
+            ({"mirrors": {"docker.io/library": None}}, "mirrors/docker.io/library", "no registry's name"),
+            ({"configs": {"http://r:5000": {"auth": {"username": "x"}}}}, "configs/http://r:5000", "has a scheme"),
             ({"configs": {"r": {"auth": {"passwort": "x"}}}}, "configs/r/auth/passwort", "unknown key"),
             ({"configs": {"r": {"auth": {"password": 1234}}}}, "configs/r/auth/password", "not a string"),
             ({"configs": {"r": {"tls": {"ca_file": "ca.pem"}}}}, "configs/r/tls/ca_file", "not an absolute path"),

@@ -1,4 +1,4 @@
-"""`node`: cordon, uncordon, drain, delete and label, on virtual time over a scripted API."""
+"""`node`: cordon, uncordon, drain, remove and label, on virtual time over a scripted API."""
 
 from __future__ import annotations
 
@@ -114,10 +114,10 @@ def test_labels_that_differ_are_set() -> None:
     assert cluster.run("label").failures[0].exit_code == 2
 
 
-def test_delete_once_and_never_its_own_node() -> None:
+def test_remove_once_and_never_its_own_node() -> None:
     cluster = Cluster()
-    assert [cluster.run("delete").outcome for _ in range(2)] == ["done", "unchanged"]
-    own = cluster.run("delete", "node-2")
+    assert [cluster.run("remove").outcome for _ in range(2)] == ["done", "unchanged"]
+    own = cluster.run("remove", "node-2")
     assert (own.outcome, own.failures[0].code, own.failures[0].exit_code) == ("refused", "node.own", 4)
     assert cluster.calls == ["delete node-1"]
 

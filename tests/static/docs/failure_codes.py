@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from productive_k3s.contract.exit_code import ExitCode
+
 # What carries a code without saying how the program ends: mistakes of the cluster file, causes and troubles of a host.
 _EXITS = {"Mistake": 2, "Objection": 2, "ClusterFileInvalid": 2, "Cause": 5, "Trouble": 5}
 # Where a Failure has its exit code, and which one if it names none.
@@ -289,6 +291,8 @@ def _text(item: ast.expr | None) -> str:
 
 
 def _number(item: ast.expr | None) -> int | None:
+    if isinstance(item, ast.Attribute) and ast.unparse(item.value) == "ExitCode":
+        return int(ExitCode[item.attr])
     return item.value if isinstance(item, ast.Constant) and isinstance(item.value, int) else None
 
 

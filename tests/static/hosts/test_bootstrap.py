@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -99,6 +100,40 @@ def test_a_damaged_program_is_a_result() -> None:
     reader = WireReader("here")
     list(reader.feed(done.stdout))
     assert [failure.code for failure in reader.require_result("").failures] == ["host.program-damaged"]
+
+
+def test_half_a_python_says_what_it_lacks() -> None:
+    """As with python3-minimal: json is not there, and whoever imports it fails."""
+    source = ast.literal_eval(bootstrap.loader_line().decode())
+    hidden = f"import sys\nfor name in ('json', 'http'):\n    sys.modules[name] = None\n{source}"
+    done = run_loader(sys.executable, ascii(hidden).encode() + b"\n")
+    reader = WireReader("here")
+    list(reader.feed(done.stdout))
+    (failure,) = reader.require_result(done.stderr.decode()).failures
+    assert failure.code == "host.half-python"
+    assert failure.evidence.endswith("has not: http json")
+    assert done.stderr == b""
+
+
+def test_what_may_be_missing_is_all_that_the_program_takes_of_the_standard_library() -> None:
+    sources = [*(REPOSITORY / "src/productive_k3s").rglob("*.py"), Path(bootstrap.__file__).with_name("loader.py")]
+    taken = {
+        name.partition(".")[0]
+        for source in sources
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
+        for name in (
+            [item.name for item in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    # Built into the interpreter, or needed by it to start at all.
+    always = {"__future__", "argparse", "binascii", "contextlib", "dataclasses", "datetime", "errno", "fcntl"}
+    always |= {"functools", "io", "itertools", "os", "pkgutil", "posixpath", "re", "shlex", "signal", "socket", "stat"}
+    always |= {"struct", "subprocess", "sys", "threading", "time", "types", "typing"}
+    assert (taken & sys.stdlib_module_names) - always == set(bootstrap._MODULES)
 
 
 def test_an_old_python_says_so() -> None:

@@ -14,9 +14,11 @@ from productive_k3s.verbs.probe import longest_seconds, parse_ports
 from productive_k3s_infra.errors import HostUnreachable
 from productive_k3s_infra.hosts.fleet import probing
 from productive_k3s_infra.hosts.fleet.in_process import InProcessSession
-from productive_k3s_infra.hosts.fleet.probing import Door, Probe, needed_ports, probe_ports
+from productive_k3s_infra.hosts.fleet.probing import probe_ports
 from productive_k3s_infra.hosts.fleet.session import HostSession
 from productive_k3s_infra.hosts.wire.bootstrap import GRACE_SECONDS
+from productive_k3s_infra.inventory.model import Host
+from productive_k3s_infra.inventory.observed import Listening, Probe
 from productive_k3s_infra.rehearse.system import SimulatedSystem
 from static.fleet_doubles import Answer, Call, FakeFleet, host, inventory
 
@@ -111,9 +113,9 @@ async def test_targets_listen_longer_than_any_source_can_take(most: int) -> None
 
 
 async def test_the_door_is_tried_by_those_who_will_use_it() -> None:
-    door = Door("k3s.internal", "tcp/6443", ("agent-2",))
+    door = Listening("k3s.internal", "tcp/6443", ("agent-2",))
     network = Network({("agent-2", "tcp/6443"): "no such name"})
-    probes = await probe_ports(inventory(), {"server-1": PORTS[1:]}, FakeFleet(dict.fromkeys(NAMES, network)), door)
+    probes = await probe_ports(inventory(), {"server-1": PORTS[1:]}, FakeFleet(dict.fromkeys(NAMES, network)), (door,))
     assert [probe for probe in probes if probe.target == "k3s.internal"] == [
         Probe("agent-2", "k3s.internal", "tcp/6443", "no such name")
     ]
@@ -123,7 +125,7 @@ async def test_the_door_is_tried_by_those_who_will_use_it() -> None:
 async def test_the_door_is_tried_also_where_everybody_has_k3s_but_the_newcomer() -> None:
     network = Network(targets=0)
     fleet = FakeFleet(dict.fromkeys(NAMES, network))
-    probes = await probe_ports(inventory(), {}, fleet, Door("10.0.0.9", "tcp/7443", ("agent-1",)))
+    probes = await probe_ports(inventory(), {}, fleet, (Listening("10.0.0.9", "tcp/7443", ("agent-1",)),))
     assert probes == (Probe("agent-1", "10.0.0.9", "tcp/7443", ""),)
     assert [call.host for call in fleet.calls] == ["agent-1"]
 
@@ -184,7 +186,7 @@ class Ten:
         self.systems = {item.name: SimulatedSystem() for item in self.inventory.hosts}
         for system in self.systems.values():
             system.reachable = {
-                Place(item.address, port) for item in self.inventory.hosts for port in parse_ports(needed_ports(item))
+                Place(item.address, port) for item in self.inventory.hosts for port in parse_ports(wanted(item))
             }
 
     async def session(self, name: str) -> HostSession:
@@ -198,7 +200,7 @@ async def test_ten_hosts_are_two_runs_each_and_one_firewall_is_seen() -> None:
     fleet = Ten()
     walled = Place("10.0.0.23", Port("udp", 8472))
     fleet.systems["agent-7"].reachable.remove(walled)
-    targets = {item.name: needed_ports(item) for item in fleet.inventory.hosts}
+    targets = {item.name: wanted(item) for item in fleet.inventory.hosts}
     probes = await probe_ports(fleet.inventory, targets, fleet)
     assert len(probes) == 9 * 3 + 9 * 9 * 2
     assert [probe for probe in probes if probe.cause] == [
@@ -252,6 +254,15 @@ async def test_a_source_that_says_nothing_of_a_port_has_its_failure_as_the_cause
     assert probes[0].cause == "cannot listen (address in use)"
 
 
-def test_agents_need_no_api_port() -> None:
-    assert needed_ports(host("server-1", "server")) == ("tcp/6443", "tcp/10250", "udp/8472")
-    assert needed_ports(host("agent-1")) == ("tcp/10250", "udp/8472")
+async def test_a_server_that_runs_is_tried_by_its_name() -> None:
+    network = Network({("agent-1", "tcp/6443"): "timed out"}, targets=0)
+    door = Listening("10.0.0.11", "tcp/6443", ("agent-1", "agent-2"), "server-1")
+    probes = await probe_ports(inventory(), {}, FakeFleet(dict.fromkeys(NAMES, network)), (door,))
+    assert probes == (
+        Probe("agent-1", "server-1", "tcp/6443", "timed out"),
+        Probe("agent-2", "server-1", "tcp/6443", ""),
+    )
+
+
+def wanted(item: Host) -> tuple[str, ...]:
+    return ("tcp/6443", "tcp/10250", "udp/8472") if item.role == "server" else ("tcp/10250", "udp/8472")

@@ -18,15 +18,14 @@ from productive_k3s_infra.operations.from_host import (
     Wanted,
     inventory_of,
     look_at,
-    require_free,
     write_adopted,
 )
-from productive_k3s_infra.operations.init import require_only_hosts, write_cluster_file
+from productive_k3s_infra.operations.init import require_free, require_only_hosts, write_cluster_file
 from productive_k3s_infra.plan.model import ClusterRecord
 from productive_k3s_infra.workspace.record import read_record, write_record
 from static.contract_program.hosts import CA, OTHER_CA, VERSION
 from static.fleet_doubles import FakeFleet
-from static.plan.test_adopted_file import INIT, agent, found, server
+from static.plan.test_adopt import INIT, agent, found, server
 
 WANTED = Wanted("edge", ("10.0.0.11", "10.0.0.21"), user="ops")
 
@@ -129,6 +128,9 @@ def test_a_key_is_named_from_home_or_from_the_file(
 
 
 def test_other_wishes_beside_hosts_are_refused() -> None:
-    for servers, agents, version in (((("10.0.0.11"),), (), None), ((), ("10.0.0.21",), None), ((), (), VERSION)):
-        assert code_of(require_only_hosts, servers, agents, version).code == "init.from-host"
-    require_only_hosts((), (), None)
+    said: dict[str, object] = {"--server": (), "--agents": None, "--version": "", "--region": ""}
+    for option, value in (("--server", ("10.0.0.11",)), ("--agents", 0), ("--version", VERSION), ("--region", "eu")):
+        error = code_of(require_only_hosts, {**said, option: value})
+        assert error.code == "init.from-host"
+        assert error.evidence.endswith(option)
+    require_only_hosts(said)

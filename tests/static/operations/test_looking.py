@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from pathlib import Path
+from unittest.mock import Mock
 
+import pytest
+
+from productive_k3s_infra.artifacts import release
 from productive_k3s_infra.artifacts.release import Resolved
-from productive_k3s_infra.hosts.fleet.gathering import Observed
-from productive_k3s_infra.inventory.survey import Survey, SurveyedMachine
-from productive_k3s_infra.operations.looking import View, plan_of
+from productive_k3s_infra.inventory.observed import Observed
+from productive_k3s_infra.inventory.survey import Assumption, Survey, SurveyedMachine
+from productive_k3s_infra.operations.looking import View, look, plan_of
+from productive_k3s_infra.operations.session import fleet_of, inventory_of, open_session
 from productive_k3s_infra.plan.pipeline import plan_cluster
+from productive_k3s_infra.progress.interaction import Interaction
+from static.artifacts.mirror import mirror
 from static.plan.clusters import executed, situation, spec
 
+FILE = """
+apiVersion: productive-k3s/v1alpha1
+kind: Cluster
+metadata: {name: edge}
+spec:
+  provider: {kind: local}
+  k3s: {version: v1.34.4+k3s1}
+  nodes:
+    - {name: server-1, role: server}
+    - {name: agent-1, role: agent}
+"""
 BOTH = (SurveyedMachine("server-1", "running"), SurveyedMachine("agent-1", "running"))
 SURVEY = Survey(True, BOTH, notes=("a note of the provider",))
 
@@ -58,3 +78,41 @@ def test_a_machine_that_vanished_is_made_and_its_old_node_is_forgotten() -> None
         ("agent-1/forget-node", ()),
         ("agent-1/apply-agent", ("agent-1/create-machine", "agent-1/forget-node")),
     ]
+
+
+def test_machines_without_a_way_out_get_the_release_and_its_images_from_this_computer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(FILE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with mirror() as github:
+        monkeypatch.setattr(release, "RELEASES", github.url)
+        session = open_session(file, {}, Mock(spec=Interaction))
+        survey = Survey(True, (SurveyedMachine("server-1", "missing"), SurveyedMachine("agent-1", "missing")))
+        inventory = inventory_of(session, survey)
+
+        async def seen() -> View:
+            async with fleet_of(session, inventory) as fleet:
+                return await look(session, survey, inventory, fleet)
+
+        found = asyncio.run(seen())
+    files = found.resolved.files["amd64"]
+    assert files.pushed
+    assert [item.name for item in files.images] == ["k3s-airgap-images-amd64.tar.zst"]
+    assert {item.sha256 for item in (files.binary, *files.images)} == set(found.resolved.local_files)
+    steps = [step.id for step in plan_of(found, survey).steps]
+    assert "server-1/stage-artifacts" in steps
+    assert "agent-1/stage-artifacts" in steps
+
+
+def test_machines_to_come_are_refused_for_what_they_will_be() -> None:
+    there = view()
+    wish = there.situation.spec
+    wish = wish.model_copy(update={"k3s": wish.k3s.model_copy(update={"version": "v1.36.4+k3s1"})})
+    missing = tuple(SurveyedMachine(host.name, "missing") for host in there.inventory.hosts)
+    for version, refused in ((2, []), (1, ["server-1", "agent-1"])):
+        survey = Survey(True, missing, assumption=Assumption(cgroup_version=version))
+        plan = plan_of(replace(there, situation=replace(there.situation, spec=wish, facts={}, record=None)), survey)
+        vetoes = [refusal for refusal in plan.refusals if refusal.failure.code == "host.cgroup-v1"]
+        assert [refusal.host for refusal in vetoes] == refused

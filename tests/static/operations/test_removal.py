@@ -50,7 +50,7 @@ async def test_the_node_is_drained_and_deleted_on_the_server(code: str) -> None:
     assert (await handlers(fleet, Provider()).remove_node(LEAVE)).outcome == "done"
     assert [(call.host, call.verb, call.arguments[:2]) for call in fleet.calls] == [
         ("server-1", "node", ("drain", "agent-1")),
-        ("server-1", "node", ("delete", "agent-1")),
+        ("server-1", "node", ("remove", "agent-1")),
     ]
     assert fleet.calls[0].deadline_seconds > float(fleet.calls[0].arguments[3])
 

@@ -25,7 +25,7 @@ from productive_k3s_infra.operations.support_files import masked_cluster_file, s
 from productive_k3s_infra.workspace.directory import open_workspace
 from static.contract_program.hosts import CA, VERSION, file, on_k3s
 from static.fleet_doubles import Call, FakeFleet
-from static.plan.test_adopted_file import INIT, agent, found, server
+from static.plan.test_adopt import INIT, agent, found, server
 
 CLUSTER = f"""\
 apiVersion: productive-k3s/v1alpha1

@@ -16,7 +16,7 @@ from productive_k3s_infra.plan.model import ReleaseFiles
 from productive_k3s_infra.plan.pipeline import join_plans, plan_cluster
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.text import plan_lines
-from static.plan.clusters import BINARY, empty_host
+from static.plan.clusters import BINARY, IMAGES, empty_host
 
 USE_CASES = Path(__file__).resolve().parents[3] / "use-cases"
 ASSUMPTIONS = {
@@ -52,7 +52,10 @@ def plan_from_nothing(file: Path, key: Path) -> list[str]:
         host.name: assumed_facts(host, assumption) if host.assumed else empty_host(host.name, host.address)
         for host in inventory.hosts
     }
-    files = {"amd64": ReleaseFiles(spec.k3s.version, "amd64", replace(BINARY))}
+    pushed = spec.delivery == "push"
+    images = (replace(IMAGES, url=None),) if pushed else ()
+    binary = replace(BINARY, url=None) if pushed else BINARY
+    files = {"amd64": ReleaseFiles(spec.k3s.version, "amd64", binary, images, pushed)}
     plan = plan_cluster(Situation(spec, inventory, facts, files))
     if not real:
         survey = Survey(True, tuple(SurveyedMachine(host.name, "missing") for host in inventory.hosts))

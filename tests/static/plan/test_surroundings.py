@@ -199,7 +199,8 @@ class TestSecrets:
 def without_secrets(spec: ClusterSpec) -> ClusterSpec:
     proxy = spec.k3s.proxy
     assert proxy is not None
-    k3s = spec.k3s.model_copy(update={"proxy": proxy.model_copy(update={"https": None}), "registry_secrets": {}})
+    registries = spec.k3s.open_registries
+    k3s = spec.k3s.model_copy(update={"proxy": proxy.model_copy(update={"https": None}), "registries": registries})
     return spec.model_copy(update={"k3s": k3s})
 
 

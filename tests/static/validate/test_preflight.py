@@ -13,14 +13,13 @@ from productive_k3s.contract.events import CheckResult
 from productive_k3s.contract.facts import Facts, FileSystem, Interface, Listener, OperatingSystem
 from productive_k3s.contract.failure import Failure
 from productive_k3s.k3s import release
-from productive_k3s_infra.cluster_file.model import ClusterSpec, K3s, LocalProvider, Node
+from productive_k3s_infra.cluster_file.model import ClusterSpec, K3s, LocalProvider, Node, NodeK3s, OnpremProvider
 from productive_k3s_infra.errors import AuthenticationRefused, HostUnreachable, Pk3sError
-from productive_k3s_infra.hosts.fleet.gathering import Measured, Observed
-from productive_k3s_infra.hosts.fleet.probing import Door, Probe
 from productive_k3s_infra.inventory.model import Host
+from productive_k3s_infra.inventory.observed import Listening, Measured, Observed, Probe
 from productive_k3s_infra.plan.model import ClusterRecord, Refusal
 from productive_k3s_infra.preflight.hosts import ARCHITECTURES
-from productive_k3s_infra.preflight.rules import RULES, door_to_probe, preflight_checks, table_lines, to_probe
+from productive_k3s_infra.preflight.rules import RULES, already_listening, preflight_checks, table_lines, to_probe
 from static.contract_program.hosts import CA, OTHER_CA, fresh, on_k3s, unit_fact
 from static.fleet_doubles import host, inventory
 
@@ -39,13 +38,14 @@ def good(at: Host, **changes: object) -> Facts:
         "memory_bytes": 4 * GB,
         "cgroup_controllers": ("cpu", "cpuset", "io", "memory", "pids"),
         "interfaces": (Interface("lo", True, "", ("127.0.0.1/8",)), Interface("eth0", True, "", (f"{at.address}/24",))),
+        "nameservers": ("10.0.0.1",),
         "routes": ("default via 10.0.0.1 dev eth0", "10.0.0.0/24 dev eth0"),
     }
     return fresh(**{**facts, **changes})
 
 
-def disk(free: float, *, read_only: bool = False) -> FileSystem:
-    return FileSystem("/var/lib/rancher", "ext4", int(free), 40 * GB, read_only)
+def disk(free: float, *, read_only: bool = False, no_exec: bool = False) -> FileSystem:
+    return FileSystem("/var/lib/rancher", "ext4", int(free), 40 * GB, read_only, no_exec)
 
 
 def tcp(port: int, address: str = "0.0.0.0", process: str = "nginx") -> Listener:
@@ -57,9 +57,17 @@ def installed(facts: Facts, state: str = "active", **k3s: object) -> Facts:
     return on_k3s(facts, **{"role": "server", "units": (unit,), "datastore": "etcd", "ca_hash": CA, **k3s})
 
 
-def spec(version: str = "v1.34.4+k3s1", **k3s: Any) -> ClusterSpec:
+def spec(version: str = "v1.34.4+k3s1", *, local: bool = False, **k3s: Any) -> ClusterSpec:
     nodes = tuple(Node(name=item.name, role=item.role, address=item.address) for item in HOSTS)
-    return ClusterSpec(name="edge", provider=LocalProvider(kind="local"), k3s=K3s(version=version, **k3s), nodes=nodes)
+    provider = LocalProvider(kind="local") if local else OnpremProvider(kind="onprem")
+    return ClusterSpec(name="edge", provider=provider, k3s=K3s(version=version, **k3s), nodes=nodes)
+
+
+def with_flags(name: str, flags: dict[str, Any]) -> ClusterSpec:
+    """One node has flags of its own."""
+    wish = spec()
+    nodes = (node.model_copy(update={"k3s": NodeK3s(**flags)}) if node.name == name else node for node in wish.nodes)
+    return wish.model_copy(update={"nodes": tuple(nodes)})
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,27 @@ CASES: tuple[tuple[World, str, str | None, str, str], ...] = (
     (on_server(python="3.14.0rc1"), "host.python", None, "server-1", "3.14"),
     (on_server(python="3.8.20"), "host.python", "error", "server-1", "3.8.20"),
     (on_server(python=""), "host.python", "error", "server-1", "unknown"),
+    (on_server(), "host.exec", None, "server-1", "may be run"),
+    (on_server(file_systems=(disk(20 * GB, no_exec=True),)), "host.exec", "error", "server-1", "/var/lib/rancher"),
+    (on_server(), "host.cloud-init", None, "server-1", "no cloud-init"),
+    (on_server(cloud_init="done"), "host.cloud-init", None, "server-1", "ended"),
+    (on_agent(cloud_init="running"), "host.cloud-init", "error", "agent-1", "cloud-init status --wait"),
+    (on_agent(cloud_init="error", cloud_init_error="no"), "host.cloud-init", "warning", "agent-1", "an error no"),
+    (on_server(), "host.apparmor", None, "server-1", "no AppArmor"),
+    (on_server(apparmor="enabled"), "host.apparmor", None, "server-1", "are there"),
+    (on_server(apparmor="no-parser"), "host.apparmor", "warning", "server-1", "install the package apparmor"),
+    (on_server(), "host.nameserver", None, "server-1", "10.0.0.1"),
+    (on_server(nameservers=()), "host.nameserver", "warning", "server-1", "8.8.8.8"),
+    (on_server(nameservers=None), "host.nameserver", "warning", "server-1", "not known"),
+    (replace(on_server(nameservers=()), spec=spec(local=True)), "host.nameserver", None, "server-1", "no way out"),
+    (
+        replace(on_server(nameservers=()), spec=spec(server={"resolv-conf": "/etc/k3s-resolv.conf"})),
+        *("host.nameserver", None, "server-1", "resolv-conf"),
+    ),
+    (
+        replace(on_server(nameservers=()), spec=with_flags("server-1", {"resolv-conf": "/etc/k3s-resolv.conf"})),
+        *("host.nameserver", None, "server-1", "resolv-conf"),
+    ),
     (on_server(memory_bytes=int(1.93 * GB)), "host.memory", None, "server-1", "1.9 GB"),
     (on_server(memory_bytes=int(1.8 * GB)), "host.memory", "warning", "server-1", "below 2.0 GB"),
     (on_server(memory_bytes=int(0.9 * GB)), "host.memory", "error", "server-1", "900 MB"),
@@ -223,7 +252,17 @@ CASES: tuple[tuple[World, str, str | None, str, str], ...] = (
     (on_agent(interfaces=eth("10.0.0.21/32")), "net.address", None, "agent-1", "on eth1"),
     (on_agent(interfaces=eth("10.0.0.22/24")), "net.address", "error", "agent-1", "eth1 10.0.0.22/24"),
     (on_agent(interfaces=eth("10.0.0.21/24", up=False)), "net.address", "error", "agent-1", "bring eth1 up"),
-    (World(hosts=(SERVER, replace(AGENT, address="agent.example"))), "net.address", "error", "agent-1", "no IP"),
+    (
+        World(hosts=(SERVER, replace(AGENT, address="agent.example"))),
+        "net.address",
+        None,
+        "agent-1",
+        "10.0.0.21 on eth0",
+    ),
+    (
+        World(hosts=(SERVER, replace(AGENT, address="agent.example")), agent=good(AGENT, default_interface=None)),
+        *("net.address", "error", "agent-1", "no interface with a default route"),
+    ),
     (World(), "net.default-route", None, "agent-1", "eth0"),
     (on_agent(default_interface=None), "net.default-route", "error", "agent-1", "no default route"),
     (World(), "net.overlap", None, "agent-1", "pods 10.42.0.0/16"),
@@ -278,6 +317,25 @@ CASES: tuple[tuple[World, str, str | None, str, str], ...] = (
             on_agent(listeners=(Listener("udp", "0.0.0.0", 8472),)), spec=spec(server={"flannel-backend": "host-gw"})
         ),
         *("net.ports-free", None, "agent-1", "free"),
+    ),
+    (
+        replace(on_server(listeners=(tcp(6443),)), spec=spec(server={"https-listen-port": 7443})),
+        *("net.ports-free", None, "server-1", "free"),
+    ),
+    (
+        replace(on_server(listeners=(tcp(7443),)), spec=spec(server={"https-listen-port": 7443})),
+        *("net.ports-free", "error", "server-1", "tcp/7443 by nginx"),
+    ),
+    (
+        replace(on_server(listeners=(tcp(7444, "127.0.0.1"),)), spec=spec(server={"https-listen-port": 7443})),
+        *("net.ports-free", "error", "server-1", "tcp/7444 by nginx"),
+    ),
+    (
+        replace(
+            on_agent(listeners=(Listener("udp", "0.0.0.0", 51820),)),
+            spec=spec(server={"flannel-backend": "wireguard-native"}),
+        ),
+        *("net.ports-free", "error", "agent-1", "udp/51820"),
     ),
     (on_server(listeners=(tcp(6443, process="k3s-server"),)), "net.ports-free", "error", "server-1", "k3s-killall.sh"),
     (
@@ -388,30 +446,50 @@ def test_a_veto_is_an_error_with_its_own_code_unless_a_rule_has_said_it() -> Non
 
 def test_ports_are_probed_where_no_k3s_runs_and_nobody_listens() -> None:
     fleet = inventory(*HOSTS)
-    assert to_probe(fleet, World().observed) == {
+    assert to_probe(spec(), fleet, World().observed) == {
         "server-1": ("tcp/6443", "tcp/10250", "udp/8472"),
         "agent-1": ("tcp/10250", "udp/8472"),
     }
+    flags = {"https-listen-port": 7443, "flannel-backend": "wireguard-native"}
+    assert to_probe(spec(server=flags), fleet, World().observed) == {
+        "server-1": ("tcp/7443", "tcp/10250", "udp/51820"),
+        "agent-1": ("tcp/10250", "udp/51820"),
+    }
+    both = {"flannel-backend": "wireguard-native", "cluster-cidr": "10.42.0.0/16,fd00:42::/56"}
+    assert to_probe(spec(server=both), fleet, World().observed)["agent-1"] == ("tcp/10250", "udp/51820", "udp/51821")
+    assert to_probe(spec(server={"flannel-backend": "none"}), fleet, World().observed)["agent-1"] == ("tcp/10250",)
     running = World(server=installed(good(SERVER)), agent=good(AGENT, listeners=(tcp(10250),)))
-    assert to_probe(fleet, running.observed) == {"agent-1": ("udp/8472",)}
+    assert to_probe(spec(), fleet, running.observed) == {"agent-1": ("udp/8472",)}
     stopped = World(server=installed(good(SERVER), state="inactive"), agent=None, unreachable=UNREACHABLE)
-    assert list(to_probe(fleet, stopped.observed)) == ["server-1"]
+    assert list(to_probe(spec(), fleet, stopped.observed)) == ["server-1"]
 
 
 def test_new_agents_try_where_they_will_join() -> None:
     fleet, name = inventory(*HOSTS), {"registration_address": "k3s.internal"}
     fresh_hosts = World().observed
-    assert door_to_probe(spec(**name), fleet, fresh_hosts) == Door("k3s.internal", "tcp/6443", ("agent-1",))
-    assert door_to_probe(spec(), fleet, fresh_hosts) is None
+    assert already_listening(spec(**name), fleet, fresh_hosts) == (Listening("k3s.internal", "tcp/6443", ("agent-1",)),)
+    assert already_listening(spec(), fleet, fresh_hosts) == ()
     # The hosts are told of the name themselves, and it leads to the server, which is tried anyway.
-    assert door_to_probe(spec(**name).model_copy(update={"hosts_file": True}), fleet, fresh_hosts) is None
+    assert already_listening(spec(**name).model_copy(update={"hosts_file": True}), fleet, fresh_hosts) == ()
     member = World(agent=on_k3s(good(AGENT), role="agent", units=(unit_fact("k3s-agent", "", active_state="active"),)))
-    assert door_to_probe(spec(**name), fleet, member.observed) is None
-    # Nobody listens on another port than the usual one before K3s itself does.
+    assert already_listening(spec(**name), fleet, member.observed) == ()
     other = {**name, "server": {"https-listen-port": 7443}}
-    assert door_to_probe(spec(**other), fleet, fresh_hosts) is None
-    running = World(server=installed(good(SERVER))).observed
-    assert door_to_probe(spec(**other), fleet, running) == Door("k3s.internal", "tcp/7443", ("agent-1",))
+    assert already_listening(spec(**other), fleet, fresh_hosts) == (
+        Listening("k3s.internal", "tcp/7443", ("agent-1",)),
+    )
+
+
+def test_a_newcomer_tries_the_server_that_runs_before_anything_is_pushed_to_it() -> None:
+    fleet = inventory(*HOSTS)
+    running = World(server=installed(good(SERVER)))
+    assert "server-1" not in to_probe(spec(), fleet, running.observed)
+    door = Listening(SERVER.address, "tcp/6443", ("agent-1",), "server-1")
+    assert already_listening(spec(), fleet, running.observed) == (door,)
+    world = replace(running, probes=(Probe("agent-1", "server-1", "tcp/6443", "timed out"),))
+    (found,) = [check for check in world.judged() if check.id == "net.reach"]
+    assert (found.passed, found.severity) == (False, "error")
+    both = World(server=installed(good(SERVER)), agent=installed(good(AGENT), role="agent"))
+    assert already_listening(spec(), fleet, both.observed) == ()
 
 
 def test_a_registration_address_that_is_not_reached_stops_the_run() -> None:

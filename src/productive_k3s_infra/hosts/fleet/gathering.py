@@ -4,38 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 from productive_k3s.contract.events import Result
 from productive_k3s.contract.facts import Facts
 from productive_k3s_infra.errors import HostProgramFailed, Pk3sError
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Host, Inventory
+from productive_k3s_infra.inventory.observed import Measured, Observed
 
 _FACTS_DEADLINE_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Facts of one host, and how far its clock is from ours: between `ahead_at_least` and `ahead_at_most` seconds."""
-
-    facts: Facts
-    ahead_at_least: float
-    ahead_at_most: float
-
-
-@dataclass(frozen=True)
-class Observed:
-    """What one look at all hosts gave. A host is in exactly one of the two mappings."""
-
-    measured: Mapping[str, Measured]
-    unreachable: Mapping[str, Pk3sError]
-
-    @property
-    def facts(self) -> dict[str, Facts]:
-        """The facts by host name."""
-        return {name: measured.facts for name, measured in self.measured.items()}
 
 
 async def gather(inventory: Inventory, fleet: Fleet) -> Observed:

@@ -14,10 +14,8 @@ from productive_k3s.verbs.probe import LISTENING, longest_seconds
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.hosts.fleet.session import Fleet, OnEvent
 from productive_k3s_infra.inventory.model import Host, Inventory
+from productive_k3s_infra.inventory.observed import Listening, Probe
 
-# K3s requirements page: what must be reachable from whom (embedded etcd's ports come with several servers).
-SERVER_PORTS = ("tcp/6443",)
-NODE_PORTS = ("tcp/10250", "udp/8472")
 # Until every target listens; the others wait for the last one.
 _READY_SECONDS = 30.0
 # A source's ports are tried in this time, so many at once that only very large fleets need more.
@@ -27,16 +25,6 @@ _SESSION_SECONDS = 20.0
 _START_SECONDS = 15.0
 # So much later than its deadline a call may come back: the program's own grace, and the travel of its result.
 _END_SECONDS = 15.0
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One attempt: `cause` is '' if `source` reached `target` on `port` ("tcp/6443")."""
-
-    source: str
-    target: str
-    port: str
-    cause: str
 
 
 @dataclass(frozen=True)
@@ -60,32 +48,25 @@ class _Answers:
         return self.found.get(address, {}).get(port, self.otherwise)
 
 
-@dataclass(frozen=True)
-class Door:
-    """A place that is no host of ours and leads to one: where nodes join. `sources` are the hosts that will use it."""
-
-    address: str
-    port: str
-    sources: tuple[str, ...]
-
-
 async def probe_ports(
-    inventory: Inventory, targets: Mapping[str, tuple[str, ...]], fleet: Fleet, door: Door | None = None
+    inventory: Inventory, targets: Mapping[str, tuple[str, ...]], fleet: Fleet, listening: tuple[Listening, ...] = ()
 ) -> tuple[Probe, ...]:
-    """Try every port of `targets` (by host name) from every other host of the inventory, and the door from its own.
+    """Try every port of `targets` (by host name) from all other hosts, and those of `listening` from their sources.
 
     Targets are hosts that no K3s holds yet: they listen for some seconds through the contract's `probe`. A host whose
     session fails gives a probe with that cause instead of stopping the others.
     """
     wanted = [(host, targets[host.name]) for host in inventory.hosts if targets.get(host.name)]
-    if len(inventory.hosts) < 2 or not (wanted or door):
+    if len(inventory.hosts) < 2 or not (wanted or listening):
         return ()
-    tries = longest_seconds(sum(len(ports) for _, ports in wanted) + 1, _TRY_SECONDS)
+    tries = longest_seconds(sum(len(ports) for _, ports in wanted) + len(listening), _TRY_SECONDS)
     listeners = [_begin(host, ports, _READY_SECONDS + _source_seconds(tries), fleet) for host, ports in wanted]
     try:
         silent = dict(await asyncio.gather(*map(_wait_until_listening, listeners)))
         heard = [target for target in listeners if not silent[target.host.name]]
-        answers = await asyncio.gather(*(_connect(source, heard, tries, fleet, door) for source in inventory.hosts))
+        answers = await asyncio.gather(
+            *(_connect(source, heard, tries, fleet, listening) for source in inventory.hosts)
+        )
     finally:
         # Also when nobody waits for the answer any more; the ports are free again once this is over.
         for target in listeners:
@@ -100,16 +81,12 @@ async def probe_ports(
         for port in ports
     )
     through = tuple(
-        Probe(source.name, door.address, door.port, answer.cause(door.address, door.port))
+        Probe(source.name, place.name or place.address, place.port, answer.cause(place.address, place.port))
         for source, answer in asked
-        if door is not None and source.name in door.sources
+        for place in listening
+        if source.name in place.sources
     )
     return (*between, *through)
-
-
-def needed_ports(host: Host) -> tuple[str, ...]:
-    """Return the ports that the other nodes must reach on this host (PURE)."""
-    return (*SERVER_PORTS, *NODE_PORTS) if host.role == "server" else NODE_PORTS
 
 
 def _source_seconds(tries: float) -> float:
@@ -153,12 +130,14 @@ async def _wait_until_listening(target: _Target) -> tuple[str, str]:
     return name, f"{name} could not listen: {why}"
 
 
-async def _connect(source: Host, targets: list[_Target], tries: float, fleet: Fleet, door: Door | None) -> _Answers:
+async def _connect(
+    source: Host, targets: list[_Target], tries: float, fleet: Fleet, listening: tuple[Listening, ...]
+) -> _Answers:
     """Try all ports of the targets from one source, in one run. It never lasts longer than the targets listen."""
     others = [target for target in targets if target.host.name != source.name]
     words = [word for other in others for word in ("--connect", other.host.address, ",".join(other.ports))]
-    if door is not None and source.name in door.sources:
-        words += ["--connect", door.address, door.port]
+    mine = [place for place in listening if source.name in place.sources]
+    words += [word for place in mine for word in ("--connect", place.address, place.port)]
     if not words:
         return _Answers({}, "")
     limit = _source_seconds(tries)

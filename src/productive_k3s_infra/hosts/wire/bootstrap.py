@@ -92,16 +92,41 @@ _FIRST = """\
 import sys
 if sys.version_info < (3, 9):
     sys.exit("{marker} " + sys.version.split()[0])
+import importlib.util
+missing = [name for name in {modules} if importlib.util.find_spec(name) is None]
+if missing:
+    print({half})
+    print({installed} % " ".join(missing))
+    sys.exit(5)
 exec({loader})
 """
 OLD_PYTHON = "pk3s-old-python"
+# Of Debian's and Ubuntu's python3-minimal these are not a part, nor of some images; a test holds the list complete.
+_MODULES = ("base64", "difflib", "hashlib", "http", "ipaddress", "json", "secrets", "selectors", "ssl", "urllib")
+# The wire's own lines, as json is among what may be missing.
+_HALF = {"type": "hello", "program": "", "python": "", "schema": 1}
+_HALF_RESULT = {
+    "type": "result",
+    "outcome": "failed",
+    "failures": [
+        {
+            "code": "host.half-python",
+            "what": "the host's Python lacks modules of the standard library",
+            "evidence": f"{PYTHON} has not: %s",
+            "remedy": "install all of it, for example: apt-get install python3 (python3-minimal is not enough)",
+            "exit_code": 5,
+        }
+    ],
+}
 
 
 @functools.cache
 def loader_line() -> bytes:
     """Return the first line: a Python literal of the loader's source. It is the same for all hosts and all runs."""
     loader = resources.files("productive_k3s_infra.hosts.wire").joinpath("loader.py").read_text(encoding="utf-8")
-    return ascii(_FIRST.format(marker=OLD_PYTHON, loader=ascii(loader))).encode("ascii") + b"\n"
+    half, result = ascii(json.dumps(_HALF)), ascii(json.dumps(_HALF_RESULT))
+    first = _FIRST.format(marker=OLD_PYTHON, modules=_MODULES, half=half, installed=result, loader=ascii(loader))
+    return ascii(first).encode("ascii") + b"\n"
 
 
 @functools.lru_cache(maxsize=1)

@@ -100,7 +100,7 @@ def _no_python(host: str, _user: str, line: str) -> HostProgramFailed:
         "there is no Python on the host",
         where=host,
         evidence=line,
-        remedy=f"install it so that {PYTHON} is there, for example: apt-get install python3-minimal",
+        remedy=f"install it so that {PYTHON} is there, for example: apt-get install python3",
         code="host.no-python",
     )
 

@@ -34,7 +34,6 @@ from productive_k3s_infra.providers.protocol import OnProgress
 from productive_k3s_infra.workspace.directory import Workspace
 from productive_k3s_infra.workspace.operator_key import ensure_operator_key
 
-USER = "ubuntu"
 _STATES: Mapping[str, MachineState] = {"running": "running", "stopped": "stopped", "stopping": "stopped"}
 _SHARED = {"aws_security_group": "the security group", "aws_key_pair": "the key pair"}
 T = TypeVar("T")
@@ -217,13 +216,12 @@ class AwsProvider:
         node = next((one for one in self._spec.nodes if one.name == name), Node(name=name, role="agent"))
         declared = declared_endpoint(self._spec, node)
         # People on a VPN never use the public address: it is neither in their kubeconfig nor in the certificate.
-        outside = "" if (node.ssh.via or self._spec.ssh.via) == "private" else there.public
+        outside = "" if self._spec.ssh.via == "private" else there.public
         seed = self._keys.seeded(name)
         keys = (*self._keys.pinned(there.instance_id), *((seed,) if seed else ()))
-        user = node.ssh.user or self._spec.ssh.user or USER
         key = declared.key or (None if self._wanted.key_pair else str(self._workspace.operator_key))
         address = node.ssh.address or outside or there.private
-        return Location(there.private, replace(declared, address=address, user=user, key=key, host_keys=keys), outside)
+        return Location(there.private, replace(declared, address=address, key=key, host_keys=keys), outside)
 
     def _notes(self, look: Look) -> Iterator[str]:
         if look.program.startswith("terraform"):

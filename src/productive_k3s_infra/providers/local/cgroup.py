@@ -155,6 +155,15 @@ def parse_hierarchies(mountinfo: str) -> tuple[tuple[Path, ...], Path | None]:
     return tuple(v1), v2
 
 
+def version(mountinfo: Path = Path("/proc/self/mountinfo")) -> int:
+    """Return the version of control groups that K3s finds in a machine: with hierarchies of v1, that one."""
+    try:
+        v1, _ = parse_hierarchies(mountinfo.read_text())
+    except OSError:
+        return 2
+    return 1 if v1 else 2
+
+
 def detect() -> Cgroups:
     """Choose the way that fits this computer. Raises ProviderFailed when it has no control groups."""
     v1, v2 = parse_hierarchies(Path("/proc/self/mountinfo").read_text())

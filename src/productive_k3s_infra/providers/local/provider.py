@@ -10,10 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from productive_k3s.k3s.release import MACHINES
+from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.inventory.model import Endpoint, Location
-from productive_k3s_infra.providers.local import machines
+from productive_k3s_infra.providers.local import cgroup, machines
 from productive_k3s_infra.providers.local.store import DEFAULT_ROOT
 from productive_k3s_infra.providers.protocol import Assumption, OnProgress, Survey, SurveyedMachine
+from productive_k3s_infra.workspace.directory import Workspace
+from productive_k3s_infra.workspace.operator_key import ensure_operator_key
 
 _NAME_LENGTH = 32
 
@@ -45,6 +48,13 @@ class LocalProvider:
         self._public_key = public_key
         self._root = root
 
+    @classmethod
+    def of(cls, spec: ClusterSpec, workspace: Workspace) -> LocalProvider:
+        """Return the provider of a cluster file; the pair of keys lies in the cluster directory."""
+        names = tuple(node.name for node in spec.nodes)
+        name = set_name(spec.name, workspace.folder)
+        return cls(name, names, workspace.operator_key, lambda: ensure_operator_key(workspace).public_text)
+
     async def survey(self) -> Survey:
         """See Provider."""
         found = await asyncio.to_thread(machines.survey, self._name, root=self._root)
@@ -56,7 +66,9 @@ class LocalProvider:
         extra = tuple(
             replace(self._surveyed(machine), state="extra") for machine in found if machine.name not in self._nodes
         )
-        assumption = Assumption(architecture=MACHINES.get(platform.machine(), "amd64"))
+        # A machine has the kernel of this computer, and the control groups too.
+        architecture = MACHINES.get(platform.machine(), "amd64")
+        assumption = Assumption(architecture=architecture, cgroup_version=cgroup.version())
         return Survey(owns_machines=True, machines=(*declared, *extra), assumption=assumption)
 
     def _surveyed(self, machine: machines.Machine) -> SurveyedMachine:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from productive_k3s.contract.secret import Secret
-from productive_k3s_infra.cluster_file.model import ClusterSpec
+from productive_k3s_infra.cluster_file.model import ClusterSpec, MultipassProvider
 from productive_k3s_infra.errors import ProviderFailed
 from productive_k3s_infra.hosts.wire.refusals import sudoers_line
 from productive_k3s_infra.providers.multipass import instances
@@ -24,7 +24,7 @@ from productive_k3s_infra.providers.protocol import OnProgress
 from productive_k3s_infra.workspace.directory import Workspace
 
 # The image's own user is Multipass'; this one is ours, and may become root for the one command.
-USER = "pk3s"
+USER = MultipassProvider.capabilities.default_user
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import yaml
 from productive_k3s.facts.masking import MASK
 from productive_k3s.k3s import flags, paths, unit_file
 from productive_k3s.k3s.header import schema_of
-from productive_k3s_infra.adopt.found_cluster import FoundCluster, FoundHost
+from productive_k3s_infra.adopt.running_cluster import FoundCluster, FoundHost
 
 _PROXIES = {"HTTP_PROXY": "http", "HTTPS_PROXY": "https"}
 

@@ -24,8 +24,8 @@ from productive_k3s.contract.facts import (
 from productive_k3s.k3s import paths
 from productive_k3s.k3s.header import HEADER
 from productive_k3s.plan.changes import assess
-from productive_k3s_infra.adopt.adopted_file import AdoptedFile, Reach, adopt
-from productive_k3s_infra.adopt.found_cluster import FoundHost, require_one_cluster
+from productive_k3s_infra.adopt.document import AdoptedFile, Reach, adopt
+from productive_k3s_infra.adopt.running_cluster import FoundHost, require_one_cluster
 from productive_k3s_infra.errors import BadInput
 from productive_k3s_infra.inventory.model import Endpoint
 from productive_k3s_infra.operations.from_host import first_plan, load_text, render

@@ -19,8 +19,8 @@ from productive_k3s.k3s import flags, paths
 from productive_k3s.k3s.config_file import ENVIRONMENT, UNIT
 from productive_k3s.plan.compare import TOKENS, found_address, meaningful
 from productive_k3s.plan.render import interface_of
-from productive_k3s_infra.adopt.adopted_surroundings import around
-from productive_k3s_infra.adopt.found_cluster import FoundCluster, FoundHost
+from productive_k3s_infra.adopt.proxy_and_registries import around
+from productive_k3s_infra.adopt.running_cluster import FoundCluster, FoundHost
 from productive_k3s_infra.cluster_file import text_checks
 from productive_k3s_infra.cluster_file.model import API_VERSION
 from productive_k3s_infra.plan.model import ClusterRecord

@@ -1,0 +1,42 @@
+"""Nodes as the API has them: labels, who takes new pods, and the removal of a node from its cluster."""
+
+from __future__ import annotations
+
+from typing import Dict, Mapping, Optional
+
+from productive_k3s.contract.change import Change
+from productive_k3s.contract.facts import NodeFact
+from productive_k3s.doors.kube import Kube
+from productive_k3s.effects.task import Task
+from productive_k3s.k3s import paths
+from productive_k3s.plan.changes import label_differences
+
+Labels = Mapping[str, Optional[str]]
+
+
+async def label_own(task: Task, change: Change) -> None:
+    """Give this host's Node the labels of the request, as far as they differ by now."""
+    labels = label_differences(task.request, await task.gather(task.host))
+    if labels:
+        await task.host.kube(paths.ADMIN_KUBECONFIG).label_node(change.target, labels)
+
+
+async def label(kube: Kube, node: NodeFact, labels: Labels) -> Labels:
+    """Set what differs of these labels (None: it goes), and return that."""
+    wrong: Dict[str, Optional[str]] = {key: value for key, value in labels.items() if node.labels.get(key) != value}
+    if wrong:
+        await kube.label_node(node.name, wrong)
+    return wrong
+
+
+async def cordon(kube: Kube, node: NodeFact, *, unschedulable: bool) -> bool:
+    """Say whether a node takes new pods; False if it is so already."""
+    if node.schedulable is not unschedulable:
+        return False
+    await kube.cordon(node.name, unschedulable)
+    return True
+
+
+async def remove(kube: Kube, node: NodeFact) -> None:
+    """Take a node out of its cluster; K3s takes its member of etcd with it (k3s-io/k3s, pkg/etcd)."""
+    await kube.delete_node(node.name)

@@ -1,0 +1,116 @@
+"""K3s is started, and it is noted with what; then it is waited for."""
+
+from __future__ import annotations
+
+import json
+from typing import Dict
+
+from productive_k3s import __version__
+from productive_k3s.contract.change import Change
+from productive_k3s.contract.codec import encode
+from productive_k3s.contract.facts import Digests
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.doors.system import System
+from productive_k3s.effects import service
+from productive_k3s.effects.task import Task
+from productive_k3s.facts import unit_state
+from productive_k3s.facts.k3s import k3s_facts
+from productive_k3s.facts.start import large_files
+from productive_k3s.facts.units import ask_systemd
+from productive_k3s.k3s import paths
+from productive_k3s.plan import render
+from productive_k3s.waits.ready import wait_until_ready
+
+_SAY_SECONDS = 2.0
+
+
+async def enable_unit(task: Task, change: Change) -> None:
+    await service.systemctl(task.host.system, "enable", change.target)
+
+
+async def start_unit(task: Task, change: Change) -> None:
+    await _run_unit(task, "start", change.target, change.id)
+
+
+async def restart_unit(task: Task, change: Change) -> None:
+    await _run_unit(task, "restart", change.target, change.id)
+
+
+async def _run_unit(task: Task, verb: str, unit: str, change: str) -> None:
+    """Start without blocking, then note with which files: the unit has a new invocation id by then."""
+    host = task.host
+    before = await unit_state.state(host.system, unit)
+    if before.needs_reload:
+        await service.systemctl(host.system, "daemon-reload")
+    if before.active == "failed":
+        # systemd refuses to start a unit that failed too often in a short time.
+        await service.systemctl(host.system, "reset-failed", unit)
+    await _begin(host.system, verb, unit, is_known=before.is_known)
+    said = began = await host.system.monotonic()
+    while (state := await unit_state.state(host.system, unit)).invocation_id in ("", before.invocation_id):
+        now = await host.system.monotonic()
+        if now - began >= task.request.deadlines.start:
+            raise ContractError(_never_started(unit, str(state)))
+        if now - said >= _SAY_SECONDS:
+            host.emit("waiting", f"systemd has not begun to {verb} {unit} yet: {state}", change)
+            said = now
+            # Its turn comes whether this program waits for it or not.
+            host.require_going_on()
+        await host.system.sleep(0.1)
+    await record_start(task, unit)
+
+
+async def _begin(system: System, verb: str, unit: str, *, is_known: bool) -> None:
+    """Ask systemd to start; a unit that it did not know it reads then (before version 247 only after a reload)."""
+    try:
+        await service.systemctl(system, verb, "--no-block", unit)
+    except ContractError:
+        if is_known:
+            raise
+        await service.systemctl(system, "daemon-reload")
+        await service.systemctl(system, verb, "--no-block", unit)
+
+
+def _never_started(unit: str, state: str) -> Failure:
+    return Failure(
+        "k3s.start-timeout",
+        f"systemd did not start {unit}",
+        state,
+        f"see systemctl list-jobs and journalctl -u {unit} on the host",
+    )
+
+
+async def record_start(task: Task, unit: str) -> None:
+    """Note what the unit's running process was started with, for the facts of later runs."""
+    system = task.host.system
+    now = await system.now()
+    # Of this host's K3s only: the machine is the same, and its cluster cannot answer yet.
+    k3s = await k3s_facts(system, await ask_systemd(system))
+    found = next((item for item in k3s.units if item.name.split(".")[0] == unit), None)
+    if found is None or k3s.on_disk is None:
+        return
+    document = running_record(found.invocation_id, k3s.on_disk)
+    document["large_files"] = large_files(k3s, now)
+    await system.make_directory(paths.RUN_DIRECTORY, 0o700)
+    await system.write(paths.running_record(unit), json.dumps(document).encode(), 0o600)
+
+
+def running_record(invocation_id: str, digests: Digests) -> Dict[str, object]:
+    """PURE: the record that facts read back (`facts.model.Running`)."""
+    return {"schema": 1, "program": __version__, "invocation_id": invocation_id, "digests": encode(digests)}
+
+
+async def wait_ready(task: Task, change: Change) -> None:
+    state = await unit_state.state(task.host.system, task.request.unit)
+    started = await _started(task, state.invocation_id)
+    node = render.node_name(task.request, task.facts)
+    await wait_until_ready(task.host, task.request, node, started, change.id)
+
+
+async def _started(task: Task, invocation_id: str) -> float:
+    """Return when the unit was started (Unix seconds): the run record's age, else what the first facts said."""
+    unit = next((item for item in task.facts.k3s.units if item.name.split(".")[0] == task.request.unit), None)
+    if unit is not None and unit.invocation_id == invocation_id and unit.started:
+        return unit.started
+    record = await task.host.system.stat(paths.running_record(task.request.unit))
+    return min(record.changed, await task.host.system.now()) if record is not None else 0.0
