@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from productive_k3s_infra.cluster_file.model import Jump, Node, Ssh
+from productive_k3s_infra.cluster_file.model import ClusterSsh, Jump, Node, NodeSsh
 from productive_k3s_infra.inventory.build import Login, declared_endpoint
 from static.plan import clusters
 
@@ -19,15 +19,15 @@ def login_of(address: str, user: str | None) -> Login:
 @pytest.mark.parametrize(
     ("address", "ssh", "reached"),
     [
-        ("web", Ssh(), "deploy@web:2222"),
-        ("db", Ssh(), "root@db:22"),
-        ("odd", Ssh(), "root@odd:99"),
-        ("web", Ssh(user="ops"), "ops@web:2222"),
-        ("web", Ssh(user="ops", port=22), "ops@web:22"),
-        ("10.0.0.1", Ssh(address="web"), "deploy@web:2222"),
+        ("web", NodeSsh(), "deploy@web:2222"),
+        ("db", NodeSsh(), "root@db:22"),
+        ("odd", NodeSsh(), "root@odd:99"),
+        ("web", NodeSsh(user="ops"), "ops@web:2222"),
+        ("web", NodeSsh(user="ops", port=22), "ops@web:22"),
+        ("10.0.0.1", NodeSsh(address="web"), "deploy@web:2222"),
     ],
 )
-def test_who_logs_in_where(address: str, ssh: Ssh, reached: str) -> None:
+def test_who_logs_in_where(address: str, ssh: NodeSsh, reached: str) -> None:
     node = Node(name="server-1", role="server", address=address, ssh=ssh)
     assert str(declared_endpoint(clusters.spec(), node, login_of)) == reached
 
@@ -41,7 +41,7 @@ def test_who_logs_in_where(address: str, ssh: Ssh, reached: str) -> None:
     ],
 )
 def test_a_jump_host_is_asked_for_too(jump: Jump, reached: str) -> None:
-    node = Node(name="server-1", role="server", address="10.0.0.1", ssh=Ssh(user="ops", jump=jump))
+    node = Node(name="server-1", role="server", address="10.0.0.1", ssh=NodeSsh(user="ops", jump=jump))
     assert str(declared_endpoint(clusters.spec(), node, login_of).jump) == reached
 
 
@@ -55,8 +55,8 @@ def test_a_jump_host_is_asked_for_too(jump: Jump, reached: str) -> None:
 )
 def test_whose_key_is_used_where(own: str | None, of_jump: str | None, keys: tuple[str, str]) -> None:
     jump = Jump(address="gate", key=of_jump)
-    node = Node(name="server-1", role="server", address="10.0.0.1", ssh=Ssh(key=own, jump=jump))
-    spec = clusters.spec().model_copy(update={"ssh": Ssh(key="/keys/all")})
+    node = Node(name="server-1", role="server", address="10.0.0.1", ssh=NodeSsh(key=own, jump=jump))
+    spec = clusters.spec().model_copy(update={"ssh": ClusterSsh(key="/keys/all")})
     endpoint = declared_endpoint(spec, node)
     assert endpoint.jump is not None
     assert (endpoint.key, endpoint.jump.key) == keys
