@@ -16,6 +16,7 @@ from productive_k3s_infra.errors import HostKeyMismatch, HostUnreachable, Pk3sEr
 from productive_k3s_infra.hosts.ssh.openssh import OpenSsh
 from productive_k3s_infra.inventory.build import Login
 from productive_k3s_infra.inventory.model import Endpoint
+from productive_k3s_infra.validate.quick import not_asked
 from sshd_bed import USER, Site, site
 
 pytestmark = pytest.mark.contract
@@ -207,7 +208,8 @@ class TestJumps:
         bed.configure(entries)
         assert bed.openssh("d").returncode == 0
         await bed.reach(by_name("d", last.port))
-        assert all("Accepted publickey" in server.log.read_text() for server in (one, two, three, last))
+        logins = [server.log.read_text().count("Accepted publickey") for server in (one, two, three, last)]
+        assert logins == [2, 2, 2, 2], "ssh's, and ours"
 
     async def test_proxy_command_none_before_a_jump_host_is_first(self, bed: Site) -> None:
         server = bed.start("one")
@@ -290,6 +292,7 @@ class TestFailuresOfAJumpHost:
         error = await refusal(bed, endpoint)
         assert error.where.startswith("jump host ")
         assert error.where.endswith(" of host-0")
+        assert "the jump host" in not_asked("host-0", error).message, "as a list of hosts shows it"
         assert str(port) in error.where + error.evidence
         assert "127.0.0.9" not in error.remedy, "the host behind is good"
         return error

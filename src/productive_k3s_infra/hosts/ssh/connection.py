@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import asyncssh
 
-from productive_k3s_infra.errors import HostKeyMismatch
+from productive_k3s_infra.errors import HostKeyMismatch, Pk3sError
 from productive_k3s_infra.hosts.ssh import errors
 from productive_k3s_infra.hosts.ssh.attempt import Attempt
 from productive_k3s_infra.hosts.ssh.channel import LOST, Channel, Sessions
@@ -91,8 +91,16 @@ class Connections:
         for depth in sorted(depths, reverse=True):
             await _close(depths[depth])
 
+    async def _jump(self, hop: Hop, where: str) -> Line:
+        try:
+            return await self.get(hop, where)
+        except Pk3sError as error:
+            if error.where == where:  # and not of a jump host before this one, which says so itself
+                errors.tell_of_jump_host(error)
+            raise
+
     async def _connect(self, hop: Hop, where: str) -> Line:
-        tunnel = (await self.get(hop.via, hop.behind(where))).connection if hop.via is not None else None
+        tunnel = (await self._jump(hop.via, hop.behind(where))).connection if hop.via is not None else None
         known = self.host_keys.known(hop)
         async with self._turns, identities_of(hop, where) as identities:
             attempt = Attempt(hop, where, known, identities, hop.config.connect_seconds or self.connect_seconds)

@@ -116,11 +116,17 @@ def explained(error: Exception, hop: Hop, where: str, evidence: str = "") -> Pk3
     return found
 
 
+def tell_of_jump_host(error: Pk3sError) -> None:
+    """Let an error say by itself that it is a jump host's: lists of hosts show it under the host behind."""
+    host = "the host"
+    error.what = error.what.replace(host, "the jump host", 1) if host in error.what else f"the jump host: {error.what}"
+
+
 def jump_refused(error: asyncssh.ChannelOpenError, hop: Hop, where: str) -> HostUnreachable:
     """Return the error of a jump host that does not connect us to the host behind it."""
     there = f"{hop.config.hostname}:{hop.port}"
     return HostUnreachable(
-        f"the jump host does not connect us to {there}",
+        f"the jump host {hop.via} does not connect us to {there}",
         where=hop.behind(where),
         evidence=error.reason,
         remedy=f"see that it knows and reaches the host (there: nc -vz {hop.config.hostname} {hop.port}), "
