@@ -45,6 +45,8 @@ AGENT_TOKEN = "/etc/rancher/k3s/agent.token"
 IMAGES = "/var/lib/rancher/k3s/agent/images"
 KUBELET_DROP_INS = "k3s/agent/etc/kubelet.conf.d"
 """Below /var/lib/rancher; K3s hands the folder to its kubelet."""
+KUBELET_DROP_IN = "50-cgroup-v1.conf"
+"""The lab's own file there."""
 NOTHING_PACKAGED = ["traefik", "servicelb", "metrics-server", "local-storage"]
 _T = TypeVar("_T")
 Files = Mapping[str, tuple[str | bytes | Path, int]]
@@ -139,7 +141,7 @@ class Bed:
         folder = SetFolder(self.root, machine.set).machine(machine.name).rancher / KUBELET_DROP_INS
         folder.mkdir(parents=True, exist_ok=True)
         kind = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
-        (folder / "50-cgroup-v1.conf").write_text(f"{kind}failCgroupV1: false\n")
+        (folder / KUBELET_DROP_IN).write_text(f"{kind}failCgroupV1: false\n")
 
     def ssh(self, machine: Machine, command: str, *, user: str = "root", data: bytes = b"") -> str:
         """Run a shell command and return what it printed, without the last newline."""

@@ -5,24 +5,30 @@ from __future__ import annotations
 import signal
 import sys
 from types import FrameType
-from typing import List, Optional, Sequence
+from typing import List, Mapping, Optional, Sequence
 
 from productive_k3s.cli import parser
-from productive_k3s.contract.events import Result
+from productive_k3s.contract.events import Outcome, Result
+from productive_k3s.contract.exit_code import ExitCode
+from productive_k3s.contract.failure import Failure
 from productive_k3s.doors.host import Host, drive
 from productive_k3s.doors.kube import Kube
 from productive_k3s.doors.local import LocalSystem
 from productive_k3s.output import FactsOutput, KubeconfigOutput, Output, TextOutput, WireOutput
 from productive_k3s.verbs.run import run
 
-# One table for both programs (design section 9).
-_EXIT_CODES = {"done": 0, "unchanged": 0, "planned": 0, "refused": 4, "locked": 7, "interrupted": 130}
-_CHANGES_PENDING = 3
-_CHECKS_FAILED = 6
+_EXIT_CODES: Mapping[Outcome, ExitCode] = {
+    "done": ExitCode.DONE,
+    "unchanged": ExitCode.DONE,
+    "planned": ExitCode.DONE,
+    "refused": ExitCode.REFUSED,
+    "locked": ExitCode.LOCKED,
+    "interrupted": ExitCode.INTERRUPTED,
+}
 
 
 class _Stop:
-    """Remembers the first signal; the second one ends the program at once, as nobody wants to wait twice."""
+    """Remembers the first signal; the second one breaks the run off, as nobody wants to wait twice."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -30,12 +36,25 @@ class _Stop:
 
     def watch(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
-            signal.signal(number, self._heard)
+            # nohup(1) has a program ignore SIGHUP that shall outlive its terminal.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._heard)
 
     def _heard(self, number: int, _: Optional[FrameType]) -> None:
         if self._signals:
             raise KeyboardInterrupt
         self._signals.append(signal.Signals(number).name)
+
+    def broken_off(self) -> Result:
+        """Return how a run ends that did not come to its end: what is whole and what not, the next look says."""
+        failure = Failure(
+            "run.broken-off",
+            "the run was broken off in the middle of what it did",
+            f"a second signal, after {self._signals[0] if self._signals else 'none'}",
+            "run it again: it looks at what is there and goes on from that",
+            ExitCode.INTERRUPTED,
+        )
+        return Result("interrupted", failures=(failure,))
 
     def asked(self) -> str:
         if self._signals:
@@ -51,12 +70,18 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     output: Output = WireOutput(sys.stdout) if flags.json else for_people(sys.stdout)
     stop = _Stop(output)
     stop.watch()
-    output.hello()
-    host = Host(system=LocalSystem(), kube=_kube, emit=output.event, stop_asked=stop.asked)
-    result = drive(run(host, flags))
-    output.result(result)
+    try:
+        output.hello()
+        host = Host(system=LocalSystem(), kube=_kube, emit=output.event, stop_asked=stop.asked)
+        result = drive(run(host, flags))
+    except KeyboardInterrupt:
+        result = stop.broken_off()
+    try:
+        output.result(result)
+    except KeyboardInterrupt:  # whoever reads is stuck as well: how it ended is left to the exit code
+        return exit_code(stop.broken_off())
     pending = result.outcome == "planned" and result.changes and getattr(flags, "exit_code", False)
-    return _CHANGES_PENDING if pending else exit_code(result)
+    return ExitCode.PENDING if pending else exit_code(result)
 
 
 def _kube(kubeconfig: str) -> Kube:
@@ -72,7 +97,7 @@ def exit_code(result: Result) -> int:
         return _EXIT_CODES[result.outcome]
     if result.failures:
         return result.failures[0].exit_code
-    return _CHECKS_FAILED if result.checks else 1
+    return ExitCode.INVALID if result.checks else ExitCode.BUG
 
 
 if __name__ == "__main__":

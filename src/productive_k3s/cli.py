@@ -13,7 +13,7 @@ from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional, Sequ
 from productive_k3s import __version__
 from productive_k3s.contract.codec import decode
 from productive_k3s.contract.events import Result
-from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.contract.failure import ContractError, bad_input
 from productive_k3s.contract.redaction import redact
 from productive_k3s.contract.request import Join, Request
 from productive_k3s.contract.secret import Secret
@@ -26,9 +26,9 @@ Verb = Callable[[Host, argparse.Namespace], Awaitable[Result]]
 _DOCUMENT_LIMIT_BYTES = 4 << 20
 
 
-def _bad_input(code: str, what: str, evidence: str, remedy: str) -> ContractError:
+def _mistake(code: str, what: str, evidence: str, remedy: str) -> ContractError:
     # What was typed may hold a secret that K3s' flags take (`--config datastore-endpoint=...`).
-    return ContractError(Failure(f"request.{code}", what, redact(evidence), redact(remedy), 2))
+    return ContractError(bad_input(f"request.{code}", what, redact(evidence), redact(remedy)))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -105,10 +105,11 @@ def _reading_verbs(verbs: Any) -> None:
     validate.add_argument("--scope", choices=("host", "cluster"), default="host")
     validate.add_argument("--full", action="store_true", help="run a pod on every node")
     validate.add_argument("--request", metavar="-", help="what is expected, as JSON from standard input")
+    validate.add_argument("--note", metavar="STATE", help="for drivers: a full one has passed for it ('': has not)")
     node = _verb(verbs, "node", "act on a node, from a server host", _node)
-    node.add_argument("action", choices=("cordon", "uncordon", "drain", "remove", "label"))
+    node.add_argument("action", choices=("cordon", "uncordon", "drain", "remove", "label", "taint"))
     node.add_argument("name")
-    node.add_argument("labels", nargs="*", metavar="KEY=VALUE|KEY-")
+    node.add_argument("labels", nargs="*", metavar="KEY=VALUE|KEY-|KEY=VALUE:EFFECT|KEY:EFFECT-")
     node.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS")
     probe = _verb(verbs, "probe", "listen on ports, or connect to them", _probe)
     probe.add_argument("--listen", metavar="PORTS", help="as tcp/6443,udp/8472")
@@ -128,14 +129,14 @@ def read_document(argument: Optional[str]) -> Optional[Mapping[str, Any]]:
     if argument is None:
         return None
     if argument != "-":
-        raise _bad_input("source", "a request comes on standard input only", argument, "say --request -")
+        raise _mistake("source", "a request comes on standard input only", argument, "say --request -")
     text = sys.stdin.buffer.read(_DOCUMENT_LIMIT_BYTES)
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise _bad_input("not-json", "the request is no JSON", str(error), "write one JSON document") from error
+        raise _mistake("not-json", "the request is no JSON", str(error), "write one JSON document") from error
     if not isinstance(document, dict):
-        raise _bad_input("not-json", "the request is no JSON object", type(document).__name__, "write one JSON object")
+        raise _mistake("not-json", "the request is no JSON object", type(document).__name__, "write one JSON object")
     return document
 
 
@@ -145,7 +146,7 @@ async def _install(host: Host, flags: argparse.Namespace) -> Result:
     document = read_document(flags.request)
     request = await request_by_hand(host, flags) if document is None else decode(Request, document)
     if request.role != ("agent" if flags.verb == "agent" else "server"):
-        raise _bad_input("mode", f"the request is for a {request.mode}", f"verb {flags.verb}", "use the same for both")
+        raise _mistake("mode", f"the request is for a {request.mode}", f"verb {flags.verb}", "use the same for both")
     result = await install.run(host, request, plan=flags.plan)
     if not getattr(flags, "tokens", False) or result.outcome not in ("done", "unchanged"):
         return result
@@ -177,20 +178,20 @@ async def _join(host: Host, flags: argparse.Namespace) -> Optional[Join]:
     url, path = getattr(flags, "server", None), getattr(flags, "token_file", None)
     if url is None:
         if path is not None:
-            raise _bad_input("no-server", "a token is of no use without a server", path, "say --server URL")
+            raise _mistake("no-server", "a token is of no use without a server", path, "say --server URL")
         return None
     if path is None:
         return Join(url)
     text = await host.system.read(path)
     if text is None:
-        raise _bad_input("token-file", "the token file is not there", path, "write the token into it, mode 0600")
+        raise _mistake("token-file", "the token file is not there", path, "write the token into it, mode 0600")
     return Join(url, Secret(text.decode(errors="replace").strip()))
 
 
 def _pair(flag: str, text: str) -> Tuple[str, str]:
     key, equals, value = text.partition("=")
     if not key or not equals:
-        raise _bad_input("flag", f"{flag} wants KEY=VALUE", text, f"write {flag} {text or 'KEY'}=VALUE")
+        raise _mistake("flag", f"{flag} wants KEY=VALUE", text, f"write {flag} {text or 'KEY'}=VALUE")
     return key, value
 
 
@@ -213,7 +214,7 @@ def _config_value(key: str, written: str) -> Any:
     try:
         value = yaml.load(written, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise _bad_input("flag", f"--config {key} wants a YAML value", "", "quote the value") from error
+        raise _mistake("flag", f"--config {key} wants a YAML value", "", "quote the value") from error
     flag = table().find(key)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return written.strip() if is_number and flag is not None and flag.type == "string" else value
@@ -226,7 +227,7 @@ async def _stage(host: Host, flags: argparse.Namespace) -> Result:
     by_hand = (flags.sha256, flags.to)
     if any(by_hand) != all(by_hand) or any(by_hand) == bool(flags.file):
         remedy = "say --sha256 HEX --to NAME, or --file SHA256:SIZE:NAME for each"
-        raise _bad_input("flag", "stage keeps one file or several", "", remedy)
+        raise _mistake("flag", "stage keeps one file or several", "", remedy)
     if not flags.file:
         return await stage.run(host, (Incoming(*by_hand),))
     return await stage.run(host, [Incoming(*_incoming(text)) for text in flags.file])
@@ -236,7 +237,7 @@ def _incoming(text: str) -> Tuple[str, str, int]:
     sha256, _, rest = text.partition(":")
     size, _, name = rest.partition(":")
     if not re.fullmatch("[0-9]+", size):
-        raise _bad_input("flag", "--file wants SHA256:SIZE:NAME", text, "write the size in bytes")
+        raise _mistake("flag", "--file wants SHA256:SIZE:NAME", text, "write the size in bytes")
     return sha256, name, int(size)
 
 
@@ -280,12 +281,16 @@ async def _logs(host: Host, flags: argparse.Namespace) -> Result:
 async def _validate(host: Host, flags: argparse.Namespace) -> Result:
     from productive_k3s.verbs import validate
 
+    if flags.note is not None:
+        return await validate.note(host, flags.note)
     return await validate.run(host, flags.scope, flags.full, read_document(flags.request))
 
 
 async def _node(host: Host, flags: argparse.Namespace) -> Result:
-    from productive_k3s.verbs import node
+    from productive_k3s.verbs import node, taint
 
+    if flags.action == "taint":
+        return await taint.run(host, flags.name, flags.labels)
     labels: Dict[str, Optional[str]] = {}
     for word in flags.labels:
         if word.endswith("-") and "=" not in word:
@@ -300,7 +305,7 @@ async def _probe(host: Host, flags: argparse.Namespace) -> Result:
     from productive_k3s.verbs import probe
 
     if (flags.listen is None) == (not flags.connect):
-        raise _bad_input("flag", "probe listens or connects", "", "say --listen PORTS, or --connect ADDRESS PORTS")
+        raise _mistake("flag", "probe listens or connects", "", "say --listen PORTS, or --connect ADDRESS PORTS")
     if flags.listen is not None:
         return await probe.listen(host, flags.listen.split(","), flags.seconds)
     return await probe.connect(host, [(address, ports.split(",")) for address, ports in flags.connect], flags.seconds)

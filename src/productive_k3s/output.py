@@ -49,7 +49,7 @@ class _Lines:
         try:
             self._stream.write(text + "\n")
             self._stream.flush()
-        except BrokenPipeError:
+        except OSError:  # EPIPE of a pipe, EIO of a terminal that was closed
             self.gone = True
             # Python flushes standard output once more when it ends, and would complain then.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())

@@ -24,6 +24,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from productive_k3s.contract.exit_code import ExitCode
+
 
 class Pk3sError(Exception):
     """What happened, where, the evidence in one line, and what to do next. Only `cli` prints it.
@@ -32,7 +34,7 @@ class Pk3sError(Exception):
     run's journal, '' where none was begun; whoever holds the journal sets it when the error passes.
     """
 
-    exit_code: ClassVar[int] = 1
+    exit_code: ClassVar[int] = ExitCode.BUG
     default_code: ClassVar[str] = "pk3s.bug"
 
     def __init__(
@@ -59,14 +61,14 @@ class Pk3sError(Exception):
 class BadInput(Pk3sError):
     """An argument, an environment variable or a path is not usable."""
 
-    exit_code = 2
+    exit_code = ExitCode.BAD_INPUT
     default_code = "input.invalid"
 
 
 class ClusterFileInvalid(Pk3sError):
     """The cluster file has mistakes. `mistakes` holds all of them, each with file, line and column."""
 
-    exit_code = 2
+    exit_code = ExitCode.BAD_INPUT
     default_code = "file.invalid"
 
     def __init__(self, what: str, *, mistakes: tuple[object, ...] = (), where: str = "", remedy: str = "") -> None:
@@ -77,7 +79,7 @@ class ClusterFileInvalid(Pk3sError):
 class Refused(Pk3sError):
     """Nothing was changed, because changing it would harm or was not allowed."""
 
-    exit_code = 4
+    exit_code = ExitCode.REFUSED
     default_code = "plan.refused"
 
 
@@ -90,7 +92,7 @@ class NotAgreed(Refused):
 class StepFailed(Pk3sError):
     """A step or a wait failed."""
 
-    exit_code = 5
+    exit_code = ExitCode.FAILED
     default_code = "step.failed"
 
 
@@ -139,14 +141,14 @@ class ProcessFailed(ProviderFailed):
 class Locked(Pk3sError):
     """Another pk3s works on the same cluster directory."""
 
-    exit_code = 7
+    exit_code = ExitCode.LOCKED
     default_code = "workspace.locked"
 
 
 class Interrupted(Pk3sError):
     """The person stopped it."""
 
-    exit_code = 130
+    exit_code = ExitCode.INTERRUPTED
     default_code = "run.interrupted"
 
 

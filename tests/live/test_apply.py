@@ -25,7 +25,6 @@ pytestmark = pytest.mark.live
 
 NAMES = ("server-1", "agent-1", "agent-2")
 DISABLED = "      disable: [traefik, servicelb, metrics-server, local-storage]\n"
-IMAGE = "docker.io/rancher/mirrored-library-busybox:1.36.1"
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,9 @@ def test_what_lies_beside_the_cluster_file_is_private(site: Site) -> None:
 
 def test_a_deployment_answers_on_three_nodes_through_its_service(site: Site) -> None:
     """Every node reaches the pod of every node: directly, and through the Service."""
-    site.kubectl("apply", "-f", "-", data=json.dumps(hello()))
+    images = site.on("server-1", "k3s ctr -n k8s.io images ls -q").split()
+    image = next(name for name in images if "busybox" in name and "@" not in name)
+    site.kubectl("apply", "-f", "-", data=json.dumps(hello(image)))
     try:
         site.kubectl("rollout", "status", "deployment/hello", "--timeout=90s")
         found = {pod["spec"]["nodeName"]: pod["status"]["podIP"] for pod in site.get("pods", "-l", "app=hello")}
@@ -118,13 +119,13 @@ def test_a_deployment_answers_on_three_nodes_through_its_service(site: Site) -> 
         site.kubectl("delete", "deployment,service", "hello", "--wait=false")
 
 
-def hello() -> dict[str, Any]:
+def hello(image: str) -> dict[str, Any]:
     """A Deployment of three replicas, never two on a node, that answer with their node's name; and its Service."""
     labels = {"app": "hello"}
     script = 'mkdir /tmp/www; printf %s "$NODE" > /tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www'
     container = {
         "name": "hello",
-        "image": IMAGE,
+        "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["sh", "-c", script],
         "env": [{"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from productive_k3s_infra import _flock
+from productive_k3s_infra.cluster_file.provider import LocalProvider
 from productive_k3s_infra.errors import BadInput, Locked, ProviderFailed, Refused
 from productive_k3s_infra.providers.local import (
     cgroup,
@@ -206,6 +207,10 @@ V1 = """\
 35 30 0:31 / /sys/fs/cgroup/pids rw,nosuid - cgroup cgroup rw,pids
 """
 V2 = "30 24 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
+
+
+def test_the_file_allows_as_many_machines_as_there_are_addresses() -> None:
+    assert len(model.MACHINE_OCTETS) == LocalProvider.capabilities.most_machines
 
 
 def test_machines_have_the_control_groups_of_this_computer(tmp_path: Path) -> None:

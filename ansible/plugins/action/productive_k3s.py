@@ -98,10 +98,9 @@ class ActionModule(ActionBase):
         facts = self._program.decode("Facts", found["facts"])
         wanted = {change["id"]: change["action"] for change in found["changes"]}
         result["facts"] = found["facts"]
-        result["member"] = self._program.module("plan.compare").is_member(facts)
-        result["wants_token"] = bool(wanted) and (
-            self._program.module("plan.vetoes").needs_token(request, facts) or "write-secret" in wanted.values()
-        )
+        result["member"] = self._program.module("plan.effective").is_member(facts)
+        assessed = self._program.module("plan.changes").assess(request, facts, planning=True)
+        result["wants_token"] = bool(wanted) and (assessed.needs_token or "write-secret" in wanted.values())
         there = {item.sha256 for item in facts.k3s.staged}
         asked = (("binary", request.binary), *((f"image:{item.name}", item) for item in request.images))
         result["lacks"] = [
@@ -157,7 +156,7 @@ class ActionModule(ActionBase):
         return result
 
     def _label(self, arguments: Result) -> Result:
-        """Set labels of nodes that are members, as the API of this server's cluster shows them."""
+        """Set labels and taints of nodes that are members, as the API of this server's cluster shows them."""
         server = self._program.decode("Facts", arguments["facts"])
         if server.cluster is None or not server.cluster.reachable:
             return {"changed": False}
@@ -165,21 +164,24 @@ class ActionModule(ActionBase):
         for wish, seen in arguments["members"]:
             request = self._program.decode("Request", wish)
             facts = dataclasses.replace(self._program.decode("Facts", seen), cluster=server.cluster)
-            labels = self._program.module("plan.changes").label_differences(request, facts)
-            if not labels:
-                continue
+            of_node = self._program.module("plan.node")
+            labels, taints = of_node.node_differences(request, facts)
             words = [f"{key}={value}" if value is not None else f"{key}-" for key, value in sorted(labels.items())]
-            said = " ".join(words)
-            result["changed"] = True
-            result["notes"].append(f"{request.node_name}: {said}")
-            if self._task.diff:
-                result["diff"].append({"prepared": f"labels of {request.node_name}: {said}\n"})
-            if self._task.check_mode:
-                continue
-            run = Run(("node", "label", request.node_name, *words), deadline_seconds=_SHORT_SECONDS)
-            done = self._said(self._call(run), changed=True)
-            if done.get("failed"):
-                return {**done, "notes": result["notes"]}
+            wanted = {"label": words, "taint": of_node.taint_words(taints) if taints is not None else ()}
+            for action, asked in wanted.items():
+                if not asked:
+                    continue
+                said = " ".join(asked)
+                result["changed"] = True
+                result["notes"].append(f"{request.node_name}: {said}")
+                if self._task.diff:
+                    result["diff"].append({"prepared": f"{action}s of {request.node_name}: {said}\n"})
+                if self._task.check_mode:
+                    continue
+                run = Run(("node", action, request.node_name, *asked), deadline_seconds=_SHORT_SECONDS)
+                done = self._said(self._call(run), changed=True)
+                if done.get("failed"):
+                    return {**done, "notes": result["notes"]}
         return result
 
     def _validate(self, arguments: Result) -> Result:

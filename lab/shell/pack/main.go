@@ -18,7 +18,7 @@ func main() {
 
 func pack() error {
 	// One goroutine: with several the blocks, and so the bytes, could differ.
-	out, err := zstd.NewWriter(os.Stdout, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(8<<20))
+	out, err := zstd.NewWriter(os.Stdout, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(8<<20))
 	if err != nil {
 		return err
 	}

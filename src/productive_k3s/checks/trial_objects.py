@@ -1,5 +1,6 @@
 """PURE: the objects of a trial: on every node a pod that answers and asks, and a Service before each.
 
+The endpoints of the Services and the account of the pods are made here too, so that nothing waits for controllers.
 A Service for each pod, not one for all: which pod answers behind a shared one is chance, and the question is whether
 every node reaches every node, itself too. All pods keep to the restricted pod security standard, so that a hardened
 cluster takes them, and have a deadline, so that a trial whose program was killed leaves nothing that runs.
@@ -7,7 +8,6 @@ cluster takes them, and have a deadline, so that a trial whose program was kille
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -15,8 +15,7 @@ LABEL, PURPOSE = "productive-k3s.io/purpose", "validate"
 MADE_ON, ENDS = "productive-k3s.io/made-on", "productive-k3s.io/ends"
 PREFIX = "productive-k3s-validate-"
 PORT = 8080
-# K3s brings this image along for its local storage provisioner (k3s-io/k3s, manifests/local-storage.yaml).
-_IMAGE = "rancher/mirrored-library-busybox:1.36.1"
+ACCOUNT = "trial"
 _NOBODY = 65534
 _ENDS_SECONDS = 120
 
@@ -72,31 +71,24 @@ wait
 class Trial:
     """One trial: where, on which nodes, with what. `dns` False: the cluster has no DNS to try.
 
+    `dns_is_expected`: this K3s deploys one. `may_pull`: the nodes reach a registry.
     `seconds` bounds the asking, which is waited for once all nodes are Ready or, after `nodes_seconds`, those that are.
     """
 
     namespace: str
     made_on: str
     nodes: Tuple[str, ...]
-    image: str
     seconds: float
     nodes_seconds: float = 0.0
     cluster_domain: str = "cluster.local"
     dns: bool = True
+    dns_is_expected: bool = True
+    may_pull: bool = True
 
     @property
     def ends_seconds(self) -> int:
         """After how long nothing of it runs any more, whatever became of who made it."""
         return int(self.nodes_seconds + self.seconds) + _ENDS_SECONDS
-
-
-def choose_image(wanted: str, registry: str, helper_pod: str) -> str:
-    """Return the image to run: the one that is asked for, the one this K3s names for its helper pod, or the usual one.
-
-    `helper_pod` is the text of that pod in ConfigMap local-path-config; `registry` is system-default-registry.
-    """
-    named = re.search(r"^\s*image:\s*[\"']?([^\s\"']+)", helper_pod, re.MULTILINE)
-    return wanted or (named.group(1) if named else f"{registry or 'docker.io'}/{_IMAGE}")
 
 
 def namespace_path(name: str) -> str:
@@ -137,20 +129,56 @@ def leftovers(namespaces: Sequence[Mapping[str, Any]], made_on: str, now: float)
     return tuple(names)
 
 
+def account_path(trial: Trial) -> str:
+    """Return the API path of the pods' account."""
+    return f"{namespace_path(trial.namespace)}/serviceaccounts/{ACCOUNT}"
+
+
+def account(trial: Trial) -> Dict[str, Any]:
+    """Return the account of the pods: pods are refused until there is one, and that of each namespace comes later."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": ACCOUNT, "namespace": trial.namespace},
+        "automountServiceAccountToken": False,
+    }
+
+
 def service(trial: Trial, index: int) -> Dict[str, Any]:
-    """Return the Service before the pod of one node."""
+    """Return the Service before the pod of one node. It selects nothing: its endpoints are ours."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": f"answer-{index}", "namespace": trial.namespace},
-        "spec": {
-            "selector": {"answer": str(index)},
-            "ports": [{"name": "http", "port": PORT, "protocol": "TCP", "targetPort": PORT}],
-        },
+        "spec": {"ports": [{"name": "http", "port": PORT, "protocol": "TCP", "targetPort": PORT}]},
     }
 
 
-def pod(trial: Trial, index: int, addresses: Sequence[str]) -> Dict[str, Any]:
+def endpoints_path(trial: Trial, index: int) -> str:
+    """Return the API path of a Service's endpoints."""
+    return f"/apis/discovery.k8s.io/v1/namespaces/{trial.namespace}/endpointslices/answer-{index}"
+
+
+def endpoints(trial: Trial, index: int, address: str) -> Dict[str, Any]:
+    """Return the endpoints of a Service: the one pod behind it (kubernetes.io, Services without selectors)."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": f"answer-{index}",
+            "namespace": trial.namespace,
+            "labels": {
+                "kubernetes.io/service-name": f"answer-{index}",
+                "endpointslice.kubernetes.io/managed-by": "productive-k3s.io",
+            },
+        },
+        "addressType": "IPv6" if ":" in address else "IPv4",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}, "nodeName": trial.nodes[index]}],
+        "ports": [{"name": "http", "port": PORT, "protocol": "TCP"}],
+    }
+
+
+def pod(trial: Trial, index: int, addresses: Sequence[str], image: str) -> Dict[str, Any]:
     """Return the pod of one node: it answers over HTTP with the node's name, and asks all such pods.
 
     `addresses` are those of the Services, in the order of the nodes. What it found is in its log: `ok`, or lines
@@ -163,8 +191,7 @@ def pod(trial: Trial, index: int, addresses: Sequence[str]) -> Dict[str, Any]:
     }
     environment: List[Dict[str, Any]] = [{"name": name, "value": value} for name, value in values.items()]
     environment.append({"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}})
-    made = _pod(trial, pod_name(index), trial.nodes[index], SCRIPT, environment)
-    made["metadata"]["labels"] = {"answer": str(index)}
+    made = _pod(trial, pod_name(index), trial.nodes[index], image, environment)
     made["spec"]["containers"][0]["ports"] = [{"containerPort": PORT, "protocol": "TCP"}]
     return made
 
@@ -174,12 +201,13 @@ def pod_name(index: int) -> str:
     return f"trial-{index}"
 
 
-def _pod(trial: Trial, name: str, node: str, script: str, environment: Sequence[Mapping[str, Any]]) -> Dict[str, Any]:
+def _pod(trial: Trial, name: str, node: str, image: str, environment: Sequence[Mapping[str, Any]]) -> Dict[str, Any]:
     container = {
         "name": "trial",
-        "image": trial.image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["sh", "-c", script],
+        "image": image,
+        # Where nobody can pull, an image that is not there is an answer at once, and no wait.
+        "imagePullPolicy": "IfNotPresent" if trial.may_pull else "Never",
+        "command": ["sh", "-c", SCRIPT],
         "env": list(environment),
         "volumeMounts": [{"name": "trial", "mountPath": "/trial"}],
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
@@ -193,6 +221,7 @@ def _pod(trial: Trial, name: str, node: str, script: str, environment: Sequence[
             "nodeName": node,
             "tolerations": [{"operator": "Exists"}],
             "restartPolicy": "Never",
+            "serviceAccountName": ACCOUNT,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 1,

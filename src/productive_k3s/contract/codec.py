@@ -7,7 +7,7 @@ import json
 import typing
 from typing import Any, Dict, List, Mapping, Tuple, Type, TypeVar, Union
 
-from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.contract.failure import ContractError, bad_input
 from productive_k3s.contract.redaction import redact
 from productive_k3s.contract.secret import Secret
 
@@ -46,12 +46,11 @@ def decode(kind: Type[T], document: Any, name: str = "request") -> T:
     value = _value(kind, document, name, mistakes)
     if mistakes:
         raise ContractError(
-            Failure(
-                code="request.invalid",
-                what=f"the {name} is not valid",
-                evidence="; ".join(mistakes),
-                remedy="use the same version of both programs, or correct the document",
-                exit_code=2,
+            bad_input(
+                "request.invalid",
+                f"the {name} is not valid",
+                "; ".join(mistakes),
+                "use the same version of both programs, or correct the document",
             )
         )
     return typing.cast("T", value)

@@ -101,7 +101,11 @@ class HostFacts:
 
 @dataclass(frozen=True)
 class FileFact:
-    """A file on disk. `text` is there for files that may be shown (config.yaml, units), secret values masked in it."""
+    """A file on disk. `schema` is that of the program of this name that wrote it, 0 for everybody else's files.
+
+    `text` is there for files that may be shown (config.yaml, units), secret values masked in it. It is for people, in
+    diffs: what a file says stands in values of their own.
+    """
 
     path: str
     sha256: str
@@ -109,24 +113,43 @@ class FileFact:
     uid: int
     changed: float
     text: Optional[str] = None
+    schema: int = 0
 
 
 @dataclass(frozen=True)
 class TokenFact:
-    """A token file: its digest, and what is no secret of the secure form. `ca_hash` is '' for the short form."""
+    """A token file: its digest, and what is no secret of the secure form. `ca_hash` is '' for the short form.
+
+    `password` is the digest of what proves who asks (`k3s.token.password_digest`): the same in both forms.
+    """
 
     path: str
     sha256: str
     mode: int
     ca_hash: str
     user: str
+    password: str
+
+
+@dataclass(frozen=True)
+class Directive:
+    """A line of a unit or of one of its drop-ins, in the order in which systemd reads them.
+
+    Secrets in `value` (of a command line, of Environment=) are digests.
+    """
+
+    path: str
+    section: str
+    key: str
+    value: str
 
 
 @dataclass(frozen=True)
 class UnitFact:
     """A systemd unit as systemd knows it and as it lies on disk. Times are Unix seconds, 0.0 if never started.
 
-    `arguments` are those of ExecStart after the binary; `environment_files` exist and are read by it.
+    `arguments` are those of ExecStart after the binary; `environment_files` exist and are read by it. `directives` are
+    the lines of unit and drop-ins, `variables` what each environment file sets, by its path; secrets are digests.
     """
 
     name: str
@@ -144,17 +167,25 @@ class UnitFact:
     arguments: Tuple[str, ...]
     environment_files: Tuple[FileFact, ...]
     need_daemon_reload: bool
+    directives: Tuple[Directive, ...]
+    variables: Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
 class Digests:
-    """What a start of K3s depends on, by content. Comments and order make no difference to `config`."""
+    """What a start of K3s depends on, by content. Comments and order make no difference to `config`.
+
+    `tokens` is of the passwords in the token files that the configuration names, `files` of the content of other files
+    that its flags name below /etc/rancher/k3s, and of the containerd template.
+    """
 
     binary: str
     config: str
     environment: str
     unit: str
     registries: str
+    tokens: str
+    files: str
 
 
 @dataclass(frozen=True)
@@ -171,7 +202,11 @@ class Running:
 
 @dataclass(frozen=True)
 class NodeFact:
-    """A Node as the API shows it. `own_labels` are the keys of labels that this program has set through the API."""
+    """A Node as the API shows it.
+
+    `own_labels` are the keys of labels that this program has set through the API, `own_taints` the taints, each as
+    `key:effect`; None where it never noted any.
+    """
 
     name: str
     uid: str
@@ -186,6 +221,7 @@ class NodeFact:
     etcd_voter: Optional[bool] = None
     pod_cidr: str = ""
     own_labels: Tuple[str, ...] = ()
+    own_taints: Optional[Tuple[str, ...]] = None
 
 
 @dataclass(frozen=True)
@@ -203,11 +239,13 @@ class K3sFacts:
     """K3s on this host. `role` is None where there is no unit of it.
 
     `config` is what config.yaml, its drop-ins, the unit's arguments and its environment file say together by K3s'
-    rules, secret values masked; `config_sources` says what gave each key last: a file, `unit` or `environment`.
-    `ca_hash` is the CA's as tokens carry it: a server's own, or of the CA that an agent trusts. `datastore` is what
-    lies on disk. `managed` is true if this program wrote the unit and config.yaml. `installed_by` is
-    'productive-k3s', 'install-script' or 'unknown'. `wrong_label` is the SELinux type of the binary where the policy
-    says another one.
+    rules, secret values as digests; `config_sources` says what gave each key last: a file, `unit` or `environment`.
+    `own_config` is what config.yaml says alone. `files` are those that flags point to: of this program, below
+    /etc/rancher/k3s/files, and containerd's templates. `ca_hash` is the CA's as tokens carry it: a
+    server's own, or of the CA that an agent trusts. `datastore` is what lies on disk. `installed_by` is
+    'productive-k3s', 'install-script' or 'unknown'. `fail_cgroup_v1` is what drop-ins of the kubelet's own
+    configuration say, None where they are silent. `encrypts_secrets` is what K3s' encryption configuration says of new
+    secrets, None without one. `wrong_label` is the SELinux type of the binary where the policy says another one.
     """
 
     role: Optional[Literal["server", "agent"]]
@@ -218,6 +256,7 @@ class K3sFacts:
     scripts: Tuple[FileFact, ...]
     config_files: Tuple[FileFact, ...]
     config: Mapping[str, Any]
+    own_config: Mapping[str, Any]
     config_sources: Mapping[str, str]
     config_error: str
     registries: Optional[FileFact]
@@ -233,6 +272,9 @@ class K3sFacts:
     installed_by: str
     written_by: str = ""
     leftovers: Tuple[str, ...] = ()
+    files: Tuple[FileFact, ...] = ()
+    fail_cgroup_v1: Optional[bool] = None
+    encrypts_secrets: Optional[bool] = None
     wrong_label: str = ""
 
 
@@ -247,6 +289,7 @@ def no_k3s() -> K3sFacts:
         scripts=(),
         config_files=(),
         config={},
+        own_config={},
         config_sources={},
         config_error="",
         registries=None,

@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import Dict, Optional, Tuple
 
+from productive_k3s.contract.exit_code import ExitCode
+
 # What an errno of the host's system means for a person: one table, whoever meets it.
 _FULL = ("host.disk-full", "there is no space left on the host", "make room there, then run it again")
 _SYSTEM: Dict[int, Tuple[str, str, str]] = {
@@ -26,15 +28,24 @@ class Failure:
     """One cause. `code` is stable (`k3s.token-mismatch`) and keys the docs; the rest is for people.
 
     `evidence` is one line that was seen (a log line, an errno, a value), never a secret.
-    `exit_code` follows the one table of both programs: 2 bad input, 4 refused, 5 a step or wait failed, 6 validation,
-    7 locked, 130 interrupted.
+    `exit_code` is what the program ends with for it.
     """
 
     code: str
     what: str
     evidence: str = ""
     remedy: str = ""
-    exit_code: int = 5
+    exit_code: int = ExitCode.FAILED
+
+
+def refused(code: str, what: str, evidence: str = "", remedy: str = "") -> Failure:
+    """Return why nothing is done here: a veto, or nobody agreed."""
+    return Failure(code, what, evidence, remedy, ExitCode.REFUSED)
+
+
+def bad_input(code: str, what: str, evidence: str = "", remedy: str = "") -> Failure:
+    """Return what is wrong with what was asked."""
+    return Failure(code, what, evidence, remedy, ExitCode.BAD_INPUT)
 
 
 class ContractError(Exception):
@@ -55,6 +66,6 @@ def system_failure(error: OSError, *, is_root: Optional[bool] = None) -> Failure
         if os.geteuid() == 0 if is_root is None else is_root:
             remedy = "see whether it is immutable (lsattr), and what SELinux or AppArmor denied (journalctl -k)"
             return Failure("host.denied", "the host's system refuses this also to root", seen, remedy)
-        return Failure("host.not-root", "this user may not do what has to be done", seen, "run it as root (sudo)", 4)
+        return refused("host.not-root", "this user may not do what has to be done", seen, "run it as root (sudo)")
     code, what, remedy = _SYSTEM.get(error.errno or 0, _OTHER)
     return Failure(code, what, seen, remedy)

@@ -36,3 +36,8 @@ class Secret:
 def secret_digest(token: str) -> str:
     """Return the digest of a token file as this program writes it."""
     return hashlib.sha256(f"{token.strip()}\n".encode()).hexdigest()
+
+
+def value_digest(value: str) -> str:
+    """Return what stands for a secret value where values are compared."""
+    return f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Coroutine, Protocol, TypeVar
 
 from productive_k3s.contract.events import EventKind
+from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.doors.kube import KubeFactory, KubeReadingFactory
 from productive_k3s.doors.system import Reading, System
@@ -61,7 +62,7 @@ class Host:
                     what="the run was interrupted between two changes",
                     evidence=why,
                     remedy="run it again: it goes on where this run stopped",
-                    exit_code=130,
+                    exit_code=ExitCode.INTERRUPTED,
                 )
             )
 

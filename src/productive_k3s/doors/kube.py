@@ -50,6 +50,12 @@ class Kube(KubeTrial, Protocol):
     async def label_node(self, name: str, labels: Mapping[str, Optional[str]]) -> None:
         """Set labels; None removes one. The API remembers that they are ours (`NodeFact.own_labels`)."""
 
+    async def taint_node(self, name: str, patch: Mapping[str, Any]) -> bool:
+        """Change taints, and what is noted of them; False where the Node is another one than the patch was made of.
+
+        `patch` is a merge patch with the Node's resourceVersion: taints are one list, which is written as a whole.
+        """
+
     async def cordon(self, name: str, unschedulable: bool) -> None: ...
 
     async def delete_node(self, name: str) -> None:
@@ -69,7 +75,7 @@ class TrialOnly:
 
     def __init__(self, kube: Kube, prefix: str) -> None:
         self._kube = kube
-        self._own = f"/api/v1/namespaces/{prefix}"
+        self._own = tuple(f"{api}/namespaces/{prefix}" for api in ("/api/v1", "/apis/discovery.k8s.io/v1"))
 
     async def cluster(self) -> ClusterFacts:
         """See KubeReading."""
@@ -104,6 +110,6 @@ class TrialOnly:
         await self._kube.delete(self._allowed(path))
 
     def _allowed(self, path: str) -> str:
-        if not path.startswith(self._own) or "/../" in path or len(path) == len(self._own):
+        if not path.startswith(self._own) or "/../" in path or path in self._own:
             raise TypeError(f"{path} belongs to no trial")
         return path

@@ -79,6 +79,16 @@ class HttpKube:
         query = urlencode({"fieldManager": FIELD_MANAGER})
         self._json("PATCH", f"/api/v1/nodes/{quote(name)}?{query}", node_patch(labels), _MERGE)
 
+    async def taint_node(self, name: str, patch: Mapping[str, Any]) -> bool:
+        """See Kube."""
+        path = f"/api/v1/nodes/{quote(name)}?{urlencode({'fieldManager': FIELD_MANAGER})}"
+        status, body = self._send("PATCH", path, patch, _MERGE)
+        if status == http.HTTPStatus.CONFLICT:
+            return False
+        if status >= http.HTTPStatus.MULTIPLE_CHOICES:
+            raise _refused("PATCH", path, status, body)
+        return True
+
     async def cordon(self, name: str, unschedulable: bool) -> None:
         """See Kube."""
         patch = {"spec": {"unschedulable": True if unschedulable else None}}

@@ -9,6 +9,9 @@ from productive_k3s.contract.facts import NodeFact
 
 # Under this name the API remembers which fields are ours (kubernetes.io, Server-Side Apply: field management).
 FIELD_MANAGER = "productive-k3s"
+# Here it is noted on the Node which taints are ours: `key:Effect`, commas between. They are one list to the API, so
+# managed fields cannot tell.
+OWN_TAINTS = "productive-k3s.io/taints"
 _ROLE = "node-role.kubernetes.io/"
 
 
@@ -37,6 +40,7 @@ def node_fact(node: Mapping[str, Any], lease: Optional[Mapping[str, Any]] = None
         etcd_voter=_voter(conditions.get("EtcdIsVoter")),
         pod_cidr=spec.get("podCIDR", ""),
         own_labels=_own_labels(metadata),
+        own_taints=_own_taints(metadata),
     )
 
 
@@ -44,6 +48,11 @@ def _own_labels(metadata: Mapping[str, Any]) -> Tuple[str, ...]:
     ours = [item for item in metadata.get("managedFields") or () if item.get("manager") == FIELD_MANAGER]
     fields = [item.get("fieldsV1", {}).get("f:metadata", {}).get("f:labels", {}) for item in ours]
     return tuple(sorted(key[len("f:") :] for labels in fields for key in labels if key.startswith("f:")))
+
+
+def _own_taints(metadata: Mapping[str, Any]) -> Optional[Tuple[str, ...]]:
+    noted = (metadata.get("annotations") or {}).get(OWN_TAINTS)
+    return tuple(filter(None, str(noted).split(","))) if noted is not None else None
 
 
 def _taint(taint: Mapping[str, Any]) -> str:

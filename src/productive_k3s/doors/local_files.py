@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import io
@@ -236,6 +237,9 @@ def _make_private(folder: str) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder, 0o700)
     found = os.lstat(folder)
+    if found.st_uid == 0 != os.geteuid():
+        # It is as it shall be; this user is not who it shall be.
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
     if not modes.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise ContractError(
             Failure(

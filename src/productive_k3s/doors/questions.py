@@ -13,6 +13,7 @@ Question = Literal[
     "addresses",
     "architecture",
     "default-route-6",
+    "images",
     "journal",
     "k3s-version",
     "routes",
@@ -50,6 +51,8 @@ _COMMANDS: Mapping[Question, Command] = {
     "addresses": Command(("ip", "-json", "addr"), 10.0),
     "architecture": Command(("uname", "-m"), 10.0),
     "default-route-6": Command(("ip", "-6", "-json", "route", "show", "default"), 10.0),
+    # The names of all images of K3s' containerd.
+    "images": Command((_ONE, "ctr", "-n", "k8s.io", "images", "ls", "-q")),
     # The last words of a unit since a time in Unix seconds.
     "journal": Command(
         ("journalctl", "-u", _ONE, "--since=@{}", "-n", _ONE, "-o", "cat", "--no-pager", "-q"),

@@ -13,7 +13,7 @@ from productive_k3s.doors.system import Stat, System
 from productive_k3s.effects.task import Task
 from productive_k3s.facts.selinux import label_for
 from productive_k3s.k3s import paths
-from productive_k3s.plan import render
+from productive_k3s.plan.desired import variables
 
 
 async def install_binary(task: Task, change: Change) -> None:
@@ -47,14 +47,14 @@ async def _place(task: Task, artifact: Artifact, target: str, mode: int) -> None
     elif artifact.url is not None and artifact.url.startswith("file://"):
         await _copy(system, artifact, target, mode, label)
     elif artifact.url is not None:
-        limit, variables = task.request.deadlines.download, render.variables(task.request)
+        limit, proxies = task.request.deadlines.download, variables(task.request)
         await system.download(
             artifact.url,
             target,
             artifact.sha256,
             mode,
             limit,
-            environment=variables,
+            environment=proxies,
             label=label,
             going_on=task.host.require_going_on,
         )

@@ -10,9 +10,9 @@ from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.doors.host import Host
 from productive_k3s.doors.kube import Kube, KubeReading
 from productive_k3s.effects.nodes import cordon
+from productive_k3s.waits.loop import Bounds, Look, wait_until
 
 _POLL_SECONDS = 1.0
-_SAY_SECONDS = 2.0
 _MIRROR = "kubernetes.io/config.mirror"
 
 Pod = Mapping[str, Any]
@@ -30,7 +30,6 @@ class Drained:
 class _Drain:
     """What one drain has seen so far."""
 
-    said: float = float("-inf")
     blocked: Dict[str, str] = field(default_factory=dict)
     alone: Dict[str, None] = field(default_factory=dict)
 
@@ -39,21 +38,17 @@ async def drain(host: Host, kube: Kube, node: NodeFact, timeout: float) -> Drain
     """Cordon, then evict until no pod is left that could live elsewhere; what stands in the way is a ContractError."""
     await cordon(kube, node, unschedulable=True)
     seen = _Drain()
-    limit = await host.system.monotonic() + timeout
     evicted = 0
-    while True:
+
+    async def look(_: float) -> Look[Tuple[Pod, ...]]:
+        nonlocal evicted
         pods = pods_to_evict(await kube.pods(node=node.name))
-        if not pods:
-            break
         evicted += await _evict(kube, pods, seen)
-        now = await host.system.monotonic()
-        if now - seen.said >= _SAY_SECONDS:
-            host.emit("waiting", _still_there(pods, seen))
-            seen.said = now
-        if now >= limit:
-            raise ContractError(await _timed_out(kube, node.name, pods, seen, timeout))
-        host.require_going_on()
-        await host.system.sleep(_POLL_SECONDS)
+        return Look(pods, _still_there(pods, seen) if pods else "")
+
+    drained = await wait_until(host, look, Bounds(timeout, _POLL_SECONDS))
+    if not drained.is_done:
+        raise ContractError(await _timed_out(kube, node.name, drained.found, seen, timeout))
     return Drained(evicted, tuple(seen.alone))
 
 

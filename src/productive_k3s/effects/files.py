@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from productive_k3s.contract.change import Change
-from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.contract.failure import ContractError, refused
 from productive_k3s.contract.request import Request
 from productive_k3s.contract.secret import Secret
 from productive_k3s.effects import service
@@ -12,12 +12,12 @@ from productive_k3s.effects.task import Task
 from productive_k3s.facts.selinux import label_for
 from productive_k3s.k3s import hosts_file, paths
 from productive_k3s.k3s.token import parse_token
-from productive_k3s.plan import render
-from productive_k3s.plan.compare import own_unit
+from productive_k3s.plan.desired import desired_files
+from productive_k3s.plan.effective import effective_state, is_member
 
 
 async def write_file(task: Task, change: Change) -> None:
-    wanted = next((file for file in render.files(task.request, task.facts) if file.path == change.target), None)
+    wanted = next((file for file in desired_files(task.request, task.facts) if file.path == change.target), None)
     if wanted is None:
         raise TypeError(f"no file is rendered for {change.target}")
     await task.host.system.write(wanted.path, wanted.text.encode(), wanted.mode)
@@ -33,7 +33,7 @@ def _is_loaded(task: Task) -> bool:
     question alone is not enough for a unit that is held: systemd compares the times of the files that it read, so it
     misses a file of higher precedence, or one written after the clock was set back.
     """
-    unit = own_unit(task.request, task.facts)
+    unit = effective_state(task.request, task.facts).unit
     return unit is not None and unit.load_state != "not-found"
 
 
@@ -50,7 +50,8 @@ async def write_hosts(task: Task, change: Change) -> None:
 
 async def write_secret(task: Task, change: Change) -> None:
     """Write a token file. A server's tokens are those its cluster has already, else new ones; never changed later."""
-    if task.request.role == "agent" or task.request.join is not None:
+    joins = task.request.join is not None and not is_member(task.facts)
+    if task.request.role == "agent" or joins:
         token = _given_token(task.request, change.target)
     else:
         source = paths.CLUSTER_SERVER_TOKEN if change.target == paths.SERVER_TOKEN else paths.CLUSTER_AGENT_TOKEN
@@ -67,7 +68,7 @@ def _given_token(request: Request, path: str) -> Secret:
         given = join.agent_token
     if given is None:
         what = f"{path} is to be written, and no token was given"
-        raise ContractError(Failure("k3s.no-token", what, remedy="give the cluster's token", exit_code=4))
+        raise ContractError(refused("k3s.no-token", what, remedy="give the cluster's token"))
     return given
 
 

@@ -35,4 +35,5 @@ _EFFECTS: Mapping[Action, Callable[[Task, Change], Awaitable[None]]] = {
     "restart-unit": start.restart_unit,
     "wait-ready": start.wait_ready,
     "label-node": nodes.label_own,
+    "taint-node": nodes.taint_own,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
+from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.doors.host import Host
 from productive_k3s.k3s import paths
@@ -17,18 +18,15 @@ async def take_lock(host: Host) -> Optional[Failure]:
     holder = await host.system.lock(paths.LOCK, _LOCK_WAIT_SECONDS)
     if holder is None:
         return None
-    return Failure(
-        code="host.locked",
-        what="another run works on this host",
-        evidence=holder,
-        remedy="wait until it has ended, then run it again",
-        exit_code=7,
-    )
+    return _locked("another run works on this host", holder)
 
 
 async def require_trial_lock(host: Host) -> None:
     """Take the host's lock for trials of a full validation; raises ContractError if another one runs here."""
     holder = await host.system.lock(paths.TRIAL_LOCK, _TRIAL_WAIT_SECONDS)
     if holder is not None:
-        remedy = "wait until it has ended, then run it again"
-        raise ContractError(Failure("host.locked", "another full validation runs on this host", holder, remedy, 7))
+        raise ContractError(_locked("another full validation runs on this host", holder))
+
+
+def _locked(what: str, holder: str) -> Failure:
+    return Failure("host.locked", what, holder, "wait until it has ended, then run it again", ExitCode.LOCKED)

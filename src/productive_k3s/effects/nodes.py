@@ -7,18 +7,26 @@ from typing import Dict, Mapping, Optional
 from productive_k3s.contract.change import Change
 from productive_k3s.contract.facts import NodeFact
 from productive_k3s.doors.kube import Kube
+from productive_k3s.effects.taints import set_taints
 from productive_k3s.effects.task import Task
 from productive_k3s.k3s import paths
-from productive_k3s.plan.changes import label_differences
+from productive_k3s.plan.node import node_differences
 
 Labels = Mapping[str, Optional[str]]
 
 
 async def label_own(task: Task, change: Change) -> None:
     """Give this host's Node the labels of the request, as far as they differ by now."""
-    labels = label_differences(task.request, await task.gather(task.host))
+    labels, _ = node_differences(task.request, await task.gather(task.host))
     if labels:
         await task.host.kube(paths.ADMIN_KUBECONFIG).label_node(change.target, labels)
+
+
+async def taint_own(task: Task, change: Change) -> None:
+    """Give this host's Node the taints of the request, as far as they differ by now."""
+    _, taints = node_differences(task.request, await task.gather(task.host))
+    if taints is not None:
+        await set_taints(task.host.kube(paths.ADMIN_KUBECONFIG), change.target, taints)
 
 
 async def label(kube: Kube, node: NodeFact, labels: Labels) -> Labels:

@@ -16,12 +16,14 @@ from productive_k3s.effects.task import Task
 from productive_k3s.facts import unit_state
 from productive_k3s.facts.k3s import k3s_facts
 from productive_k3s.facts.start import large_files
+from productive_k3s.facts.unit_state import UnitState
 from productive_k3s.facts.units import ask_systemd
 from productive_k3s.k3s import paths
-from productive_k3s.plan import render
+from productive_k3s.plan.effective import node_name
+from productive_k3s.waits.loop import Bounds, Look, wait_until
 from productive_k3s.waits.ready import wait_until_ready
 
-_SAY_SECONDS = 2.0
+_POLL_SECONDS = 0.1
 
 
 async def enable_unit(task: Task, change: Change) -> None:
@@ -46,17 +48,16 @@ async def _run_unit(task: Task, verb: str, unit: str, change: str) -> None:
         # systemd refuses to start a unit that failed too often in a short time.
         await service.systemctl(host.system, "reset-failed", unit)
     await _begin(host.system, verb, unit, is_known=before.is_known)
-    said = began = await host.system.monotonic()
-    while (state := await unit_state.state(host.system, unit)).invocation_id in ("", before.invocation_id):
-        now = await host.system.monotonic()
-        if now - began >= task.request.deadlines.start:
-            raise ContractError(_never_started(unit, str(state)))
-        if now - said >= _SAY_SECONDS:
-            host.emit("waiting", f"systemd has not begun to {verb} {unit} yet: {state}", change)
-            said = now
-            # Its turn comes whether this program waits for it or not.
-            host.require_going_on()
-        await host.system.sleep(0.1)
+
+    async def look(_: float) -> Look[UnitState]:
+        state = await unit_state.state(host.system, unit)
+        is_old = state.invocation_id in ("", before.invocation_id)
+        return Look(state, f"systemd has not begun to {verb} {unit} yet: {state}" if is_old else "")
+
+    # What takes no time is not worth a line.
+    begun = await wait_until(host, look, Bounds(task.request.deadlines.start, _POLL_SECONDS, say_first=False), change)
+    if not begun.is_done:
+        raise ContractError(_never_started(unit, str(begun.found)))
     await record_start(task, unit)
 
 
@@ -103,7 +104,7 @@ def running_record(invocation_id: str, digests: Digests) -> Dict[str, object]:
 async def wait_ready(task: Task, change: Change) -> None:
     state = await unit_state.state(task.host.system, task.request.unit)
     started = await _started(task, state.invocation_id)
-    node = render.node_name(task.request, task.facts)
+    node = node_name(task.request, task.facts)
     await wait_until_ready(task.host, task.request, node, started, change.id)
 
 

@@ -15,10 +15,13 @@ from productive_k3s.doors.system import System
 from productive_k3s.effects import service
 from productive_k3s.effects.hosts import write_block
 from productive_k3s.facts import unit_state
+from productive_k3s.facts.unit_state import UnitState
 from productive_k3s.k3s import paths
 from productive_k3s.plan import render
+from productive_k3s.waits.loop import Bounds, Look, wait_until
 
 _STOP_SECONDS = 90.0
+_POLL_SECONDS = 0.5
 _SCRIPT_SECONDS = 300.0
 _UNITS = ("k3s", "k3s-agent")
 _CGROUPS = "/sys/fs/cgroup"
@@ -35,22 +38,21 @@ async def undo(host: Host, change: Change) -> None:
 async def _stop_unit(host: Host, change: Change) -> None:
     """Stop it, and wait until it is down, since what is removed after it must not be in use."""
     await service.systemctl(host.system, "stop", "--no-block", change.target)
-    limit = await host.system.monotonic() + _STOP_SECONDS
-    while True:
+
+    async def look(_: float) -> Look[UnitState]:
         state = await unit_state.state(host.system, change.target)
-        if state.active in ("inactive", "failed"):
-            return
-        if await host.system.monotonic() >= limit:
-            raise ContractError(
-                Failure(
-                    "k3s.does-not-stop",
-                    f"{change.target} did not stop within {_STOP_SECONDS:.0f} s",
-                    str(state),
-                    f"see journalctl -u {change.target}, end it by hand, then run it again",
-                )
+        return Look(state, "" if state.active in ("inactive", "failed") else str(state))
+
+    stopped = await wait_until(host, look, Bounds(_STOP_SECONDS, _POLL_SECONDS, may_stop=False), change.id)
+    if not stopped.is_done:
+        raise ContractError(
+            Failure(
+                "k3s.does-not-stop",
+                f"{change.target} did not stop within {_STOP_SECONDS:.0f} s",
+                stopped.lacking,
+                f"see journalctl -u {change.target}, end it by hand, then run it again",
             )
-        host.emit("waiting", str(state), change.id)
-        await host.system.sleep(0.5)
+        )
 
 
 async def _kill_all(host: Host, _: Change) -> None:

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Sequence, Tuple
+from typing import List, Mapping, Sequence, Tuple
 
 from productive_k3s.doors.system import Reading
 from productive_k3s.facts import masking
 from productive_k3s.facts.files import TextFile, read_text
 from productive_k3s.k3s import config_file, paths
-from productive_k3s.k3s.header import schema_of
 
 _SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """The files and what they mean together. `values` holds secrets as they are; `shown` does not."""
+    """The files and what they mean together, and what config.yaml says alone (`own`).
+
+    `values` and `own` hold secrets as they are.
+    """
 
     files: Tuple[TextFile, ...]
     values: Mapping[str, List[str]]
+    own: Mapping[str, List[str]]
     sources: Mapping[str, str]
     error: str
     changed: float
-
-    @property
-    def shown(self) -> Dict[str, List[str]]:
-        """The effective flags, secret ones masked."""
-        return {key: [masking.MASK] if masking.is_secret(key) else list(items) for key, items in self.values.items()}
 
     @property
     def digest(self) -> str:
@@ -39,9 +37,8 @@ class Configuration:
     @property
     def written_by(self) -> str:
         """The first line of config.yaml if this program wrote it."""
-        text = next((file.text for file in self.files if file.fact.path == paths.CONFIG), "")
-        first = text.partition("\n")[0]
-        return first if schema_of(first) else ""
+        file = next((file for file in self.files if file.fact.path == paths.CONFIG), None)
+        return file.text.partition("\n")[0] if file is not None and file.fact.schema else ""
 
     def first(self, key: str) -> str:
         """Return a flag's first value, '' if it is not set."""
@@ -67,11 +64,13 @@ async def read_configuration(system: Reading, arguments: Sequence[str], variable
             error = f"{base}: is a directory"
     folder = await system.stat(f"{base}.d")
     changed = folder.changed if folder is not None else 0.0
+    texts = [(file.fact.path, file.text) for file in files]
     try:
-        effective = config_file.merge([(file.fact.path, file.text) for file in files], arguments, variables)
+        effective = config_file.merge(texts, arguments, variables)
+        own = config_file.merge([(path, text) for path, text in texts if path == paths.CONFIG])
     except config_file.ConfigUnreadable as unreadable:
-        return Configuration(tuple(files), {}, {}, str(unreadable), changed)
-    return Configuration(tuple(files), effective.values, effective.sources, error, changed)
+        return Configuration(tuple(files), {}, {}, {}, str(unreadable), changed)
+    return Configuration(tuple(files), effective.values, own.values, effective.sources, error, changed)
 
 
 async def _is_directory(system: Reading, path: str) -> bool:

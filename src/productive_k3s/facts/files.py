@@ -9,6 +9,7 @@ from typing import Callable, Mapping, Optional, Tuple
 
 from productive_k3s.contract.facts import FileFact
 from productive_k3s.doors.system import Reading, Stat
+from productive_k3s.k3s.header import schema_of
 
 # Too big for a file of configuration: it is something else, and is not read into memory.
 _LIMIT_BYTES = 1 << 20
@@ -59,7 +60,9 @@ async def read_text(system: Reading, path: str, shown: Shown = as_is) -> Optiona
         return None
     text = data.decode(errors="replace")
     digest = hashlib.sha256(data).hexdigest()
-    return TextFile(FileFact(path, digest, found.mode, found.uid, found.changed, shown(text)), text)
+    # A script begins with the name of its shell.
+    schema = schema_of("\n".join(text.splitlines()[:2]))
+    return TextFile(FileFact(path, digest, found.mode, found.uid, found.changed, shown(text), schema), text)
 
 
 async def resolved(system: Reading, path: str) -> Optional[Stat]:

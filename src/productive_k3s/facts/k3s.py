@@ -8,18 +8,16 @@ import re
 from dataclasses import dataclass
 from typing import Dict, List, Literal, Optional, Sequence, Tuple
 
-from productive_k3s.contract.facts import Digests, FileFact, K3sFacts, TokenFact
-from productive_k3s.contract.secret import secret_digest
+from productive_k3s.contract.facts import Digests, FileFact, K3sFacts
 from productive_k3s.doors.system import Reading
-from productive_k3s.facts import masking, start
+from productive_k3s.facts import flag_files, masking, start, tokens
 from productive_k3s.facts.configuration import Configuration, read_configuration
 from productive_k3s.facts.files import Known, TextFile, exists, first_lines, large_file, read_text
 from productive_k3s.facts.selinux import wrong_label
 from productive_k3s.facts.units import K3S_UNITS, Unit, UnitTable, read_units
-from productive_k3s.k3s import paths
-from productive_k3s.k3s.header import schema_of
+from productive_k3s.k3s import config_file, paths, unit_file
+from productive_k3s.k3s.flag_files import read_at_start
 from productive_k3s.k3s.token import ca_hash as token_ca_hash
-from productive_k3s.k3s.token import parse_token
 from productive_k3s.k3s.unit_file import environment
 
 _SERVER_CA = paths.DATA + "/server/tls/server-ca.crt"
@@ -28,6 +26,12 @@ _KUBELET_CERTIFICATE = paths.DATA + "/agent/client-kubelet.crt"
 _PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 # Nothing but K3s makes these; other kubelets and container engines have /var/lib/kubelet, /var/lib/cni and logs too.
 _ONLY_OF_K3S = (paths.CONFIG_DIRECTORY, paths.NODE_PASSWORD_DIRECTORY, "/run/k3s", "/run/flannel", paths.DATA)
+# Put there by this program before a first start.
+_PLACED = {
+    paths.CONFIG_DIRECTORY: ("config.yaml", "registries.yaml", "server.token", "agent.token", "files"),
+    paths.DATA: ("agent",),
+    f"{paths.DATA}/agent": ("images",),
+}
 
 Role = Optional[Literal["server", "agent"]]
 DatastoreKind = Optional[Literal["etcd", "sqlite", "external"]]
@@ -41,13 +45,25 @@ class _Start:
     binary: Optional[FileFact]
     configuration: Configuration
     registries: Optional[TextFile]
+    tokens: Tuple[TextFile, ...]
+    flag_files: Tuple[TextFile, ...]
 
     @property
     def on_disk(self) -> Optional[Digests]:
         """The digests, None where nothing of K3s lies."""
         if not (self.unit or self.binary or self.configuration.files or self.registries):
             return None
-        return start.digests(self.unit, self.binary, self.configuration, self.registries)
+        return Digests(
+            binary=self.binary.sha256 if self.binary is not None else "",
+            config=self.configuration.digest,
+            environment=unit_file.environment_meaning(
+                [item.text for item in self.unit.environment] if self.unit else []
+            ),
+            unit=unit_file.meaning(self.unit.texts) if self.unit is not None and self.unit.texts else "",
+            registries=config_file.text_digest(self.registries.text) if self.registries is not None else "",
+            tokens=tokens.tokens_digest(self.tokens, self.configuration),
+            files=flag_files.files_digest(self.flag_files, self.configuration.values),
+        )
 
     def files(self) -> Tuple[Tuple[str, float], ...]:
         """The paths with their ctimes; a folder's tells of a drop-in that was removed."""
@@ -56,6 +72,11 @@ class _Start:
             there.append(self.registries.fact)
         if self.unit is not None:
             there.extend((self.unit.fact.fragment, *self.unit.fact.drop_ins, *self.unit.fact.environment_files))
+        read = tokens.written_by_us(tokens.read_at_start(self.tokens, self.configuration))
+        there.extend(item.fact for item in read)
+        texts = {item.fact.path: item.text for item in self.flag_files}
+        named = read_at_start(texts, self.configuration.values)
+        there.extend(item.fact for item in self.flag_files if item.fact.path in named)
         folder = (f"{paths.CONFIG}.d", self.configuration.changed)
         return (folder, *((item.path, item.changed) for item in there if item is not None))
 
@@ -67,13 +88,16 @@ async def k3s_facts(system: Reading, table: UnitTable) -> K3sFacts:
     units = await read_units(system, table)
     unit = next(iter(units), None)
     role = _role(unit)
+    configuration = await read_configuration(system, unit.flags if unit is not None else (), _own_variables(unit))
     begun = _Start(
         unit,
         await large_file(system, paths.BINARY, known),
-        await read_configuration(system, unit.flags if unit is not None else (), _own_variables(unit)),
+        configuration,
         await read_text(system, paths.REGISTRIES, masking.registries_text),
+        await tokens.read_tokens(system, unit, configuration),
+        await flag_files.read_flag_files(system),
     )
-    configuration, on_disk = begun.configuration, begun.on_disk
+    on_disk = begun.on_disk
     scripts = await _scripts(system)
     ca_hash = await _ca_hash(system, role)
     datastore = await _datastore(system, role, unit, configuration)
@@ -85,11 +109,12 @@ async def k3s_facts(system: Reading, table: UnitTable) -> K3sFacts:
         links=await _links(system),
         scripts=scripts,
         config_files=tuple(item.fact for item in configuration.files),
-        config=configuration.shown,
+        config=masking.config_values(configuration.values),
+        own_config=masking.config_values(configuration.own),
         config_sources=dict(configuration.sources),
         config_error=configuration.error,
         registries=begun.registries.fact if begun.registries is not None else None,
-        tokens=await _tokens(system, unit, configuration),
+        tokens=tuple(map(tokens.token_fact, begun.tokens)),
         images=await _images(system, known),
         staged=await _staged(system),
         on_disk=on_disk,
@@ -101,6 +126,9 @@ async def k3s_facts(system: Reading, table: UnitTable) -> K3sFacts:
         installed_by=_installed_by(unit, begun.binary, scripts),
         written_by=configuration.written_by,
         leftovers=await _leftovers(system) if role is None else (),
+        files=tuple(item.fact for item in begun.flag_files),
+        fail_cgroup_v1=await flag_files.fail_cgroup_v1(system),
+        encrypts_secrets=await flag_files.encrypts_secrets(system),
         wrong_label=await wrong_label(system, paths.BINARY) if begun.binary is not None else "",
     )
 
@@ -151,25 +179,6 @@ async def _scripts(system: Reading) -> Tuple[FileFact, ...]:
     wanted = (paths.KILLALL, *(paths.uninstall_script(name) for name in K3S_UNITS))
     found = [await read_text(system, path, first_lines) for path in wanted]
     return tuple(item.fact for item in found if item is not None)
-
-
-async def _tokens(system: Reading, unit: Optional[Unit], configuration: Configuration) -> Tuple[TokenFact, ...]:
-    named = [configuration.first("token-file"), configuration.first("agent-token-file")]
-    for file in unit.environment if unit is not None else ():
-        variables = environment(file.text)
-        named.extend(variables.get(key, "") for key in ("K3S_TOKEN_FILE", "K3S_AGENT_TOKEN_FILE"))
-    usual = (paths.SERVER_TOKEN, paths.AGENT_TOKEN, paths.CLUSTER_SERVER_TOKEN, paths.CLUSTER_AGENT_TOKEN)
-    wanted = dict.fromkeys((*usual, *(path for path in named if path.startswith("/"))))
-    found = [await _token(system, path) for path in wanted]
-    return tuple(item for item in found if item is not None)
-
-
-async def _token(system: Reading, path: str) -> Optional[TokenFact]:
-    file = await read_text(system, path, lambda _: None)
-    if file is None:
-        return None
-    token = parse_token(file.text)
-    return TokenFact(path, secret_digest(file.text), file.fact.mode, token.ca_hash, token.user)
 
 
 async def _images(system: Reading, known: Known) -> Tuple[FileFact, ...]:
@@ -243,18 +252,27 @@ def common_name_of_node(pem: bytes) -> str:
 
 def _installed_by(unit: Optional[Unit], binary: Optional[FileFact], scripts: Sequence[FileFact]) -> str:
     if unit is not None and unit.texts:
-        if schema_of(unit.texts[0].partition("\n")[0]):
+        if unit.fact.fragment is not None and unit.fact.fragment.schema:
             return "productive-k3s"
         script = paths.uninstall_script(unit.fact.name)
-        foreign = [item for item in scripts if item.path == script and not schema_of(item.text or "")]
+        foreign = [item for item in scripts if item.path == script and not item.schema]
         return "install-script" if foreign else "unknown"
     return "unknown" if binary is not None else ""
 
 
 async def _leftovers(system: Reading) -> Tuple[str, ...]:
-    found = [path for path in _ONLY_OF_K3S if await system.list_directory(path)]
+    found = [path for path in _ONLY_OF_K3S if await _holds_more(system, path)]
     for name in K3S_UNITS:
         path = paths.environment_file(name)
         if await exists(system, path) and not await exists(system, paths.unit_file(name)):
             found.append(path)
     return tuple(found)
+
+
+async def _holds_more(system: Reading, path: str) -> bool:
+    """Whether a folder has more in it than what a run of this program puts there before a first start."""
+    for name in await system.list_directory(path):
+        inner = f"{path}/{name}"
+        if name not in _PLACED.get(path, ()) or (inner in _PLACED and await _holds_more(system, inner)):
+            return True
+    return False

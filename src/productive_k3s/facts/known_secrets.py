@@ -8,7 +8,7 @@ from productive_k3s.doors.system import Reading
 from productive_k3s.facts import masking
 from productive_k3s.facts.configuration import read_configuration
 from productive_k3s.facts.units import Unit
-from productive_k3s.k3s import paths, registries
+from productive_k3s.k3s import paths, registries, yaml_text
 from productive_k3s.k3s.unit_file import environment
 
 _TOKENS = (paths.SERVER_TOKEN, paths.AGENT_TOKEN, paths.CLUSTER_SERVER_TOKEN, paths.CLUSTER_AGENT_TOKEN)
@@ -49,13 +49,8 @@ async def _of_file(system: Reading, path: str) -> Iterator[str]:
 
 
 async def _of_registries(system: Reading) -> Iterator[str]:
-    import yaml
-
-    try:
-        document = yaml.load((await system.read(paths.REGISTRIES)) or b"", Loader=yaml.SafeLoader)
-    except yaml.YAMLError:
-        return iter(())
-    return _proofs(document)
+    text = ((await system.read(paths.REGISTRIES)) or b"").decode(errors="replace")
+    return _proofs(yaml_text.parse(text).value)
 
 
 def _proofs(value: Any) -> Iterator[str]:

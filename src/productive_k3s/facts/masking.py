@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Set, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
+from productive_k3s.contract.secret import value_digest
+from productive_k3s.k3s import yaml_text
 from productive_k3s.k3s.flags import table
 from productive_k3s.k3s.unit_file import command_words, directives, environment
 
@@ -21,6 +23,7 @@ _HARMLESS = re.compile(
 )
 _OF_REGISTRIES = ("endpoint", "rewrite", "username", "ca_file", "cert_file", "key_file")
 _USER_INFO = re.compile(r"//[^/@\s]+@")
+_MASKED_USER = f"//{MASK}@"
 
 
 def is_secret(key: str) -> bool:
@@ -29,15 +32,58 @@ def is_secret(key: str) -> bool:
     return flag.secret if flag is not None else bool(_SUSPICIOUS.search(key))
 
 
+def config_values(values: Mapping[str, Sequence[str]]) -> Dict[str, List[str]]:
+    """Return flags as values to compare: secret ones as digests."""
+    return {
+        key: [value_digest(item) for item in items] if is_secret(key) else list(items) for key, items in values.items()
+    }
+
+
+def variable(key: str, value: str) -> str:
+    """Return a variable's value to compare: a digest unless it is known to be harmless; of a URL its user only.
+
+    A user that is masked stays so: whoever compares does not know it (`without_users`).
+    """
+    if not _HARMLESS.match(key):
+        return value_digest(value) if value else ""
+    return _USER_INFO.sub(lambda found: found[0] if found[0] == _MASKED_USER else _digested(found[0]), value)
+
+
+def _digested(user_info: str) -> str:
+    return f"//{value_digest(user_info[2:-1])}@"
+
+
+def has_masked_user(value: str) -> bool:
+    """Whether a URL's user is masked, so that only the rest of it can be compared."""
+    return _MASKED_USER in value
+
+
+def without_users(value: str) -> str:
+    """Return the value with the users of URLs masked, known or not."""
+    return _USER_INFO.sub(_MASKED_USER, value)
+
+
+def variables(values: Mapping[str, str]) -> Dict[str, str]:
+    """Return the variables of an environment file as values to compare."""
+    return {key: variable(key, value) for key, value in values.items()}
+
+
+def directive(key: str, value: str) -> str:
+    """Return the value of a unit's line to compare, with digests in the place of secrets."""
+    if key.startswith("Exec"):
+        return " ".join(_of_command(command_words(value), value_digest)[0])
+    if key == "Environment":
+        words = (word.partition("=") for word in command_words(value))
+        return " ".join(f"{name}{equals}{variable(name, said)}" for name, equals, said in words)
+    return value_digest(value) if key.startswith("SetCredential") and value else value
+
+
 def config_text(text: str) -> Optional[str]:
     """Return a config.yaml without its secrets; None if it cannot be parsed, as nothing is known of it then."""
-    import yaml
-
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError:
+    parsed = yaml_text.parse(text)
+    if parsed.error:
         return None
-    spans = sorted(_secret_spans(root), reverse=True) if root is not None else []
+    spans = sorted(_secret_spans(parsed.node), reverse=True) if parsed.node is not None else []
     for start, end in spans:
         text = text[:start] + MASK + ("\n" if text[start:end].endswith("\n") else "") + text[end:]
     return _COMMENT.sub(r"\1# " + MASK, text)
@@ -85,13 +131,11 @@ def registries_text(text: str) -> Optional[str]:
     Shown is what is known to be harmless: names, endpoints, patterns, paths of certificates. The comment at the top
     that says who wrote it stays.
     """
-    import yaml
-
-    try:
-        document = yaml.load(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError:
+    parsed = yaml_text.parse(text)
+    if parsed.error:
         return None
-    said = yaml.dump(_harmless(document, ""), Dumper=yaml.SafeDumper, sort_keys=True, width=120) if document else ""
+    shown = _harmless(parsed.value, "")
+    said = "" if not shown else yaml_text.dump(shown, sort_keys=True) if isinstance(shown, dict) else f"{MASK}\n"
     first = text.partition("\n")[0]
     return (f"{first}\n" if first.startswith("#") else "") + said
 
@@ -109,19 +153,23 @@ def _harmless(value: Any, key: str) -> Any:
 
 def arguments(words: Sequence[str]) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
     """Return a command line without its secrets, and the secrets that were in it."""
+    return _of_command(words, lambda _: MASK)
+
+
+def _of_command(words: Sequence[str], hidden: Callable[[str], str]) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
     shown: List[str] = []
     secrets: List[str] = []
     secret_follows = False
     for word in words:
         if secret_follows:
-            shown.append(MASK)
+            shown.append(hidden(word))
             secrets.append(word)
             secret_follows = False
             continue
         name, equals, value = word.partition("=")
         if word.startswith("-") and is_secret(name.lstrip("-")) and not name.endswith("-file"):
             secret_follows = not equals
-            shown.append(f"{name}={MASK}" if equals else word)
+            shown.append(f"{name}={hidden(value)}" if equals else word)
             secrets.extend([value] if equals else [])
         else:
             shown.append(word)

@@ -6,26 +6,12 @@ import json
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from productive_k3s.contract.codec import decode
-from productive_k3s.contract.facts import Digests, FileFact, K3sFacts, Running
+from productive_k3s.contract.facts import Digests, K3sFacts, Running
 from productive_k3s.contract.failure import ContractError
 from productive_k3s.doors.system import Reading
-from productive_k3s.facts.configuration import Configuration
-from productive_k3s.facts.files import CLOCK_GRAIN_SECONDS, NOTHING_KNOWN, Known, TextFile
+from productive_k3s.facts.files import CLOCK_GRAIN_SECONDS, NOTHING_KNOWN, Known
 from productive_k3s.facts.units import K3S_UNITS, Unit
-from productive_k3s.k3s import config_file, paths, unit_file
-
-
-def digests(
-    unit: Optional[Unit], binary: Optional[FileFact], configuration: Configuration, registries: Optional[TextFile]
-) -> Digests:
-    """PURE: digest what lies on disk, by what it means."""
-    return Digests(
-        binary=binary.sha256 if binary is not None else "",
-        config=configuration.digest,
-        environment=unit_file.environment_meaning([item.text for item in unit.environment] if unit else []),
-        unit=unit_file.meaning(unit.texts) if unit is not None and unit.texts else "",
-        registries=config_file.document_digest(registries.text) if registries is not None else "",
-    )
+from productive_k3s.k3s import paths
 
 
 def running(

@@ -6,11 +6,11 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
-from productive_k3s.contract.facts import UnitFact
+from productive_k3s.contract.facts import Directive, UnitFact
 from productive_k3s.doors.system import Reading
 from productive_k3s.facts import masking
 from productive_k3s.facts.files import TextFile, read_text
-from productive_k3s.k3s import paths
+from productive_k3s.k3s import paths, unit_file
 from productive_k3s.k3s.unit_file import command_words, directives
 
 K3S_UNITS = ("k3s", "k3s-agent")
@@ -148,8 +148,19 @@ async def _read_unit(system: Reading, name: str, table: UnitTable) -> Optional[U
         arguments=masking.arguments(arguments)[0],
         environment_files=tuple(item.fact for item in kept),
         need_daemon_reload=said.get("NeedDaemonReload") == "yes",
+        directives=directives_of([(item.fact.path, item.text) for item in files]),
+        variables={item.fact.path: masking.variables(unit_file.environment(item.text)) for item in kept},
     )
     return Unit(fact, texts, arguments, kept)
+
+
+def directives_of(files: Sequence[Tuple[str, str]]) -> Tuple[Directive, ...]:
+    """PURE: return the lines of a unit and its drop-ins, each (path, text), secrets as digests."""
+    return tuple(
+        Directive(path, section, key, masking.directive(key, value))
+        for path, text in files
+        for section, key, value in directives(text)
+    )
 
 
 def _number(text: str) -> int:

@@ -13,8 +13,11 @@ import json
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from productive_k3s.k3s.flags import VARIABLES, table
+from productive_k3s.k3s import paths, yaml_text
+from productive_k3s.k3s.flags import OF_THE_NODE, SPLIT_AT_COMMAS, VARIABLES, table
 
+# The first one counts for the family that a cluster starts with.
+_ORDERED = ("cluster-cidr", "service-cidr", "cluster-dns", "node-ip", "node-external-ip")
 UNIT = "unit"
 ENVIRONMENT = "environment"
 Canonical = Dict[str, List[str]]
@@ -34,32 +37,30 @@ class Effective:
 
 def load(text: str, path: str) -> Dict[str, Any]:
     """Parse one file; ConfigUnreadable says what is wrong with it and where."""
-    import yaml
-
-    try:
-        document = yaml.load(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else path
-        raise ConfigUnreadable(f"{where}: {getattr(error, 'problem', error)}") from error
-    if document is None:
+    parsed = yaml_text.parse(text)
+    if parsed.error:
+        raise ConfigUnreadable(f"{path}{'' if parsed.error.startswith(':') else ':'}{parsed.error}")
+    if parsed.value is None:
         return {}
-    if not isinstance(document, dict):
-        raise ConfigUnreadable(f"{path}: expected a mapping of flags, found {type(document).__name__}")
-    return {str(key): value for key, value in document.items()}
+    if not isinstance(parsed.value, dict):
+        raise ConfigUnreadable(f"{path}: expected a mapping of flags, found {type(parsed.value).__name__}")
+    return {str(key): value for key, value in parsed.value.items()}
 
 
 def canonical(values: Mapping[str, Any]) -> Canonical:
     """Write every value as a list of strings, so that equal wishes are equal: `true` and "true", `x` and [x].
 
-    Lists are sorted where K3s takes them as sets; arguments of components keep their order.
+    Lists are sorted where K3s takes them as sets; arguments of components keep their order. `a,b` is [a, b] for the
+    flags that K3s splits.
     """
     result: Canonical = {}
     for key, value in values.items():
         flag = table().find(key)
+        name = flag.name if flag else key
         items = [_word(item) for item in (value if isinstance(value, (list, tuple)) else [value])]
-        keeps_order = key.endswith("-arg") or key in {"cluster-cidr", "service-cidr", "node-ip"}
-        result[flag.name if flag else key] = items if keeps_order else sorted(items)
+        if name in SPLIT_AT_COMMAS:
+            items = [part.strip() for item in items for part in item.split(",") if part.strip()] or items[:1]
+        result[name] = items if name.endswith("-arg") or name in _ORDERED else sorted(items)
     return result
 
 
@@ -120,25 +121,36 @@ def _from_arguments(arguments: Sequence[str]) -> Dict[str, Any]:
     return found
 
 
+def without_defaults(values: Mapping[str, Sequence[str]]) -> Canonical:
+    """Leave out what says nothing: an empty list, an empty string, a switch that is off, the default data-dir."""
+    return {
+        key: list(value)
+        for key, value in values.items()
+        if value and list(value) not in (["false"], [""]) and (key, list(value)) != ("data-dir", [paths.DATA])
+    }
+
+
 def digest(values: Mapping[str, List[str]]) -> str:
-    """Digest the meaning of a configuration."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    """Digest the meaning of a configuration that a start depends on.
+
+    A node's labels and taints are none of it: they follow the file through the API, and K3s sets the labels of its
+    configuration again at whichever start comes next (k3s-136.md).
+    """
+    said = {key: value for key, value in values.items() if key not in OF_THE_NODE}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def document_digest(text: str) -> str:
-    """Digest the meaning of a YAML document (registries.yaml); of its bytes where it cannot be parsed."""
-    import yaml
+def document_digest(document: Any) -> str:
+    """Digest the meaning of a YAML document (registries.yaml)."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
 
-    try:
-        meaning = json.dumps(yaml.load(text, Loader=yaml.SafeLoader), sort_keys=True, default=str)
-    except yaml.YAMLError:
-        meaning = text
-    return hashlib.sha256(meaning.encode()).hexdigest()
+
+def text_digest(text: str) -> str:
+    """Digest the meaning of a document's text; its bytes where it cannot be parsed."""
+    parsed = yaml_text.parse(text)
+    return document_digest(text if parsed.error else parsed.value)
 
 
 def render(values: Mapping[str, Any], header: str) -> str:
     """Write a config.yaml: keys in the given order, block style, the header as comment lines."""
-    import yaml
-
-    body = yaml.dump(dict(values), Dumper=yaml.SafeDumper, sort_keys=False, default_flow_style=False, width=120)
-    return "".join(f"# {line}\n" for line in header.splitlines()) + body
+    return "".join(f"# {line}\n" for line in header.splitlines()) + yaml_text.dump(values, sort_keys=False)

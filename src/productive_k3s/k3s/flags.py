@@ -10,10 +10,12 @@ import difflib
 import functools
 import json
 import pkgutil
+import re
 from dataclasses import dataclass
 from typing import Any, Iterable, Mapping, Optional, Tuple
 
 from productive_k3s.contract.failure import Failure
+from productive_k3s.k3s.paths import ADMIN_KUBECONFIG
 
 # This program writes these itself; a wish for them has its own field in the request.
 RESERVED = {
@@ -35,6 +37,8 @@ RESERVED = {
 VARIABLES: Mapping[str, str] = {
     "K3S_AGENT_TOKEN": "agent-token",
     "K3S_AGENT_TOKEN_FILE": "agent-token-file",
+    "K3S_APISERVER_BIND_ADDRESS": "apiserver-bind-address",
+    "K3S_APISERVER_PORT": "apiserver-port",
     "K3S_CLUSTER_INIT": "cluster-init",
     "K3S_DATA_DIR": "data-dir",
     "K3S_DATASTORE_CAFILE": "datastore-cafile",
@@ -43,12 +47,14 @@ VARIABLES: Mapping[str, str] = {
     "K3S_DATASTORE_KEYFILE": "datastore-keyfile",
     "K3S_DEBUG": "debug",
     "K3S_KUBECONFIG_GROUP": "write-kubeconfig-group",
+    "K3S_KUBECONFIG_NAME": "write-kubeconfig-name",
     "K3S_KUBECONFIG_MODE": "write-kubeconfig-mode",
     "K3S_KUBECONFIG_OUTPUT": "write-kubeconfig",
     "K3S_LB_SERVER_PORT": "lb-server-port",
     "K3S_NODE_NAME": "node-name",
     "K3S_RESOLV_CONF": "resolv-conf",
     "K3S_SELINUX": "selinux",
+    "K3S_SUPERVISOR_PORT": "supervisor-port",
     "K3S_SYSTEM_DEFAULT_REGISTRY": "system-default-registry",
     "K3S_TOKEN": "token",
     "K3S_TOKEN_FILE": "token-file",
@@ -56,17 +62,52 @@ VARIABLES: Mapping[str, str] = {
     "K3S_VPN_AUTH": "vpn-auth",
     "K3S_VPN_AUTH_FILE": "vpn-auth-file",
 }
-# Read once, when the node registers: never a difference on a member (k3s.md 2.3; k3s-observed.md).
-JOIN_TIME = ("cluster-init", "server", "node-label", "node-taint", "node-name")
+# Read once, when the node joins: never a difference on a member (k3s.md 2.3; k3s-observed.md).
+JOIN_TIME = ("cluster-init", "server", "node-name")
+# Of the Node in the API: no start of K3s depends on them, so another value restarts nothing.
+OF_THE_NODE = ("node-label", "node-taint")
+# K3s itself splits these (k3s-io/k3s, pkg/cli/server and pkg/cli/agent); its arguments of components it leaves whole.
+SPLIT_AT_COMMAS = (
+    "cluster-cidr",
+    "cluster-dns",
+    "disable",
+    "node-external-dns",
+    "node-external-ip",
+    "node-internal-dns",
+    "node-ip",
+    "service-cidr",
+    "tls-san",
+)
+# Flags of K3s that this program cannot keep its promises with, and why.
+UNSUPPORTED: Mapping[str, Tuple[str, str]] = {
+    "disable-agent": (
+        "a server without an agent has no Node, and this program waits for the Node of each server",
+        "leave it out: a taint keeps pods away from a server (node-role.kubernetes.io/control-plane:NoSchedule)",
+    ),
+    "with-node-id": (
+        "the node's name would get a suffix that nobody knows beforehand",
+        "leave it out, and give each host a name of its own",
+    ),
+    "write-kubeconfig": (
+        f"kubectl, k3s and this program look for it at {ADMIN_KUBECONFIG}",
+        "leave it out; write-kubeconfig-mode and write-kubeconfig-group say who may read it",
+    ),
+}
 
 
 @dataclass(frozen=True)
 class Flag:
-    """One flag of `k3s server` or `k3s agent`, by its long name without dashes."""
+    """One flag of `k3s server` or `k3s agent`, by its long name without dashes.
+
+    `since` is the first Kubernetes minor of those known here whose releases have it, `until` the last one, None while
+    it has not gone.
+    """
 
     name: str
     roles: Tuple[str, ...]
     type: str
+    since: int
+    until: Optional[int] = None
     secret: bool = False
     critical: bool = False
     repeatable: bool = False
@@ -77,17 +118,25 @@ class Flag:
 
 @dataclass(frozen=True)
 class Table:
-    """All known flags; `newest` is the newest version they were read from."""
+    """All known flags; `newest` is the newest version they were read from.
+
+    `supported` are the Kubernetes minors that upstream still mends, `oldest` the first one whose flags are known.
+    """
 
     newest: str
+    oldest: int
+    supported: Tuple[int, ...]
     flags: Mapping[str, Flag]
     removed: Mapping[str, str]
 
     def find(self, name: str) -> Optional[Flag]:
         """Return the flag of that name or alias."""
-        if name in self.flags:
-            return self.flags[name]
-        return next((flag for flag in self.flags.values() if name in flag.aliases), None)
+        return self.flags.get(name) or self.aliases.get(name)
+
+    @functools.cached_property
+    def aliases(self) -> Mapping[str, Flag]:
+        """The flags by their other names."""
+        return {alias: flag for flag in self.flags.values() for alias in flag.aliases}
 
     def nearest(self, name: str, role: str) -> str:
         """Return the known name that looks most like `name`, or ''."""
@@ -100,7 +149,9 @@ def table() -> Table:
     """Return the flag table that ships with this program."""
     document = json.loads(pkgutil.get_data("productive_k3s.k3s", "k3s-flags.json") or b"{}")
     flags = {name: _flag(name, row) for name, row in document["flags"].items()}
-    return Table(document["newest"], flags, {name: row["use"] for name, row in document["removed"].items()})
+    supported = tuple(minor_of(f"v{minor}.0") or 0 for minor in document["supported"])
+    removed = {name: row["use"] for name, row in document["removed"].items()}
+    return Table(document["newest"], minor_of(f"v{document['oldest']}.0") or 0, supported, flags, removed)
 
 
 def _flag(name: str, row: Mapping[str, Any]) -> Flag:
@@ -108,6 +159,8 @@ def _flag(name: str, row: Mapping[str, Any]) -> Flag:
         name=name,
         roles=tuple(row["roles"]),
         type=row["type"],
+        since=minor_of(f"v{row['from']}.0") or 0,
+        until=minor_of(f"v{row['to']}.0") if "to" in row else None,
         secret=row.get("secret", False),
         critical=row.get("critical", False),
         repeatable=row.get("repeatable", False),
@@ -117,10 +170,30 @@ def _flag(name: str, row: Mapping[str, Any]) -> Flag:
     )
 
 
-def check(role: str, keys: Iterable[str]) -> Tuple[Failure, ...]:
-    """PURE: say what is wrong with these flag names for a role; each failure names one key."""
-    found = (_check_one(role, key) for key in keys)
+def minor_of(version: str) -> Optional[int]:
+    """PURE: return the Kubernetes minor of a version (36 of v1.36.4+k3s1), None for what is no version."""
+    match = re.match(r"v1\.(\d+)\.", version)
+    return int(match.group(1)) if match else None
+
+
+def check(role: str, keys: Iterable[str], version: str = "") -> Tuple[Failure, ...]:
+    """PURE: say what is wrong with these flag names for a role; each failure names one key.
+
+    With a version, a flag that its releases do not have (yet, or any more) is a failure too.
+    """
+    found = (_check_one(role, key) or _check_minor(key, version) for key in keys)
     return tuple(failure for failure in found if failure is not None)
+
+
+def _check_minor(key: str, version: str) -> Optional[Failure]:
+    flag, minor = table().find(key), minor_of(version)
+    if flag is None or minor is None or minor < table().oldest:
+        return None
+    if minor < flag.since:
+        return _wrong("flag-not-in-version", f"{key} is a flag since 1.{flag.since}, not of {version}", "leave it out")
+    if flag.until is not None and minor > flag.until:
+        return _wrong("flag-not-in-version", f"{key} went with 1.{flag.until}, before {version}", "leave it out")
+    return None
 
 
 def _check_one(role: str, key: str) -> Optional[Failure]:
@@ -137,6 +210,9 @@ def _check_one(role: str, key: str) -> Optional[Failure]:
         return _wrong("flag-in-wrong-role", f"{key} is a flag of {flag.roles[0]}s only", f"{effect}: move it")
     if flag.name in RESERVED:
         return _wrong("reserved-flag", f"{key} is written by this program", RESERVED[flag.name])
+    if flag.name in UNSUPPORTED:
+        why, remedy = UNSUPPORTED[flag.name]
+        return _wrong("unsupported-flag", f"{key} is not supported: {why}", remedy)
     if flag.not_in_file:
         return _wrong("flag-not-in-file", f"{key} has no effect in config.yaml", "leave it out")
     if flag.secret:

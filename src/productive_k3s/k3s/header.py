@@ -9,7 +9,7 @@ HEADER_LINE = f"{HEADER}{SCHEMA}. Changes made here are shown and replaced by it
 
 
 def schema_of(header: str) -> int:
-    """Return the schema that a file's first line names, 0 if this program did not write it."""
-    _, found, rest = header.partition(HEADER)
+    """Return the schema that the comment at a file's top names, 0 if this program did not write it."""
+    _, found, rest = header.partition(f"# {HEADER}")
     digits = rest.split(".")[0].strip()
     return int(digits) if found and digits.isdigit() else 0

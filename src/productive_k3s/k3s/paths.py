@@ -13,6 +13,8 @@ REGISTRIES = CONFIG_DIRECTORY + "/registries.yaml"
 SERVER_TOKEN = CONFIG_DIRECTORY + "/server.token"
 AGENT_TOKEN = CONFIG_DIRECTORY + "/agent.token"
 ADMIN_KUBECONFIG = CONFIG_DIRECTORY + "/k3s.yaml"
+# Files that flags point to, each by its name in the request.
+FILES = CONFIG_DIRECTORY + "/files"
 NODE_PASSWORD_DIRECTORY = "/etc/rancher/node"  # noqa: S105 - a place
 
 SYSTEMD_DIRECTORY = "/etc/systemd/system"
@@ -21,6 +23,12 @@ IMAGES = DATA + "/agent/images"
 KUBELET_KUBECONFIG = DATA + "/agent/kubelet.kubeconfig"
 CLUSTER_SERVER_TOKEN = DATA + "/server/token"
 CLUSTER_AGENT_TOKEN = DATA + "/server/agent-token"
+
+CONTAINERD_CONFIG = DATA + "/agent/etc/containerd"
+# K3s makes containerd's configuration of the one for its version (docs.k3s.io, advanced: Configuring containerd).
+CONTAINERD_TEMPLATES = ("config.toml.tmpl", "config-v3.toml.tmpl")
+KUBELET_DROP_INS = DATA + "/agent/etc/kubelet.conf.d"
+ENCRYPTION_CONFIG = DATA + "/server/cred/encryption-config.json"
 
 KUBELET = "/var/lib/kubelet"
 CNI = "/var/lib/cni"
@@ -76,6 +84,11 @@ def uninstall_script(unit: str) -> str:
 def staged(sha256: str, name: str) -> str:
     """Return where a staged artefact lies."""
     return f"{STAGED}/{sha256}/{name}"
+
+
+def file_for_flags(name: str) -> str:
+    """Return where a file of the request lies: all in one place, but templates of containerd's where K3s looks."""
+    return f"{CONTAINERD_CONFIG if name in CONTAINERD_TEMPLATES else FILES}/{name}"
 
 
 def running_record(unit: str) -> str:

@@ -13,7 +13,7 @@ from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.contract.request import Artifact
 
 # Used where nobody names a version; a newer program has a newer one, and a host that runs another keeps it.
-DEFAULT_VERSION = "v1.34.4+k3s1"
+DEFAULT_VERSION = "v1.36.4+k3s1"
 RELEASES = "https://github.com/k3s-io/k3s/releases/download"
 
 BINARIES = {"amd64": "k3s", "arm64": "k3s-arm64", "arm": "k3s-armhf"}

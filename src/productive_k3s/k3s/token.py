@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Iterator, List, Optional, Sequence, Tuple
 
-from productive_k3s.contract.secret import Secret
+from productive_k3s.contract.secret import Secret, value_digest
 
 HASH_LENGTH = 64
 # What people are shown of a hash, and what is enough to mean it.
@@ -38,6 +38,11 @@ def parse_token(text: str) -> Token:
     if found is None:
         return Token("", "", Secret(text.strip()))
     return Token(found.group("hash"), found.group("user") or "", Secret(found.group("password")))
+
+
+def password_digest(text: str) -> str:
+    """Return the digest of a token's password: the same in its secure form and in the short one."""
+    return value_digest(parse_token(text).password.unmask())
 
 
 def ca_hash(pem: bytes) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shlex
 from typing import Dict, List, Sequence, Tuple
 
+# What a backslash protects between double quotes (systemd.exec, EnvironmentFile=).
+_ESCAPED = re.compile(r"\\([\"\\$`])")
 Directive = Tuple[str, str, str]
 
 
@@ -49,11 +52,12 @@ def command_words(value: str) -> Tuple[str, ...]:
 
 def meaning(texts: Sequence[str]) -> str:
     """Digest what a unit and its drop-ins say. Arguments after the sub-command are configuration, so not part of it."""
-    said = [_without_arguments(item) for text in texts for item in directives(text)]
+    said = [without_arguments(item) for text in texts for item in directives(text)]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
-def _without_arguments(directive: Directive) -> Directive:
+def without_arguments(directive: Directive) -> Directive:
+    """Return the line of a unit without what its command says after the sub-command."""
     section, key, value = directive
     return (section, key, " ".join(value.split()[:2])) if key == "ExecStart" else directive
 
@@ -69,7 +73,9 @@ def environment(text: str) -> Dict[str, str]:
 
 
 def _unquoted(value: str) -> str:
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
+    if len(value) < 2 or value[0] != value[-1] or value[0] not in "'\"":
+        return value
+    return value[1:-1] if value[0] == "'" else _ESCAPED.sub(r"\1", value[1:-1])
 
 
 def environment_meaning(texts: Sequence[str]) -> str:

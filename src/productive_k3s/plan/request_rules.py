@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Iterator, Tuple
+from typing import Any, Iterator, Mapping, Tuple
 from urllib.parse import urlsplit
 
 from productive_k3s.contract.failure import Failure
 from productive_k3s.contract.request import SCHEMA, Request
-from productive_k3s.k3s import flags, registries
+from productive_k3s.facts import masking
+from productive_k3s.k3s import flags, paths, registries
+from productive_k3s.k3s.flag_files import named_in
 
 _VERSION = re.compile(r"^v(\d+)\.(\d+)\.(\d+)(-[0-9A-Za-z.]+)?\+\S+\Z")
 # RFC 1123 subdomain, which Kubernetes wants of a Node's name; K3s uses the first 63 letters of a label elsewhere.
@@ -21,6 +23,7 @@ _TAINT = re.compile(r"^[^=:\s]+(=[^=:\s]*)?:(NoSchedule|PreferNoSchedule|NoExecu
 _KUBERNETES_PREFIXES = ("kubernetes.io", "k8s.io")
 _KUBELET_MAY = ("node.kubernetes.io", "kubelet.kubernetes.io")
 _HOST_NAME = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?\Z")
+_FILE = re.compile(r"^[A-Za-z0-9][\w.-]{0,126}\Z")
 _SHA256 = re.compile(r"^[0-9a-f]{64}\Z")
 # The unit's environment file holds no K3s flag: config.yaml is the one place for them.
 _ENVIRONMENT = re.compile(r"^(CONTAINERD_\w+|(HTTP|HTTPS|NO)_PROXY|(http|https|no)_proxy)\Z")
@@ -28,7 +31,22 @@ _ENVIRONMENT = re.compile(r"^(CONTAINERD_\w+|(HTTP|HTTPS|NO)_PROXY|(http|https|n
 
 def mistakes(request: Request) -> Tuple[Failure, ...]:
     """Return everything that is wrong with the request itself."""
-    return (*_shape(request), *_surroundings(request), *_network(request), *_node(request), *_flags(request))
+    rules = (_shape, _surroundings, _network, _node, _flags, _files)
+    return tuple(failure for rule in rules for failure in rule(request))
+
+
+def version_notes(request: Request) -> Tuple[str, ...]:
+    """Return remarks on the version: that its flags are not known here, that upstream does not mend it any more."""
+    return tuple(note for note in (unknown_version_note(request), past_end_note(request.version)) if note)
+
+
+def past_end_note(version: str) -> str:
+    """Return a remark where upstream mends the version's Kubernetes no more, '' else (kubernetes.io/releases)."""
+    minor, supported = flags.minor_of(version), flags.table().supported
+    if minor is None or minor >= supported[0]:
+        return ""
+    newest = f"1.{supported[-1]} is the newest known here"
+    return f"Kubernetes 1.{minor} is past its end of life and not mended any more; {newest}"
 
 
 def unknown_version_note(request: Request) -> str:
@@ -53,7 +71,7 @@ def _shape(request: Request) -> Iterator[Failure]:
         found = f"{request.schema}, known is {SCHEMA}"
         yield _wrong("schema", "the request is of another schema", found, "use one version of both programs")
     if not _VERSION.match(request.version):
-        yield _wrong("version", "the version is not exact", request.version, "write it as v1.34.4+k3s1")
+        yield _wrong("version", "the version is not exact", request.version, "write it as v1.36.4+k3s1")
     artifacts = (*((request.binary,) if request.binary else ()), *request.images)
     for artifact in artifacts:
         if not _SHA256.match(artifact.sha256):
@@ -67,6 +85,10 @@ def _surroundings(request: Request) -> Iterator[Failure]:
     for key in (*request.environment, *request.secrets.environment):
         if not _ENVIRONMENT.match(key):
             yield _wrong("environment", f"{key} is not for the environment file", key, "proxies and CONTAINERD_*")
+    for key, secret in request.secrets.environment.items():
+        if masking.has_masked_user(secret.unmask()):
+            shown = f"{masking.MASK} stands for a user and password that are not shown"
+            yield _wrong("environment", f"{key} has no password: {shown}", key, f"give {key} as the host has it")
     for wrong in registries.mistakes(request.registries):
         yield _wrong("registries", wrong.what, "/".join(wrong.path), f"expected {wrong.expected}")
     keys = {key for added in request.secrets.registries.values() for key in added}
@@ -122,8 +144,13 @@ def _node(request: Request) -> Iterator[Failure]:
         elif _is_reserved(prefix):
             yield _wrong("label", f"a kubelet may not set {key} on itself", f"{key}={value}", "use another prefix")
     for taint in request.taints:
-        if not _TAINT.match(taint):
+        if not is_taint(taint):
             yield _wrong("taint", "a taint is not valid", taint, "key=value:NoSchedule (PreferNoSchedule, NoExecute)")
+
+
+def is_taint(text: str) -> bool:
+    """Whether this is a taint: `key=value:Effect`, the value may be left out."""
+    return bool(_TAINT.match(text))
 
 
 def _is_reserved(prefix: str) -> bool:
@@ -134,6 +161,23 @@ def _is_reserved(prefix: str) -> bool:
 
 def _flags(request: Request) -> Iterator[Failure]:
     lenient = bool(unknown_version_note(request))
-    for failure in flags.check(request.role, request.config):
+    for failure in flags.check(request.role, request.config, request.version):
         if not (lenient and failure.code == "request.unknown-flag"):
             yield failure
+
+
+def _files(request: Request) -> Iterator[Failure]:
+    """Files that flags point to: a flag that names one that is not given leaves K3s unable to start."""
+    for name in request.files:
+        if not _FILE.match(name):
+            expected = "a plain name such as audit.yaml"
+            yield _wrong("file", f"'{name}' is no name of a file in {paths.FILES}", name, expected)
+    named = {path for text in (*_texts(request.config), *request.files.values()) for path in named_in(text)}
+    for path in sorted(named - {paths.file_for_flags(name) for name in request.files}):
+        name = path.rpartition("/")[2]
+        yield _wrong("file", f"a flag names {path}, which is not among the files of the request", name, "give the file")
+
+
+def _texts(config: Mapping[str, Any]) -> Iterator[str]:
+    for value in config.values():
+        yield from map(str, value if isinstance(value, (list, tuple)) else (value,))

@@ -6,9 +6,8 @@ import re
 from typing import Iterator, Optional, Tuple
 
 from productive_k3s.contract.change import Action, Change, Impact
-from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.facts import Facts
-from productive_k3s.contract.failure import Failure
+from productive_k3s.contract.failure import Failure, bad_input, refused
 from productive_k3s.k3s import paths
 from productive_k3s.k3s.token import SHOWN_LENGTH
 from productive_k3s.plan import hosts
@@ -93,7 +92,7 @@ def vetoes(facts: Facts, cluster: Optional[str], *, yes: bool, force: bool) -> T
     found = [*_other_cluster(facts, cluster), *(() if force else _members(facts))]
     if facts.k3s.datastore in ("etcd", "sqlite") and not yes:
         found.append(
-            _refuse(
+            refused(
                 "cluster.would-be-lost",
                 "this takes away a server, and all that is in its datastore",
                 "; ".join(what_dies(facts)),
@@ -103,20 +102,16 @@ def vetoes(facts: Facts, cluster: Optional[str], *, yes: bool, force: bool) -> T
     return tuple(found)
 
 
-def _refuse(code: str, what: str, evidence: str, remedy: str) -> Failure:
-    return Failure(code, what, evidence, remedy, ExitCode.REFUSED)
-
-
 def _other_cluster(facts: Facts, cluster: Optional[str]) -> Iterator[Failure]:
     """Yield why the host may be another one than was meant: one wrong address is enough to lose a living cluster."""
     if cluster is not None and cluster != UNKNOWN and not _NAMED.fullmatch(cluster):
         what = "--cluster wants the first 8 to 64 digits of the hash of the cluster's CA, or `unknown`"
-        yield Failure("request.flag", what, cluster, "see ca_hash in productive-k3s facts", ExitCode.BAD_INPUT)
+        yield bad_input("request.flag", what, cluster, "see ca_hash in productive-k3s facts")
         return
     found = cluster_of(facts)
     if not found:
         if has_something_to_lose(facts) and cluster != UNKNOWN:
-            yield _refuse(
+            yield refused(
                 "cluster.unknown",
                 "nothing on this host says any more which cluster it belongs to",
                 f"no CA and no token that names one; with it dies: {'; '.join(what_dies(facts))}",
@@ -124,21 +119,21 @@ def _other_cluster(facts: Facts, cluster: Optional[str]) -> Iterator[Failure]:
             )
     elif cluster is None:
         if has_something_to_lose(facts):
-            yield _refuse(
+            yield refused(
                 "cluster.not-named",
                 "this host belongs to a cluster, and nobody said that it is meant",
                 f"{facts.k3s.role or 'leftovers'} of {facts.k3s.node_name or facts.host.hostname}",
                 f"productive-k3s facts says which one: give its first {SHOWN_LENGTH} digits with --cluster",
             )
     elif cluster == UNKNOWN:
-        yield _refuse(
+        yield refused(
             "cluster.known",
             "this host does say which cluster it belongs to",
             f"ca_hash in productive-k3s facts; with it dies: {'; '.join(what_dies(facts))}",
             f"give its first {SHOWN_LENGTH} digits with --cluster",
         )
     elif not found.startswith(cluster):
-        yield _refuse(
+        yield refused(
             "k3s.ca-mismatch",
             "this host belongs to another cluster, so nothing is taken off it",
             f"its CA is {found[:SHOWN_LENGTH]}..., meant is {cluster[:SHOWN_LENGTH]}...",
@@ -152,7 +147,7 @@ def _members(facts: Facts) -> Iterator[Failure]:
         return
     cluster = facts.cluster
     if cluster is None or not cluster.reachable:
-        yield _refuse(
+        yield refused(
             "cluster.members-unknown",
             "whether other nodes belong to this server's cluster cannot be known",
             cluster.evidence if cluster is not None else "K3s does not run here",
@@ -161,7 +156,7 @@ def _members(facts: Facts) -> Iterator[Failure]:
         return
     others = [node.name for node in cluster.nodes if node.name != facts.k3s.node_name]
     if others:
-        yield _refuse(
+        yield refused(
             "cluster.has-members",
             "other nodes belong to this server's cluster",
             ", ".join(others),

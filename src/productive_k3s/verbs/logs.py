@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from productive_k3s.contract.events import Result
-from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.contract.failure import ContractError, bad_input
 from productive_k3s.contract.redaction import redact
 from productive_k3s.doors.host import Host
 from productive_k3s.facts.known_secrets import known_secrets
@@ -16,7 +16,7 @@ async def run(host: Host, lines: int) -> Result:
     """Return the last lines of each unit's journal by the unit's name; one that cannot be read is a note."""
     if not 1 <= lines <= MOST_LINES:
         raise ContractError(
-            Failure("request.flag", f"--lines wants 1 to {MOST_LINES}", str(lines), "ask for fewer lines", 2)
+            bad_input("request.flag", f"--lines wants 1 to {MOST_LINES}", str(lines), "ask for fewer lines")
         )
     units = await read_units(host.system, await ask_systemd(host.system))
     secrets = await known_secrets(host.system, units)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from productive_k3s.contract.events import Result
-from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.facts import NodeFact
-from productive_k3s.contract.failure import Failure
+from productive_k3s.contract.failure import Failure, bad_input, refused
 from productive_k3s.doors.host import Host
 from productive_k3s.doors.kube import Kube, KubeReading
 from productive_k3s.effects import nodes
@@ -47,10 +46,7 @@ async def run(
 
 async def _no_node(kube: KubeReading, name: str) -> Failure:
     names = ", ".join(node.name for node in (await kube.cluster()).nodes)
-    evidence = f"nodes: {names}"
-    return Failure(
-        "kube.no-node", f"{name} is no node of this cluster", evidence, "correct its name", ExitCode.BAD_INPUT
-    )
+    return bad_input("kube.no-node", f"{name} is no node of this cluster", f"nodes: {names}", "correct its name")
 
 
 async def _cordon(kube: Kube, node: NodeFact, *, unschedulable: bool) -> Result:
@@ -61,7 +57,7 @@ async def _cordon(kube: Kube, node: NodeFact, *, unschedulable: bool) -> Result:
 
 async def _label(kube: Kube, node: NodeFact, labels: Labels) -> Result:
     if not labels:
-        failure = Failure("request.flag", "label wants at least one KEY=VALUE or KEY-", exit_code=ExitCode.BAD_INPUT)
+        failure = bad_input("request.flag", "label wants at least one KEY=VALUE or KEY-")
         return Result("failed", failures=(failure,))
     wrong = await nodes.label(kube, node, labels)
     if not wrong:
@@ -75,12 +71,11 @@ async def _remove(host: Host, kube: Kube, node: NodeFact, gather: GatherFacts) -
     if (await gather(host)).k3s.node_name != node.name:
         await nodes.remove(kube, node)
         return Result("done", notes=(f"{node.name} is no node any more",))
-    failure = Failure(
+    failure = refused(
         "node.own",
         "a server must not remove its own node",
         f"this host is {node.name}",
         "uninstall K3s from this host first, then remove the node on another server",
-        ExitCode.REFUSED,
     )
     return Result("refused", failures=(failure,))
 

@@ -7,7 +7,7 @@ import re
 from typing import Dict, Iterable, List, Sequence, Tuple
 
 from productive_k3s.contract.events import Result
-from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.contract.failure import ContractError, bad_input
 from productive_k3s.doors.host import Host
 from productive_k3s.doors.system import Place, Port
 
@@ -80,7 +80,7 @@ def parse_ports(words: Sequence[str]) -> Tuple[Port, ...]:
     for word in words:
         match = _PORT.fullmatch(word.strip())
         if match is None or int(match.group(2)) > _LAST_PORT:
-            failure = Failure("request.port", "this is no port", word, "write tcp/6443 or udp/8472", 2)
+            failure = bad_input("request.port", "this is no port", word, "write tcp/6443 or udp/8472")
             raise ContractError(failure)
         found[Port(match.group(1), int(match.group(2)))] = None  # type: ignore[arg-type]
     return tuple(found)

@@ -6,10 +6,15 @@ import argparse
 from typing import Dict
 
 from productive_k3s.contract.events import Outcome, Result
+from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.failure import ContractError, system_failure
 from productive_k3s.doors.host import Host
 
-_OUTCOMES: Dict[int, Outcome] = {4: "refused", 7: "locked", 130: "interrupted"}
+_OUTCOMES: Dict[int, Outcome] = {
+    ExitCode.REFUSED: "refused",
+    ExitCode.LOCKED: "locked",
+    ExitCode.INTERRUPTED: "interrupted",
+}
 
 
 async def run(host: Host, flags: argparse.Namespace) -> Result:

@@ -6,8 +6,7 @@ import re
 from typing import Optional, Sequence
 
 from productive_k3s.contract.events import Result
-from productive_k3s.contract.exit_code import ExitCode
-from productive_k3s.contract.failure import Failure
+from productive_k3s.contract.failure import Failure, bad_input
 from productive_k3s.doors.host import Host
 from productive_k3s.effects.lock import take_lock
 from productive_k3s.effects.stage import Incoming, stage
@@ -35,4 +34,4 @@ def _unfit(file: Incoming) -> Optional[Failure]:
         remedy = "write the 64 hex digits of the release's checksum file"
     else:
         return None
-    return Failure("request.artifact", what, evidence, remedy, ExitCode.BAD_INPUT)
+    return bad_input("request.artifact", what, evidence, remedy)

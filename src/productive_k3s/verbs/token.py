@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from productive_k3s.contract.events import Result
-from productive_k3s.contract.failure import Failure
+from productive_k3s.contract.failure import Failure, refused
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.host import Host
 from productive_k3s.k3s import paths
@@ -11,13 +11,7 @@ from productive_k3s.k3s import paths
 
 def no_server(what: str, path: str) -> Failure:
     """Return the failure of a verb that only a server can do."""
-    return Failure(
-        code="k3s.no-server",
-        what=what,
-        evidence=f"{path} is not there",
-        remedy="ask a server of the cluster, once it was started",
-        exit_code=4,
-    )
+    return refused("k3s.no-server", what, f"{path} is not there", "ask a server of the cluster, once it was started")
 
 
 async def run(host: Host) -> Result:

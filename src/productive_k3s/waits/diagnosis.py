@@ -1,4 +1,4 @@
-"""PURE: why K3s does not come up, read from what it logs. Lines seen on v1.34.3 (k3s-observed.md)."""
+"""PURE: why K3s does not come up, read from what it logs. Lines seen on v1.34.3 and v1.36.3."""
 
 from __future__ import annotations
 
@@ -56,7 +56,14 @@ CAUSES: Tuple[Cause, ...] = (
         "k3s.token-changed",
         r"bootstrap data already found and encrypted with different token",
         "the token differs from the one this datastore was made with",
-        "put the old token back into /etc/rancher/k3s/server.token",
+        "write the cluster's token into /etc/rancher/k3s/server.token: after k3s token rotate the new one",
+        final=True,
+    ),
+    Cause(
+        "k3s.encryption-off",
+        r"identity transformer tried to read encrypted data",
+        "Secrets lie encrypted in the datastore, and secrets-encryption is not set any more",
+        "set secrets-encryption: true again; k3s secrets-encrypt disable comes before it may go",
         final=True,
     ),
     Cause(
@@ -88,8 +95,16 @@ CAUSES: Tuple[Cause, ...] = (
         final=True,
     ),
     Cause(
+        "host.cgroup-v1",
+        # Kubernetes 1.35 and later (pkg/kubelet/cm); K3s ends with status 0 then.
+        r"configured to not run on a host using cgroup v1|cgroup v1 support is in maintenance mode.*fail",
+        "the kubelet of this version refuses cgroup v1",
+        "boot the host with cgroup v2, or allow v1: kubelet-arg: [fail-cgroupv1=false] for servers and agents",
+        final=True,
+    ),
+    Cause(
         "k3s.cgroups",
-        r"failed to find (memory|cpu|cpuset|pids) cgroup|cgroup v1 support is in maintenance mode.*fail",
+        r"failed to find (memory|cpu|cpuset|pids) cgroup",
         "the kernel lacks a cgroup controller",
         "enable it at boot (cgroup_enable=memory), or use cgroup v2",
         final=True,
@@ -119,6 +134,21 @@ CAUSES: Tuple[Cause, ...] = (
 )
 
 
+# What every start logs before etcd and the API are up (k3s-io/k3s, pkg/etcd and pkg/server): it names no cause.
+_STARTING = re.compile(
+    r"Failed to check local etcd status for learner management"
+    r"|Sending HTTP/1\.1 503"
+    r"|runtime core not ready"
+    # Of a server's own components to its own ports. An agent's way to its server begins there too, and says more.
+    r"|^(?!.*failed to get CA certs).*dial tcp (127\.0\.0\.1|\[::1\]):\d+: connect: connection refused"
+)
+# How K3s, a panic of Go, and the parser of its flags say that it ends.
+_ENDS = re.compile(r"level=fatal|^(panic|Error|Incorrect Usage|fatal error)\b|Shutdown request received|\w exited: ")
+_ERROR = re.compile(r"level=error|^E\d{4} ")
+# systemd's own lines about the unit, in which K3s says nothing.
+_OF_SYSTEMD = re.compile(r"^[\w@.-]+\.service: |^(Starting|Started|Stopping|Stopped|Failed to start) ")
+
+
 def causes(lines: Sequence[str]) -> Tuple[Failure, ...]:
     """Return the causes that the lines name, the best first."""
     return tuple(failure for _, failure in _found(lines))
@@ -131,8 +161,9 @@ def final_cause(lines: Sequence[str]) -> Optional[Failure]:
 
 def _found(lines: Sequence[str]) -> List[Tuple[Cause, Failure]]:
     found = []
+    telling = [line for line in lines if not _STARTING.search(line)]
     for cause in CAUSES:
-        line = next((line for line in reversed(lines) if re.search(cause.pattern, line)), None)
+        line = next((line for line in reversed(telling) if re.search(cause.pattern, line)), None)
         if line is not None:
             found.append((cause, Failure(cause.code, cause.what, message_of(line), cause.remedy, 5)))
     return found
@@ -146,7 +177,11 @@ def message_of(line: str) -> str:
 
 
 def last_words(lines: Sequence[str]) -> str:
-    """Return the last line that is an error or fatal, else the last line."""
-    grave = [line for line in lines if re.search(r"level=(fatal|error)|^(Error|panic)", line)]
-    chosen = (grave or list(lines))[-1:]
-    return message_of(chosen[0]) if chosen else ""
+    """Return the last line with which K3s ended, else its last error, else its last line; '' if it said nothing."""
+    telling = [line for line in lines if not _STARTING.search(line)] or list(lines)
+    own = [line for line in telling if not _OF_SYSTEMD.search(line)] or telling
+    for pattern in (_ENDS, _ERROR):
+        grave = [line for line in own if pattern.search(line)]
+        if grave:
+            return message_of(grave[-1])
+    return message_of(own[-1]) if own else ""

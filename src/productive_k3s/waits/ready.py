@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Optional, Tuple
 
+from productive_k3s.contract.facts import NodeFact
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.contract.request import Request
 from productive_k3s.doors.host import ReadingHost
@@ -12,15 +13,17 @@ from productive_k3s.facts import unit_state
 from productive_k3s.facts.unit_state import UnitState
 from productive_k3s.k3s import paths
 from productive_k3s.waits import diagnosis
+from productive_k3s.waits.loop import Bounds, Look, wait_until
 
 _POLL_SECONDS = 0.25
-_HEARTBEAT_SECONDS = 1.8
 _READY_IN_A_ROW = 3
 # Between looks that found it Ready; the validation afterwards looks again, and longer.
 _SURE_SECONDS = 0.1
 # A line of the log can be about a moment that passes; a cause that stands so long with the unit down does not pass.
 _FINAL_AFTER_SECONDS = 6.0
 _JOURNAL_EVERY_SECONDS = 2.0
+_CRASH_LOOP_RESTARTS = 3
+_VERSION_SECONDS = 30.0
 # Times in the API are whole seconds.
 _CLOCK_GRAIN_SECONDS = 1.0
 
@@ -29,40 +32,39 @@ _CLOCK_GRAIN_SECONDS = 1.0
 class _Watch:
     """What one wait has seen so far."""
 
-    started: float
-    said: float = 0.0
-    looked: float = 0.0
-    ready_in_a_row: int = 0
+    read: float = float("-inf")
     cause: Optional[Failure] = None
     cause_since: float = 0.0
     first_restarts: int = -1
+    other_version_since: float = -1.0
 
 
 async def wait_until_ready(host: ReadingHost, request: Request, node: str, since: float, change: str) -> None:
     """Return once the unit is active and the Node Ready several times in a row, with a heartbeat younger than `since`.
 
-    A server that joins must be a voter of etcd too. Nothing is ever stopped here: a deadline ends in a diagnosis
-    (k3s-observed.md: a joining server that is stopped can cost the others their quorum).
+    A Node that still shows the old version is waited for, and a server that joins must be a voter of etcd. Nothing is
+    ever stopped here: a deadline ends in a diagnosis (k3s-observed.md: a joining server that is stopped can cost the
+    others their quorum).
     """
-    deadlines = request.deadlines
-    watch = _Watch(await host.system.monotonic())
-    limit = watch.started + deadlines.start + deadlines.ready
-    while True:
+    watch = _Watch()
+
+    async def look(seconds: float) -> Look[None]:
         state = await unit_state.state(host.system, request.unit)
-        observation = await _look(host, request, node, since, state)
-        watch.ready_in_a_row = 0 if observation else watch.ready_in_a_row + 1
-        if watch.ready_in_a_row >= _READY_IN_A_ROW:
-            return
-        now = await host.system.monotonic()
-        _say(host, watch, now, observation or "Ready", change)
-        await _end_early(host, request, since, state=state, watch=watch, now=now)
-        if now >= limit:
-            raise ContractError(await _timed_out(host, request, since, observation, now - watch.started))
-        host.require_going_on()
-        await host.system.sleep(_SURE_SECONDS if watch.ready_in_a_row else _POLL_SECONDS)
+        lacking = await _lacking(host, request, node, since, state=state, watch=watch, now=seconds)
+        if lacking:
+            await _end_early(host, request, since, state=state, watch=watch, now=seconds)
+        return Look(None, lacking)
+
+    deadline = request.deadlines.start + request.deadlines.ready
+    bounds = Bounds(deadline, _POLL_SECONDS, _READY_IN_A_ROW, _SURE_SECONDS)
+    waited = await wait_until(host, look, bounds, change)
+    if not waited.is_done:
+        raise ContractError(await _timed_out(host, request, since, waited.lacking or "Ready", waited.seconds))
 
 
-async def _look(host: ReadingHost, request: Request, node: str, since: float, state: UnitState) -> str:
+async def _lacking(
+    host: ReadingHost, request: Request, node: str, since: float, *, state: UnitState, watch: _Watch, now: float
+) -> str:
     """Return what is still missing, '' if nothing is."""
     if state.active != "active":
         return str(state)
@@ -80,30 +82,37 @@ async def _look(host: ReadingHost, request: Request, node: str, since: float, st
     joins_etcd = request.role == "server" and request.join is not None and request.datastore == "etcd"
     if joins_etcd and not found.etcd_voter:
         return f"{state}; node {node} is no voter of etcd yet"
-    return ""
+    return _old_version(request, found, watch, now)
 
 
-def _say(host: ReadingHost, watch: _Watch, now: float, observation: str, change: str) -> None:
-    if now - watch.said >= _HEARTBEAT_SECONDS or watch.said == 0.0:
-        host.emit("waiting", observation, change)
-        watch.said = now
+def _old_version(request: Request, node: NodeFact, watch: _Watch, now: float) -> str:
+    """Return that the Node shows another version, as it does for seconds after the start of a new binary.
+
+    Nothing else is wrong with it, so it is not waited for much longer: the validation says it then.
+    """
+    if node.version == request.version:
+        return ""
+    watch.other_version_since = now if watch.other_version_since < 0 else watch.other_version_since
+    if now - watch.other_version_since >= _VERSION_SECONDS:
+        return ""
+    return f"node {node.name} still reports {node.version or 'no version'}"
 
 
 async def _end_early(
     host: ReadingHost, request: Request, since: float, *, state: UnitState, watch: _Watch, now: float
 ) -> None:
     """Raise the cause if one that no waiting mends has stood for some time while the unit is not active."""
-    if state.active == "active":
+    watch.first_restarts = state.restarts if watch.first_restarts < 0 else watch.first_restarts
+    # A K3s that ends a moment after it was active, with status 0 too, is a crash loop all the same.
+    loops = state.restarts - watch.first_restarts >= _CRASH_LOOP_RESTARTS
+    if state.active == "active" and not loops:
         watch.cause = None
         return
-    if now - watch.looked < _JOURNAL_EVERY_SECONDS:
+    if now - watch.read < _JOURNAL_EVERY_SECONDS:
         return
-    watch.looked = now
-    watch.first_restarts = state.restarts if watch.first_restarts < 0 else watch.first_restarts
+    watch.read = now
     lines = await unit_state.journal(host.system, request.unit, since)
-    cause = diagnosis.final_cause(lines)
-    if cause is None and state.restarts - watch.first_restarts >= 3:
-        cause = _crash_loop(state, lines)
+    cause = diagnosis.final_cause(lines) or (_crash_loop(state, lines) if loops else None)
     if cause is None or watch.cause is None or cause.code != watch.cause.code:
         watch.cause, watch.cause_since = cause, now
     elif now - watch.cause_since >= _FINAL_AFTER_SECONDS:

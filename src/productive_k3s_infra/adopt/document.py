@@ -7,6 +7,7 @@ Left out is what pk3s writes or derives by itself, if it is what would be derive
 from __future__ import annotations
 
 import ipaddress
+import re
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ from productive_k3s.contract.facts import Facts, NodeFact
 from productive_k3s.contract.redaction import redact
 from productive_k3s.facts import masking
 from productive_k3s.k3s import flags, paths
-from productive_k3s.k3s.config_file import ENVIRONMENT, UNIT
-from productive_k3s.plan.compare import TOKENS, found_address, meaningful
-from productive_k3s.plan.render import interface_of
+from productive_k3s.k3s.config_file import ENVIRONMENT, UNIT, without_defaults
+from productive_k3s.plan.compare import TOKENS
+from productive_k3s.plan.desired import found_address, interface_of
 from productive_k3s_infra.adopt.proxy_and_registries import around
 from productive_k3s_infra.adopt.running_cluster import FoundCluster, FoundHost
 from productive_k3s_infra.cluster_file import text_checks
@@ -26,7 +27,7 @@ from productive_k3s_infra.cluster_file.model import API_VERSION
 from productive_k3s_infra.plan.model import ClusterRecord
 
 # They have keys of their own in the file, are made by pk3s, or were decided when the node joined.
-_SAID_OTHERWISE = (*TOKENS, *flags.JOIN_TIME, "tls-san", "data-dir")
+_SAID_OTHERWISE = (*TOKENS, *flags.JOIN_TIME, *flags.OF_THE_NODE, "tls-san", "data-dir")
 # Set by Kubernetes or K3s itself, or by what else runs in the cluster.
 _SYSTEM_TAINTS = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
 _DEFAULT_PORT = 22
@@ -69,11 +70,12 @@ def adopt(name: str, cluster: FoundCluster, reach: Reach, source: str = "") -> A
     """Return the cluster file for a cluster that runs. `source` is where its release is found, '' for GitHub."""
     server = cluster.server.facts.k3s
     of_server, of_agents = _flags_of_server(cluster.server), _flags_of_agents(cluster.agents)
+    own = {host.node_name: _flags_of_one(host, of_agents.values) for host in cluster.agents}
     k3s: Document = {"version": server.binary_version}
     if source:
         k3s["artifacts"] = {"source": source}
     k3s["datastore"] = server.datastore
-    names = meaningful(server.config).get("tls-san", [])
+    names = without_defaults(server.config).get("tls-san", [])
     registration = _registration(cluster)
     if registration in names:
         k3s["registrationAddress"] = registration
@@ -88,17 +90,19 @@ def adopt(name: str, cluster: FoundCluster, reach: Reach, source: str = "") -> A
         "k3s": k3s,
         # Only pk3s writes such a block.
         **({"hostsFile": True} if any(_has_names(host) for host in cluster.hosts) else {}),
-        "nodes": [_node(host, cluster.node(host), reach) for host in cluster.hosts],
+        "nodes": [_node(host, cluster.node(host), reach, own.get(host.node_name)) for host in cluster.hosts],
     }
     document = {"apiVersion": API_VERSION, "kind": "Cluster", "metadata": {"name": name}, "spec": spec}
     remarks = (
         *of_server.remarks,
         *of_agents.remarks,
+        *(remark for said in own.values() for remark in said.remarks),
         *surroundings.remarks,
         *(remark for host in cluster.hosts for remark in _remarks_on_host(host, cluster)),
         *_remarks_on_cluster(cluster),
     )
     variables = {**surroundings.variables, **of_server.variables, **of_agents.variables}
+    variables |= {name: value for said in own.values() for name, value in said.variables.items()}
     return AdoptedFile(document, ClusterRecord(server.ca_hash, server.binary_version), remarks, variables)
 
 
@@ -117,7 +121,7 @@ def address_of(host: FoundHost, node: NodeFact | None) -> str:
     return (told[0].split(",")[0].strip() or (node.internal_ip if node else "")) or found_address(host.facts) or ""
 
 
-def _node(host: FoundHost, node: NodeFact | None, reach: Reach) -> Document:
+def _node(host: FoundHost, node: NodeFact | None, reach: Reach, own: _Said | None) -> Document:
     k3s = host.facts.k3s
     address = address_of(host, node)
     entry: Document = {"name": host.node_name, "role": k3s.role, "address": address}
@@ -127,7 +131,8 @@ def _node(host: FoundHost, node: NodeFact | None, reach: Reach) -> Document:
     ssh |= {"user": host.endpoint.user} if host.endpoint.user != reach.user else {}
     ssh |= {"port": host.endpoint.port} if host.endpoint.port != reach.port else {}
     labels, taints = _labels(host, node), _taints(node)
-    return entry | {key: value for key, value in (("labels", labels), ("taints", taints), ("ssh", ssh)) if value}
+    parts = {"labels": labels, "taints": taints, "k3s": own.values if own else {}, "ssh": ssh}
+    return entry | {key: value for key, value in parts.items() if value}
 
 
 def _joined_with(facts: Facts) -> tuple[str, ...]:
@@ -160,7 +165,7 @@ def _registration(cluster: FoundCluster) -> str:
 
 def _flags(host: FoundHost) -> dict[str, list[str]]:
     """Return the flags that belong into the file: neither said otherwise nor derived to the same."""
-    found = meaningful(host.facts.k3s.config)
+    found = without_defaults(host.facts.k3s.config)
     address = (found.get("node-ip") or [found_address(host.facts) or ""])[0]
     derived = {"node-ip": [address], "flannel-iface": [interface_of(address, host.facts) or ""]}
     if not _is_address(address):
@@ -189,36 +194,39 @@ def _flags_of_server(server: FoundHost) -> _Said:
 
 
 def _flags_of_agents(agents: Sequence[FoundHost]) -> _Said:
-    """Return what all agents have in common; what only some of them have is left where it stands."""
-    found = {host.node_name: _flags(host) for host in agents}
-    keys = sorted({key for values in found.values() for key in values})
-    common = {key: found[agents[0].node_name].get(key) for key in keys}
-    values: dict[str, list[str]] = {}
-    left_out: list[str] = []
-    for key in keys:
-        shared = all(found[host.node_name].get(key) == common[key] for host in agents)
-        why = _why_not("agent", key, common) if shared else "the agents differ in it, and the file says one for all"
-        if not why:
-            values[key] = common[key] or []
-            continue
-        left_out.extend(_left_out(host, key, why) for host in agents if key in found[host.node_name])
-    return _said("agent", values, left_out)
+    """Return what all agents have in common, and the file can say; the rest is said of each."""
+    found = [_flags(host) for host in agents]
+    first = found[0] if found else {}
+    common = {key: first[key] for key in sorted(first) if all(item.get(key) == first[key] for item in found)}
+    return _said("agent", {key: value for key, value in common.items() if not _why_not("agent", key, common)}, ())
 
 
-def _said(role: str, found: Mapping[str, list[str]], remarks: Sequence[str]) -> _Said:
-    """Return the flags with variables in place of what looks like a secret inside of a value."""
+def _flags_of_one(host: FoundHost, common: Mapping[str, Any]) -> _Said:
+    """Return what an agent has beside the flags that all agents have."""
+    found = {key: value for key, value in sorted(_flags(host).items()) if key not in common}
+    why = {key: _why_not("agent", key, found) for key in found}
+    left_out = tuple(_left_out(host, key, why[key]) for key in found if why[key])
+    return _said(host.node_name, {key: found[key] for key in found if not why[key]}, left_out)
+
+
+def _said(place: str, found: Mapping[str, list[str]], remarks: Sequence[str]) -> _Said:
+    """Return the flags with variables in place of what looks like a secret inside of a value.
+
+    `place` is where the file has them: a role, or a node.
+    """
     variables: dict[str, str] = {}
     values: Document = {}
     for key, items in found.items():
         shown = []
         for number, item in enumerate(items, 1):
-            name = f"{role}_{key}_{number}".upper().replace("-", "_")
+            name = re.sub(r"[^A-Z0-9]", "_", f"{place}_{key}_{number}".upper())
             if redact(item) != item:
                 variables[name] = item
             shown.append(f"${{{name}}}" if name in variables else item.replace("${", "$${"))
         values[key] = _value(key, shown)
     hidden = tuple(
-        f"k3s.{role} holds what looks like a secret: set {name} to what the host has, {redact(item)}, when you run pk3s"
+        f"k3s of {place} holds what looks like a secret: "
+        f"set {name} to what the host has, {redact(item)}, when you run pk3s"
         for name, item in variables.items()
     )
     return _Said(values, (*remarks, *hidden), variables)

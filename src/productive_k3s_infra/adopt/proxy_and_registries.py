@@ -66,7 +66,8 @@ def _proxy(cluster: FoundCluster) -> Around:
     urls = {name: first[name] for name in _PROXIES if first[name]}
     if not urls:
         return Around({}, tuple(remarks))
-    hidden = {name: url.replace(f"//{MASK}@", "//user:password@") for name, url in urls.items() if MASK in url}
+    # What is masked is compared as what is not known.
+    hidden = {name: url for name, url in urls.items() if MASK in url}
     proxy: dict[str, Any] = {_PROXIES[name]: f"${{{name}}}" if name in hidden else url for name, url in urls.items()}
     direct = [entry.strip() for entry in first["NO_PROXY"].split(",") if entry.strip()]
     remarks.extend(f"the proxy has a password: set {name} to {urls[name]} when you run pk3s" for name in hidden)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from productive_k3s.contract.facts import Facts, NodeFact
 from productive_k3s.k3s import paths
-from productive_k3s.plan.compare import is_member, meaningful
+from productive_k3s.k3s.config_file import without_defaults
+from productive_k3s.plan.effective import is_member
 from productive_k3s_infra.errors import BadInput
 from productive_k3s_infra.inventory.model import Endpoint
 
@@ -125,7 +126,7 @@ def _require_readable(host: FoundHost) -> None:
             remedy="correct it on the host: K3s could not start again either",
             code="init.config",
         )
-    elsewhere = meaningful(k3s.config).get("data-dir") or k3s.config.get("config")
+    elsewhere = without_defaults(k3s.config).get("data-dir") or k3s.config.get("config")
     if elsewhere:
         raise BadInput(
             "K3s keeps its data or its configuration in another place, which is not supported",

@@ -6,11 +6,13 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+
+import platformdirs
 
 from productive_k3s_infra._files import explained, replace_file
 from productive_k3s_infra.errors import BadInput
@@ -25,21 +27,24 @@ OnBytes = Callable[[int, int | None], None]
 """Called with the bytes done and, where known, all of them. What it raises ends the work."""
 
 
-def default_cache(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return `$XDG_CACHE_HOME/productive-k3s` or `~/.cache/productive-k3s` (XDG: a relative path is ignored)."""
-    named = environment.get("XDG_CACHE_HOME", "")
-    if named.startswith("/"):
-        return Path(named) / "productive-k3s"
-    home = environment.get("HOME", "")
-    if not home.startswith("/"):
-        raise BadInput(
-            "there is no place for the cache of K3s releases",
-            where="HOME",
-            evidence=home or "not set",
-            remedy="set XDG_CACHE_HOME or HOME to an absolute path",
-            code="cache.home",
-        )
-    return Path(home) / ".cache" / "productive-k3s"
+def default_cache() -> Path:
+    """Return where this system keeps caches of this user: `$XDG_CACHE_HOME` or `~/.cache`, on macOS `~/Library/Caches`.
+
+    Raises BadInput where there is no such place.
+    """
+    try:
+        path = platformdirs.user_cache_path("productive-k3s", appauthor=False)
+    except RuntimeError:
+        path = Path()
+    if path.is_absolute():
+        return path
+    raise BadInput(
+        "there is no place for the cache of K3s releases",
+        where="HOME",
+        evidence=os.environ.get("HOME", "") or "not set",
+        remedy="set XDG_CACHE_HOME or HOME to an absolute path",
+        code="cache.home",
+    )
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from productive_k3s.k3s.release import (
 )
 from productive_k3s_infra._files import explained
 from productive_k3s_infra.artifacts.cache import OnBytes, ReleaseCache
-from productive_k3s_infra.artifacts.download import download, fetch_text
 from productive_k3s_infra.errors import BadInput
 from productive_k3s_infra.plan.model import ReleaseFiles
 
@@ -104,6 +103,8 @@ def _pushed(search: _Search, base: str, arch: str) -> Resolved:
 def _fetched(search: _Search, base: str, artifact: Artifact) -> Path:
     path = search.cache.place(artifact.sha256, artifact.name)
     if not search.cache.has(path, artifact.sha256):
+        from productive_k3s_infra.artifacts.download import download  # HTTP is loaded where something is fetched
+
         download(f"{base}/{artifact.name}", artifact.sha256, path, _reporter(search, "fetching", artifact.name))
         with explained(path, _AREA):
             search.cache.remember(path, artifact.sha256, path.stat())
@@ -116,6 +117,8 @@ def _published_sums(search: _Search, base: str, arch: str) -> tuple[str, dict[st
     kept = search.cache.checksums(base, file_name)
     if kept is not None and name in (sums := parse_checksums(kept)):
         return name, sums
+    from productive_k3s_infra.artifacts.download import fetch_text
+
     text = fetch_text(f"{base}/{file_name}")
     sums = _require_named(parse_checksums(text), name, f"{base}/{file_name}")
     search.cache.keep_checksums(base, file_name, text)

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
 
 import typer
 
-from productive_k3s.contract.codec import encode
-from productive_k3s_infra.cli import show
-from productive_k3s_infra.cli.terminal import Terminal
-from productive_k3s_infra.errors import Pk3sError, stopped
-from productive_k3s_infra.operations.session import Session, open_session
+from productive_k3s.contract.exit_code import ExitCode
+from productive_k3s_infra.errors import Pk3sError
+
+# A verb's own imports stand in it: what is not asked for is not loaded, and `--help` answers at once.
+if TYPE_CHECKING:
+    from productive_k3s_infra.cli.terminal import Terminal
+    from productive_k3s_infra.operations.session import Session
 
 T = TypeVar("T")
-
-_CHANGES_PENDING = 3
-_INTERRUPTED = 130
 
 app = typer.Typer(
     name="pk3s",
     help="One cluster file in, a validated K3s cluster out; the same file keeps the cluster right afterwards.",
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
@@ -44,7 +42,7 @@ class Format(str, Enum):
 
 File = Annotated[Path, typer.Option("--file", "-f", help="The cluster file.", show_default=True)]
 Output = Annotated[Format, typer.Option("--output", "-o", help="text, or json with nothing left out.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Agree to everything; nobody is asked.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree to everything; nobody is asked.")]
 NewCluster = Annotated[
     bool, typer.Option("--new-cluster", help="Found a cluster though cluster.lock records another one.")
 ]
@@ -53,6 +51,23 @@ Replace = Annotated[
     typer.Option("--replace", metavar="NODE", help="Make this node's machine anew; again for more."),
 ]
 DEFAULT_FILE = Path("cluster.yaml")
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from productive_k3s import __version__
+
+        _print((f"pk3s {__version__}",))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """One cluster file in, a validated K3s cluster out; the same file keeps the cluster right afterwards."""
 
 
 @app.command()
@@ -107,11 +122,11 @@ def init(
             others = {"--provider": provider, "--server": servers, "--agent": hosts, "--agents": agents}
             others |= {"--region": region, "--allow": networks, "--version": version, "--channel": channel}
             operation.require_only_hosts(others)
-            there = adopting.Wanted(name, tuple(from_host), user, port or 0, key, jump, artifacts)
-            terminal = Terminal(assume_yes=False)
+            there = adopting.ToAdopt(name, tuple(from_host), user, port or 0, key, jump, artifacts)
+            terminal = _terminal(assume_yes=False)
             _print(adopted_lines(_wait(adopting.init_from_hosts(file, there, os.environ, terminal), terminal)))
             return 0
-        wanted = operation.Wanted(
+        wanted = operation.NewCluster(
             name=name,
             provider=provider or "local",
             version=version,
@@ -144,18 +159,21 @@ def plan(
     exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 3 if there are changes.")] = False,
 ) -> None:
     """Show what apply would do on which host, why, with what impact; change nothing."""
+    from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.plan import make_plan
 
     def run() -> int:
-        terminal = Terminal(assume_yes=False, quiet=output is Format.json)
+        terminal = _terminal(assume_yes=False, quiet=output is Format.json)
         planned = _wait(
             make_plan(_session(file, terminal), new_cluster=new_cluster, replacing=tuple(replace_nodes or ())), terminal
         )
         if output is Format.json:
+            from productive_k3s.contract.codec import encode
+
             _document({"plan": encode(planned.plan), "preflight": planned.preflight.document()})
         else:
             _print((*show.findings_lines(planned.preflight), *show.plan_lines(planned.plan, refusals=False)))
-        return planned.exit_code or (_CHANGES_PENDING if exit_code and planned.plan.steps else 0)
+        return planned.exit_code or (ExitCode.PENDING if exit_code and planned.plan.steps else 0)
 
     _end(run)
 
@@ -171,10 +189,11 @@ def apply(
     probe: Annotated[bool, typer.Option(help="Try the ports between the hosts before K3s is there.")] = True,
 ) -> None:
     """Make the cluster what the file says: machines, cluster; then validate. A second time changes nothing."""
+    from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.apply import apply as operation
 
     def run() -> int:
-        terminal = Terminal(assume_yes=yes, quiet=output is Format.json)
+        terminal = _terminal(assume_yes=yes, quiet=output is Format.json)
         work = operation(
             _session(file, terminal), probe=probe, new_cluster=new_cluster, replacing=tuple(replace_nodes or ())
         )
@@ -191,10 +210,11 @@ def apply(
 @app.command()
 def status(file: File = DEFAULT_FILE, *, output: Output = Format.text) -> None:
     """One line a host: machine, service, version, Ready."""
+    from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.status import get_status
 
     def run() -> int:
-        terminal = Terminal(assume_yes=False, quiet=True)
+        terminal = _terminal(assume_yes=False, quiet=True)
         found = _wait(get_status(_session(file, terminal)), terminal)
         if output is Format.json:
             _document(asdict(found))
@@ -213,16 +233,17 @@ def validate(
     quick: Annotated[bool, typer.Option("--quick", help="Without the pods on every node.")] = False,
 ) -> None:
     """Check hosts, nodes, API and certificates; run a pod on every node, answering through a Service and DNS."""
+    from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.validate import validate as operation
 
     def run() -> int:
-        terminal = Terminal(assume_yes=False, quiet=output is Format.json)
+        terminal = _terminal(assume_yes=False, quiet=output is Format.json)
         report = _wait(operation(_session(file, terminal), full=not quick), terminal)
         if output is Format.json:
             _document(report.document())
         else:
             _print(show.report_lines(report))
-        return 0 if report.passed else 6
+        return ExitCode.DONE if report.passed else ExitCode.INVALID
 
     _end(run)
 
@@ -233,7 +254,7 @@ def kubeconfig(file: File = DEFAULT_FILE) -> None:
     from productive_k3s_infra.operations.kubeconfig import get_kubeconfig
 
     def run() -> int:
-        terminal = Terminal(assume_yes=False, quiet=True)
+        terminal = _terminal(assume_yes=False, quiet=True)
         _print((str(_wait(get_kubeconfig(_session(file, terminal)), terminal)),))
         return 0
 
@@ -250,10 +271,11 @@ def inventory(
     ] = None,
 ) -> None:
     """Write an inventory for the Ansible role: hosts, host keys, and each host's whole request, without secrets."""
+    from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.inventory import write_inventory
 
     def run() -> int:
-        terminal = Terminal(assume_yes=False, quiet=output is Format.json)
+        terminal = _terminal(assume_yes=False, quiet=output is Format.json)
         written = _wait(write_inventory(_session(file, terminal), output_dir), terminal)
         if output is Format.json:
             _document(show.written_document(written))
@@ -278,7 +300,7 @@ def support(
     from productive_k3s_infra.operations.support import make_support
 
     def run() -> int:
-        terminal = Terminal(assume_yes=False, quiet=True)
+        terminal = _terminal(assume_yes=False, quiet=True)
         made = _wait(make_support(_session(file, terminal), os.environ, output), terminal)
         _print(supported_lines(made))
         return 0
@@ -289,10 +311,11 @@ def support(
 @app.command()
 def destroy(file: File = DEFAULT_FILE, *, output: Output = Format.text, yes: Yes = False) -> None:
     """Destroy the machines that pk3s made; take K3s off hosts that it did not make."""
+    from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.destroy import destroy as operation
 
     def run() -> int:
-        terminal = Terminal(assume_yes=yes, quiet=output is Format.json)
+        terminal = _terminal(assume_yes=yes, quiet=output is Format.json)
         destroyed = _wait(operation(_session(file, terminal)), terminal)
         if output is Format.json:
             _document({**asdict(destroyed), "exit_code": destroyed.exit_code})
@@ -304,22 +327,23 @@ def destroy(file: File = DEFAULT_FILE, *, output: Output = Format.text, yes: Yes
 
 
 def _session(file: Path, terminal: Terminal) -> Session:
+    from productive_k3s_infra.operations.session import open_session
+
     return open_session(file, os.environ, terminal)
 
 
-def _wait(work: Coroutine[Any, Any, T], terminal: Terminal) -> T:
-    """Run an operation. The first signal cancels it in order; what the hosts are at is finished there."""
+def _terminal(*, assume_yes: bool, quiet: bool = False) -> Terminal:
+    from productive_k3s_infra.cli.terminal import Terminal
 
-    async def run() -> T:
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, lambda: task.cancel() if task is not None else None)
-        return await work
+    return Terminal(assume_yes=assume_yes, quiet=quiet)
+
+
+def _wait(work: Coroutine[Any, Any, T], terminal: Terminal) -> T:
+    """Run an operation until it ends, or a signal says so."""
+    from productive_k3s_infra.cli.stopping import run_until_stopped
 
     try:
-        return asyncio.run(run())
-    except asyncio.CancelledError:
-        raise stopped() from None
+        return run_until_stopped(work, terminal.stop_answers)
     finally:
         terminal.close()
 
@@ -329,21 +353,31 @@ def _end(run: Callable[[], int]) -> None:
     try:
         code = run()
     except Pk3sError as error:
-        for line in show.error_lines(error):
-            sys.stderr.write(f"{line}\n")
+        from productive_k3s_infra.cli.show import error_lines
+
+        _write(sys.stderr, "".join(f"{line}\n" for line in error_lines(error)))
         code = error.exit_code
     except KeyboardInterrupt:
-        code = _INTERRUPTED
+        code = ExitCode.INTERRUPTED
     raise typer.Exit(code)
 
 
 def _print(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(line)
+    _write(sys.stdout, "".join(f"{line}\n" for line in lines))
 
 
 def _document(document: object) -> None:
-    print(json.dumps(document, indent=2, default=str))
+    _write(sys.stdout, json.dumps(document, indent=2, default=str) + "\n")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write, and go on where nobody reads any more (`| head`, a terminal that was closed): how the run ended counts."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:
+        # Python flushes its streams once more when it ends, and would complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def main() -> None:

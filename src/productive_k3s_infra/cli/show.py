@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from productive_k3s.contract.codec import encode
-from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.errors import ClusterFileInvalid, Pk3sError
-from productive_k3s_infra.execute.model import StepResult
-from productive_k3s_infra.operations.apply import Applied
-from productive_k3s_infra.operations.destroy import Destroyed
-from productive_k3s_infra.operations.inventory import Written
-from productive_k3s_infra.operations.status import Status
 from productive_k3s_infra.plan.text import plan_lines
-from productive_k3s_infra.validate.report import Report
+
+# Verbs load what they need; showing loads none of them.
+if TYPE_CHECKING:
+    from productive_k3s.contract.failure import Failure
+    from productive_k3s_infra.execute.model import StepResult
+    from productive_k3s_infra.operations.apply import Applied
+    from productive_k3s_infra.operations.destroy import Destroyed
+    from productive_k3s_infra.operations.inventory import Written
+    from productive_k3s_infra.operations.status import Status
+    from productive_k3s_infra.validate.report import Report
 
 __all__ = [
     "applied_document",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any, TextIO, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from productive_k3s.contract.secret import Secret
+from productive_k3s_infra.cli.answers import Answers
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.text import plan_lines
 
@@ -39,6 +42,25 @@ class _Board:
         return Group(*lines)
 
 
+class _Lasting:
+    """A stream that may go away (EIO of a closed terminal, EPIPE of a pipe): a run is not broken off for its words."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class Terminal:
     """Progress and questions. Colours and moving lines appear only on a terminal; otherwise one line per event.
 
@@ -49,8 +71,9 @@ class Terminal:
     def __init__(self, *, assume_yes: bool, quiet: bool = False) -> None:
         self._assume_yes = assume_yes
         self._quiet = quiet
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._interactive = sys.stdin.isatty() and self._console.is_terminal
+        self._console = Console(file=cast("TextIO", _Lasting(sys.stderr)), highlight=False, soft_wrap=True)
+        self._interactive = sys.stdin is not None and sys.stdin.isatty() and self._console.is_terminal
+        self._answers = Answers(sys.stdin.fileno()) if self._interactive else None
         self._board = _Board()
         self._live: Live | None = None
 
@@ -92,6 +115,11 @@ class Terminal:
             self._live.stop()
             self._live = None
 
+    def stop_answers(self) -> None:
+        """End the wait for an answer, if there is one; from a signal handler."""
+        if self._answers is not None:
+            self._answers.stop()
+
     def agree(self, plan: Plan) -> bool:
         self.close()
         if self._assume_yes:
@@ -126,13 +154,20 @@ class Terminal:
         self.close()
         if not self._interactive:
             return None
-        return Secret(self._console.input(f"sudo password on {host}, tried on the other hosts too: ", password=True))
+        return Secret(self._ask(f"sudo password on {host}, tried on the other hosts too: ", hidden=True))
 
     def _yes(self, question: str) -> bool:
         return self._ask(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
 
-    def _ask(self, prompt: str) -> str:
-        try:
-            return self._console.input(Text(prompt))
-        except EOFError:
+    def _ask(self, prompt: str, *, hidden: bool = False) -> str:
+        """Return what is typed; '' without an answer. Raises Interrupted when the run shall stop."""
+        if self._answers is None:
             return ""
+        answered = False
+        try:
+            line = self._answers.ask(lambda: self._console.print(Text(prompt), end=""), hidden=hidden)
+            answered = not hidden
+        finally:
+            if not answered:
+                self._console.print()
+        return line

@@ -30,21 +30,24 @@ _OF_THE_CLUSTER = ("disable", "https-listen-port")
 def check_flags(tree: Tree) -> Iterator[Found]:
     """Yield what is wrong with the flags of servers, of agents, and of single nodes."""
     lenient = bool(newer_note(tree))
+    version = tree.text(*_K3S, "version") or ""
     for role in ("server", "agent"):
         path = (*_K3S, role)
-        yield from _check_block(tree, path, role, tree.mapping(*path), lenient=lenient)
+        yield from _check_block(tree, path, role, tree.mapping(*path), version=version, lenient=lenient)
     for path, node in nodes(tree):
         own = {key: value for key, value in tree.mapping(*path, "k3s").items() if key != "files"}
         if node.get("role") in ("server", "agent"):
-            yield from _check_block(tree, (*path, "k3s"), str(node["role"]), own, lenient=lenient)
+            yield from _check_block(tree, (*path, "k3s"), str(node["role"]), own, version=version, lenient=lenient)
             yield from _of_one_node((*path, "k3s"), own)
     yield from _external_ip(tree)
 
 
-def _check_block(tree: Tree, path: Path, role: str, written: Mapping[str, Any], *, lenient: bool) -> Iterator[Found]:
+def _check_block(
+    tree: Tree, path: Path, role: str, written: Mapping[str, Any], *, version: str, lenient: bool
+) -> Iterator[Found]:
     for key, value in written.items():
-        yield from _check_name(path, role, key, lenient=lenient)
-        if not flags.check(role, [key]) and (*path, key) not in tree.broken:
+        yield from _check_name(path, role, key, version, lenient=lenient)
+        if not flags.check(role, [key], version) and (*path, key) not in tree.broken:
             yield from _check_value((*path, key), key, value)
     yield from _twice(path, written)
 
@@ -61,7 +64,7 @@ def _of_one_node(path: Path, written: Mapping[str, Any]) -> Iterator[Found]:
 
 def newer_note(tree: Tree) -> str:
     """Return a remark if the version is newer than the flag table, '' else: then unknown flags are let through."""
-    version = tree.text(*_K3S, "version")
+    version = tree.text(*_K3S, "version") or ""
     return request_rules.unknown_version_note(Request("server", version)) if version else ""
 
 
@@ -74,8 +77,8 @@ def typed(written: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _check_name(path: Path, role: str, key: str, *, lenient: bool) -> Iterator[Found]:
-    for failure in flags.check(role, [key]):
+def _check_name(path: Path, role: str, key: str, version: str, *, lenient: bool) -> Iterator[Found]:
+    for failure in flags.check(role, [key], version):
         if not (lenient and failure.code == "request.unknown-flag"):
             yield found((*path, key), failure.code, failure.what, remedy=failure.remedy, at_key=True)
 

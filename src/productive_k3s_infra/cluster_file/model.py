@@ -259,7 +259,7 @@ class ClusterDocument(Written):
 
 
 class ClusterSpec(Spec):
-    """The whole wish, checked: `nodes` are single nodes in file order (`count: 2` of `agent` is agent-1, agent-2).
+    """The file, checked: `nodes` are single nodes in file order (`count: 2` of `agent` is agent-1, agent-2).
 
     `contents` are the files that `files` name, by their absolute names. `warnings` are remarks that stop nothing, for
     example a K3s newer than the flags known here.

@@ -34,9 +34,10 @@ class Capabilities:
 
     `address` says what a node's `address` is: `required`; `chosen`, where the file may choose one that is free; or
     `given` by the provider alone. `sizes` are the keys of `machine` that it has, disks in whole gigabytes or not.
-    `longest_name` and `dotted_names` are about the names of nodes. Where `own_key` is, machines are reached with a key
-    of pk3s' own, whatever `ssh` says. With `two_addresses` SSH may use a machine's public or its private one; with
-    `public_address` the file says the public one. `first_agents` is how many agents a first file has.
+    `longest_name` and `dotted_names` are about the names of nodes, `most_machines` about all of them together. Where
+    `own_key` is, machines are reached with a key of pk3s' own, whatever `ssh` says. With `two_addresses` SSH may use a
+    machine's public or its private one; with `public_address` the file says the public one. `first_agents` is how many
+    agents a first file has.
     """
 
     makes_machines: bool
@@ -46,6 +47,7 @@ class Capabilities:
     whole_gigabytes: bool = False
     longest_name: int = HOST_LABEL
     dotted_names: bool = True
+    most_machines: int | None = None
     own_key: bool = False
     two_addresses: bool = False
     public_address: bool = False
@@ -74,13 +76,15 @@ class Machine(Written):
 class LocalProvider(Written):
     """Machines on this computer, made and destroyed by pk3s."""
 
-    # RFC 1123 has no dot in a host name's label; 40, because file names, units and cgroups are made of two names.
+    # RFC 1123 has no dot in a host name's label; 40, because file names, units and cgroups are made of two names. A set
+    # has a /24 of its own, of which the machines get 11 to 250.
     capabilities: ClassVar = Capabilities(
         makes_machines=True,
         machines_have_way_out=False,
         address="given",
         longest_name=40,
         dotted_names=False,
+        most_machines=240,
         own_key=True,
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from productive_k3s_infra.cluster_file.mistake import Found, Path, found, quoted
 from productive_k3s_infra.cluster_file.provider import DOCUMENTS, HOST_LABEL, Capabilities, capabilities_of, kind_of
-from productive_k3s_infra.cluster_file.rules import count_of, expand, nodes
+from productive_k3s_infra.cluster_file.rules import NODES, count_of, expand, nodes
 from productive_k3s_infra.cluster_file.shape import PROVIDER, keys_at, of_another_provider
 from productive_k3s_infra.cluster_file.tree import Tree
 
@@ -33,6 +33,10 @@ def check_provider(tree: Tree) -> Iterator[Found]:
         if not can.public_address:
             yield from _misplaced(tree, path, "publicAddress", kind, lambda other: other.public_address)
         yield from _sizes(tree, (*path, "machine"), kind, can)
+    count = sum(1 if "count" not in node else count_of(tree, path) or 0 for path, node in nodes(tree))
+    if can.most_machines is not None and count > can.most_machines:
+        what = f"{count} machines are more than {kind} has addresses for"
+        yield found(NODES, "file.machines", what, expected=f"at most {can.most_machines}", at_key=True)
 
 
 def _misplaced(tree: Tree, path: Path, key: str, kind: str, has: Callable[[Capabilities], bool]) -> Iterator[Found]:

@@ -22,14 +22,14 @@ from productive_k3s_infra.operations.plan import preflight
 from productive_k3s_infra.operations.recorded import recorded
 from productive_k3s_infra.operations.removal import RemovalHandlers
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
-from productive_k3s_infra.operations.validate import validate_with
+from productive_k3s_infra.operations.validate import expected, facts_after, validate_with
 from productive_k3s_infra.plan.joining import only_new_agents_join
 from productive_k3s_infra.plan.model import ClusterRecord, Plan, Step
 from productive_k3s_infra.plan.surroundings import secrets_of
 from productive_k3s_infra.preflight.rules import already_listening, to_probe
 from productive_k3s_infra.progress.teller import Teller
 from productive_k3s_infra.validate.gather import ask_cluster
-from productive_k3s_infra.validate.quick import Answer, expectation
+from productive_k3s_infra.validate.quick import Answer
 from productive_k3s_infra.validate.report import Report
 from productive_k3s_infra.workspace.inventory_file import write_inventory
 from productive_k3s_infra.workspace.record import read_record, write_record
@@ -101,25 +101,27 @@ async def _cluster(session: Session, view: View, fleet: Fleet, teller: Teller, m
     if plan.steps and not made.covers(plan):
         require_agreed(session, plan)
     _record(session, view.situation.facts.get(view.inventory.first_server.name))
-    early = _early(session, view, fleet, teller, plan)
+    early = await _early(session, view, fleet, teller, plan)
     try:
         results = await _execute(session, view, fleet, teller, plan=plan, early=early)
         applied = replace(applied, results=(*made.results, *results))
         if failed(results):
             return applied
-        report = await _validate(session, view, fleet, teller, early=early, changed=bool(applied.results))
+        report = await _validate(session, view, fleet, teller, early=early, results=applied.results)
     finally:
         if early is not None:
             await early.drop()
     return replace(applied, report=report)
 
 
-def _early(session: Session, view: View, fleet: Fleet, teller: Teller, plan: Plan) -> EarlyValidation | None:
+async def _early(session: Session, view: View, fleet: Fleet, teller: Teller, plan: Plan) -> EarlyValidation | None:
     """Return a validation that begins while agents join, None where it has to wait until all steps have ended."""
     if not only_new_agents_join(view.situation, plan):
         return None
-    wanted = expectation(session.spec, view.inventory)
-    wanted = replace(wanted, deadline=wanted.deadline + longest_seconds(plan.steps), joining=True)
+    wanted = await expected(session, view.inventory)
+    wanted = replace(
+        wanted, deadline=wanted.deadline + longest_seconds(plan.steps, view.resolved.local_files), joining=True
+    )
 
     async def ask() -> Answer:
         return await ask_cluster(view.inventory, fleet, wanted, full=True, on_event=teller.validating)
@@ -129,13 +131,22 @@ def _early(session: Session, view: View, fleet: Fleet, teller: Teller, plan: Pla
 
 
 async def _validate(
-    session: Session, view: View, fleet: Fleet, teller: Teller, *, early: EarlyValidation | None, changed: bool
+    session: Session,
+    view: View,
+    fleet: Fleet,
+    teller: Teller,
+    *,
+    early: EarlyValidation | None,
+    results: tuple[StepResult, ...],
 ) -> Report:
-    if changed or not session.workspace.kubeconfig.exists():
+    if results or not session.workspace.kubeconfig.exists():
         await fetch_kubeconfig(session, view.inventory, fleet)
     write_inventory(session.workspace, view.inventory)
     began = time.monotonic()
-    report = await validate_with(session, view.inventory, fleet, full=changed, on_event=teller.validating, early=early)
+    facts = facts_after(view.observed.facts, results)
+    report = await validate_with(
+        session, view.inventory, fleet, full=bool(results), facts=facts, on_event=teller.validating, early=early
+    )
     teller.looked("the cluster, to validate it", time.monotonic() - began)
     teller.reported(report)
     return report

@@ -51,7 +51,7 @@ from productive_k3s_infra.workspace.record import read_record, write_record
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ToAdopt:
     """What the command line says. `addresses` may be `user@host:port`; empty texts and 0 are not said."""
 
     name: str
@@ -74,7 +74,7 @@ class Adopted:
 
 
 async def init_from_hosts(
-    file: Path, wanted: Wanted, environment: Mapping[str, str], interaction: Interaction
+    file: Path, wanted: ToAdopt, environment: Mapping[str, str], interaction: Interaction
 ) -> Adopted:
     """Look at the hosts and write the file; raises BadInput for hosts that cannot be one cluster of it."""
     require_free(file)
@@ -94,7 +94,7 @@ async def init_from_hosts(
     return write_adopted(file, wanted, environment, found)
 
 
-def write_adopted(file: Path, wanted: Wanted, environment: Mapping[str, str], found: Sequence[FoundHost]) -> Adopted:
+def write_adopted(file: Path, wanted: ToAdopt, environment: Mapping[str, str], found: Sequence[FoundHost]) -> Adopted:
     """Write cluster.lock and the file of what was found, or nothing; see `init_from_hosts`."""
     workspace = Workspace(file, wanted.name)
     cluster = require_one_cluster(found)
@@ -110,7 +110,7 @@ def write_adopted(file: Path, wanted: Wanted, environment: Mapping[str, str], fo
     return Adopted(file, cluster, content, plan)
 
 
-def inventory_of(wanted: Wanted, login_of: LoginOf = nothing_configured) -> Inventory:
+def inventory_of(wanted: ToAdopt, login_of: LoginOf = nothing_configured) -> Inventory:
     """Return the hosts to ask, called as they were named; raises BadInput for an address that is none.
 
     What nobody says of a login, `login_of` may say, then the defaults.
@@ -124,7 +124,7 @@ def inventory_of(wanted: Wanted, login_of: LoginOf = nothing_configured) -> Inve
     return Inventory(wanted.name, tuple(hosts))
 
 
-def _endpoint(given: str, wanted: Wanted, said: Login, login_of: LoginOf) -> Endpoint:
+def _endpoint(given: str, wanted: ToAdopt, said: Login, login_of: LoginOf) -> Endpoint:
     parts = host_parts(given)
     address, user = str(parts["address"]), str(parts.get("user") or said.user or "") or None
     configured = login_of(address, user)
@@ -145,7 +145,7 @@ async def look_at(inventory: Inventory, fleet: Fleet) -> tuple[FoundHost, ...]:
     return tuple(FoundHost(host.name, host.endpoint, facts[host.name]) for host in inventory.hosts)
 
 
-def _reach(wanted: Wanted, file: Path, first: Endpoint) -> Reach:
+def _reach(wanted: ToAdopt, file: Path, first: Endpoint) -> Reach:
     """Return how hosts were reached: a colleague's OpenSSH configuration may say less."""
     user, port = wanted.user or first.user, wanted.port or first.port
     return Reach(user, port, shown_key(wanted.key, file) if wanted.key else "", wanted.jump)

@@ -11,6 +11,7 @@ from productive_k3s.contract.codec import encode
 from productive_k3s.contract.events import Event, Result
 from productive_k3s.contract.request import Artifact, Request, Secrets
 from productive_k3s.contract.secret import Secret
+from productive_k3s_infra.artifacts.push import push_seconds, while_taken
 from productive_k3s_infra.errors import StepFailed
 from productive_k3s_infra.execute.executor import Handler
 from productive_k3s_infra.hosts.fleet.gathering import failed
@@ -21,7 +22,6 @@ from productive_k3s_infra.plan.pipeline import AGENT_TOKEN
 _CHUNK_BYTES = 1 << 20
 _CALL_MARGIN_SECONDS = 60.0
 _SHORT_CALL_SECONDS = 60.0
-_STAGE_SECONDS = 900.0
 
 NO_SECRETS = Secrets()
 
@@ -129,11 +129,16 @@ class Handlers:
         return self._tokens.hear(step.host, result)
 
     async def label_node(self, step: Step) -> Result:
-        """Set and remove labels of a Node through the API, on a server host."""
+        """Set and remove labels and taints of a Node through the API, on a server host."""
         labels = step.labels or {}
         words = [f"{key}={value}" if value is not None else f"{key}-" for key, value in labels.items()]
         session = await self._fleet.session(step.host)
-        return await session.call("node", arguments=("label", step.node, *words), deadline_seconds=_SHORT_CALL_SECONDS)
+        result = Result("unchanged")
+        for action, said in (("label", words), ("taint", list(step.taints))):
+            if said and not result.failures:
+                asked = (action, step.node, *said)
+                result = await session.call("node", arguments=asked, deadline_seconds=_SHORT_CALL_SECONDS)
+        return result
 
     def _file(self, step: Step, artifact: Artifact) -> _File:
         path = self._local_files.get(artifact.sha256)
@@ -148,13 +153,17 @@ class Handlers:
 
     async def _stage(self, session: HostSession, step: Step, files: Sequence[_File]) -> Result:
         words = [("--file", f"{file.artifact.sha256}:{file.size}:{file.artifact.name}") for file in files]
-        return await session.call(
-            "stage",
-            arguments=tuple(word for pair in words for word in pair),
-            on_event=lambda event: self._on_event(step, event),
-            deadline_seconds=_STAGE_SECONDS,
-            payload=self._contents(step, files),
-        )
+
+        async def push(contents: AsyncIterator[bytes]) -> Result:
+            return await session.call(
+                "stage",
+                arguments=tuple(word for pair in words for word in pair),
+                on_event=lambda event: self._on_event(step, event),
+                deadline_seconds=push_seconds(file.size for file in files),
+                payload=contents,
+            )
+
+        return await while_taken(step.host, self._contents(step, files), push)
 
     async def _contents(self, step: Step, files: Sequence[_File]) -> AsyncIterator[bytes]:
         for file in files:
@@ -164,9 +173,13 @@ class Handlers:
                     yield chunk
 
 
-def longest_seconds(steps: Sequence[Step]) -> float:
-    """Return how long the steps can take at the most, from the first one's start: all hosts work at the same time."""
-    return _STAGE_SECONDS + max((_call_seconds(step.request) for step in steps if step.request), default=0.0)
+def longest_seconds(steps: Sequence[Step], local_files: Mapping[str, Path]) -> float:
+    """Return how long the steps can take at the most, from the first one's start: all hosts work at the same time.
+
+    Each pushes at the most what this computer has to push, `local_files`.
+    """
+    pushed = push_seconds(path.stat().st_size for path in local_files.values() if path.exists()) if local_files else 0.0
+    return pushed + max((_call_seconds(step.request) for step in steps if step.request), default=0.0)
 
 
 def _call_seconds(request: Request) -> float:

@@ -29,7 +29,7 @@ _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"}
 
 
 @dataclass(frozen=True)
-class Wanted:
+class NewCluster:
     """What the new file should say. `servers` and `agents` are addresses (onprem); others have `agent_count`.
 
     An address may be `user@host:port`. Empty texts and None are not said: the file leaves them to the defaults.
@@ -52,7 +52,7 @@ class Wanted:
     channel: str = ""
 
 
-def init(file: Path, wanted: Wanted, environment: Mapping[str, str], login_of: LoginOf | None = None) -> str:
+def init(file: Path, wanted: NewCluster, environment: Mapping[str, str], login_of: LoginOf | None = None) -> str:
     """Write the file and return its version of K3s. Everything that was said is in it, or BadInput is raised.
 
     A user that nobody says is the one that `login_of` says, by default this computer's OpenSSH configuration: the file
@@ -70,7 +70,7 @@ def init(file: Path, wanted: Wanted, environment: Mapping[str, str], login_of: L
     return exact.version
 
 
-def _with_user(wanted: Wanted, login_of: LoginOf) -> Wanted:
+def _with_user(wanted: NewCluster, login_of: LoginOf) -> NewCluster:
     if wanted.user or not wanted.servers:
         return wanted
     parts = host_parts(wanted.servers[0])
@@ -78,8 +78,8 @@ def _with_user(wanted: Wanted, login_of: LoginOf) -> Wanted:
     return replace(wanted, user=login.user or "")
 
 
-def require_wanted(wanted: Wanted) -> None:
-    """Raise BadInput for a wish that no cluster file can say (PURE)."""
+def require_wanted(wanted: NewCluster) -> None:
+    """Raise BadInput for a options that no cluster file can say together (PURE)."""
     kinds = [kind_of(document) for document in DOCUMENTS]
     can = capabilities_of(wanted.provider)
     if can is None:
@@ -109,7 +109,7 @@ def require_wanted(wanted: Wanted) -> None:
         )
 
 
-def _require_named_hosts(wanted: Wanted) -> None:
+def _require_named_hosts(wanted: NewCluster) -> None:
     if len(wanted.servers) != 1:
         raise BadInput(
             f"{len(wanted.servers)} servers were named",
@@ -126,7 +126,7 @@ def _require_named_hosts(wanted: Wanted) -> None:
         host_parts(given)
 
 
-def _require_region(wanted: Wanted) -> None:
+def _require_region(wanted: NewCluster) -> None:
     kinds = kinds_with("region")
     if wanted.provider in kinds and not (wanted.region and wanted.allowed):
         raise BadInput(
@@ -158,7 +158,7 @@ def host_parts(given: str) -> dict[str, str | int]:
     return parts
 
 
-def require_acceptable(file: Path, wanted: Wanted, environment: Mapping[str, str]) -> None:
+def require_acceptable(file: Path, wanted: NewCluster, environment: Mapping[str, str]) -> None:
     """Raise BadInput with everything that `pk3s plan` would say against the file to be."""
     # Beside the file to be, as names of other files in it start there.
     with explained(file, AREA), tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.") as draft:
@@ -184,7 +184,7 @@ def _said(mistake: Mistake) -> str:
     return ", ".join(part for part in (mistake.what, expected, remedy) if part)
 
 
-def render_cluster_file(wanted: Wanted, file: Path = Path("cluster.yaml")) -> str:
+def render_cluster_file(wanted: NewCluster, file: Path = Path("cluster.yaml")) -> str:
     """Return the text of a cluster file (PURE). It is written to be edited: short, with comments where people ask."""
     can = capabilities_of(wanted.provider) or Capabilities(makes_machines=False, address="required")
     lines = [
@@ -213,7 +213,7 @@ def _text(value: str) -> str:
     return value if _BARE.fullmatch(value) and value.lower() not in _WORDS else json.dumps(value, ensure_ascii=False)
 
 
-def _provider_lines(wanted: Wanted, can: Capabilities) -> Iterator[str]:
+def _provider_lines(wanted: NewCluster, can: Capabilities) -> Iterator[str]:
     if wanted.region or wanted.allowed:
         allowed = ", ".join(map(_text, wanted.allowed))
         yield f"    region: {_text(wanted.region)}"
@@ -224,7 +224,7 @@ def _provider_lines(wanted: Wanted, can: Capabilities) -> Iterator[str]:
         yield f"    machine: {{{size}}}   # of each; a node may say its own"
 
 
-def _ssh_lines(wanted: Wanted, can: Capabilities, file: Path) -> Iterator[str]:
+def _ssh_lines(wanted: NewCluster, can: Capabilities, file: Path) -> Iterator[str]:
     key = f"    key: {_text(shown_key(wanted.key, file))}" if wanted.key else "    # key: ~/.ssh/id_ed25519"
     user = wanted.user or ("" if can.makes_machines else can.default_user)
     said = [
@@ -236,19 +236,19 @@ def _ssh_lines(wanted: Wanted, can: Capabilities, file: Path) -> Iterator[str]:
     yield from ("  ssh:", *said) if said else ()
 
 
-def _artifact_lines(wanted: Wanted) -> Iterator[str]:
+def _artifact_lines(wanted: NewCluster) -> Iterator[str]:
     if wanted.artifacts:
         yield f"    artifacts: {{source: {_text(release_source(wanted.artifacts))}}}"
 
 
-def _made_nodes(wanted: Wanted, can: Capabilities) -> Iterator[str]:
+def _made_nodes(wanted: NewCluster, can: Capabilities) -> Iterator[str]:
     count = can.first_agents if wanted.agent_count is None else wanted.agent_count
     yield from ("    - name: server-1", "      role: server")
     if count:
         yield from ("    - name: agent", "      role: agent", f"      count: {count}")
 
 
-def _named_nodes(wanted: Wanted) -> Iterator[str]:
+def _named_nodes(wanted: NewCluster) -> Iterator[str]:
     declared = [("server", index, given) for index, given in enumerate(wanted.servers, 1)]
     declared += [("agent", index, given) for index, given in enumerate(wanted.agents, 1)]
     for role, index, given in declared:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from productive_k3s.contract.codec import encode
+from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s_infra.artifacts.program import Program, build_program
 from productive_k3s_infra.hosts.ssh import known_hosts
 from productive_k3s_infra.hosts.wire import bootstrap
@@ -25,7 +26,6 @@ from productive_k3s_infra.workspace.ansible_files import (
 )
 from productive_k3s_infra.workspace.directory import open_workspace
 
-_REFUSED = 4
 _FOLDER = "ansible"
 
 
@@ -45,7 +45,7 @@ class Written:
     @property
     def exit_code(self) -> int:
         """0, or 4 where applying would be refused."""
-        return 0 if self.preflight.passed else _REFUSED
+        return ExitCode.DONE if self.preflight.passed else ExitCode.REFUSED
 
 
 async def write_inventory(session: Session, folder: Path | None = None) -> Written:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-import yaml
-
-from productive_k3s_infra.errors import Pk3sError
+from productive_k3s.contract.expectation import Expectation
+from productive_k3s.contract.facts import Facts
+from productive_k3s_infra.artifacts.cache import default_cache
+from productive_k3s_infra.artifacts.image_list import image_list
+from productive_k3s_infra.errors import BadInput, Pk3sError
+from productive_k3s_infra.execute.model import StepResult
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.operations.early import EarlyValidation
 from productive_k3s_infra.operations.kubeconfig import fetch_kubeconfig
 from productive_k3s_infra.operations.session import Session, fleet_of, running_inventory_of
 from productive_k3s_infra.plan.surroundings import api_names
-from productive_k3s_infra.validate.gather import OnEvent, validate_cluster
+from productive_k3s_infra.validate.gather import OnEvent, note_passed, validate_cluster
 from productive_k3s_infra.validate.quick import expectation
 from productive_k3s_infra.validate.report import Report
+from productive_k3s_infra.validate.state import state_of
+from productive_k3s_infra.workspace.kubeconfig import read_kubeconfig
 
 
 async def validate(session: Session, *, full: bool = True) -> Report:
@@ -32,34 +40,56 @@ async def validate_with(
     fleet: Fleet,
     *,
     full: bool,
+    facts: Mapping[str, Facts] | None = None,
     on_event: OnEvent | None = None,
     early: EarlyValidation | None = None,
 ) -> Report:
     """Validate over an open fleet; `on_event` hears the hosts. The kubeconfig is fetched if it is not here yet.
 
-    `early` has begun to look at the cluster before.
+    `early` has begun to look at the cluster before. With the hosts' `facts`, as they are now, a quick validation is
+    full all the same where none has passed yet for what the hosts are made of; how a full one ended is noted.
     """
-    return await validate_cluster(
+    wanted = await expected(session, inventory) if full else expectation(session.spec, inventory)
+    state = state_of(wanted, facts) if facts is not None else ""
+    report = await validate_cluster(
         inventory,
         fleet,
-        expectation(session.spec, inventory),
-        full=full,
+        replace(wanted, state=state, unless_passed=not full),
+        full=full or bool(state),
         kubeconfig_document=await _kubeconfig(session, inventory, fleet),
         api_names=api_names(session.spec, inventory),
         on_event=on_event or session.interaction.progressed,
         of_cluster=early.answer() if early is not None else None,
     )
+    if state and report.scope == "full":
+        await note_passed(inventory, fleet, state if report.passed else "")
+    return report
+
+
+async def expected(session: Session, inventory: Inventory) -> Expectation:
+    """Return the cluster that shall be found, with the images that the release names for the pods of a trial."""
+    artifacts, version = session.spec.k3s.artifacts, session.spec.k3s.version
+    images = await asyncio.to_thread(image_list, artifacts.source, version, default_cache())
+    return replace(expectation(session.spec, inventory), images=images)
+
+
+def facts_after(observed: Mapping[str, Facts], results: Iterable[StepResult]) -> dict[str, Facts]:
+    """PURE: the hosts as they are after some steps: what each step's host said in the end, else what was observed."""
+    said = {item.step.host: item.result.facts for item in results if item.result and item.result.facts}
+    return {**observed, **said}
 
 
 async def _kubeconfig(session: Session, inventory: Inventory, fleet: Fleet) -> dict[str, Any] | None:
+    """Return the kubeconfig that is here; one that is missing or damaged is fetched again: pk3s had written it."""
     try:
         if session.workspace.kubeconfig.exists():
-            text = session.workspace.kubeconfig.read_text()
-        else:
-            text = await fetch_kubeconfig(session, inventory, fleet)
+            try:
+                return read_kubeconfig(session.workspace)
+            except BadInput as error:
+                session.interaction.note(f"{error} ({error.evidence}): it is fetched again")
+        await fetch_kubeconfig(session, inventory, fleet)
+        return read_kubeconfig(session.workspace)
     except Pk3sError as error:
         # The report names the server that does not answer; without its kubeconfig only the look from here is missing.
         session.interaction.note(f"no kubeconfig: {error}")
         return None
-    document: dict[str, Any] = yaml.safe_load(text)
-    return document

@@ -80,8 +80,8 @@ class Placeholder:
 class Step:
     """One call of the contract on one host (or one machine of a provider). `id` is `<node>/<action>`.
 
-    `host` is where the call is made; `node` is whom it concerns, where that is another one (labels of an agent's Node
-    are set on a server host).
+    `host` is where the call is made; `node` is whom it concerns, where that is another one (labels and taints of an
+    agent's Node are set on a server host; `taints` as the words of `productive-k3s node taint`).
     `resources` are what a provider changes in it, in words.
     `needs` are ids of steps that must have ended well. `request` is what the host is asked; secrets in it are
     placeholders by absence (`join.token` is None), named in `placeholders` and filled by the executor just before
@@ -99,6 +99,7 @@ class Step:
     placeholders: tuple[Placeholder, ...] = ()
     request: Request | None = None
     labels: dict[str, str | None] | None = None
+    taints: tuple[str, ...] = ()
     assumed: bool = False
     node: str = ""
     resources: tuple[str, ...] = ()

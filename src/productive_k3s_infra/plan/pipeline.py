@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from productive_k3s.contract.change import Change, Impact
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.request import Request, Secrets
-from productive_k3s.plan.adoption import COSMETIC
-from productive_k3s.plan.changes import assess, label_differences
-from productive_k3s.plan.vetoes import needs_token
+from productive_k3s.plan.changes import Assessment, assess
+from productive_k3s.plan.node import in_words, node_differences, taint_words
+from productive_k3s.plan.notes import COSMETIC
 from productive_k3s_infra.inventory.model import Host
 from productive_k3s_infra.plan.model import Placeholder, Plan, Refusal, Step, Unchanged
 from productive_k3s_infra.plan.removal import plan_removal, plan_stale
@@ -35,7 +35,9 @@ def plan_cluster(situation: Situation) -> Plan:
     parts = [part for rule in CLUSTER for part in rule(situation)]
     stale = plan_stale(situation)
     forgotten = {step.node: step.id for step in stale.steps}
-    steps = tuple(_after(forgotten, _shown(situation, step)) for part in parts for step in part.steps)
+    labelled = {step.node: step.id for part in parts for step in part.steps if step.action == "label-node"}
+    first = {name: tuple(filter(None, (forgotten.get(name), labelled.get(name)))) for name in {*forgotten, *labelled}}
+    steps = tuple(_after(first, _shown(situation, step)) for part in parts for step in part.steps)
     removal = plan_removal(situation, steps)
     return Plan(
         cluster=situation.spec.name,
@@ -46,11 +48,14 @@ def plan_cluster(situation: Situation) -> Plan:
     )
 
 
-def _after(forgotten: dict[str, str], step: Step) -> Step:
-    """An agent joins after the Node of its predecessor is gone."""
-    if step.action != "apply-agent" or step.host not in forgotten:
+def _after(first: dict[str, tuple[str, ...]], step: Step) -> Step:
+    """An agent joins after the Node of its predecessor is gone.
+
+    Its configuration is written after the labels of its Node: those that go are known by it.
+    """
+    if step.action != "apply-agent" or step.host not in first:
         return step
-    return replace(step, needs=(forgotten[step.host], *step.needs))
+    return replace(step, needs=(*first[step.host], *step.needs))
 
 
 def join_plans(machines: Plan, cluster: Plan) -> Plan:
@@ -110,12 +115,12 @@ def _host(situation: Situation, host: Host) -> Iterator[Planned]:
         agreed = tuple(change.id for change in found.changes)
         # The host's answer depended on them; a plan holds none.
         shown = replace(request, agreed=agreed, secrets=Secrets())
-        steps = tuple(_steps(situation, host, shown, found.changes))
+        steps = tuple(_steps(situation, host, shown, found))
         yield Planned(steps=steps, notes=notes)
 
 
-def _steps(situation: Situation, host: Host, request: Request, changes: tuple[Change, ...]) -> Iterator[Step]:
-    facts = situation.facts[host.name]
+def _steps(situation: Situation, host: Host, request: Request, found: Assessment) -> Iterator[Step]:
+    facts, changes = situation.facts[host.name], found.changes
     stage = _stage(situation, host, request, changes)
     if stage is not None:
         yield stage
@@ -125,7 +130,7 @@ def _steps(situation: Situation, host: Host, request: Request, changes: tuple[Ch
         first = situation.inventory.first_server
         if _is_planned(situation, first):
             needs = (*needs, f"{first.name}/apply-server")
-        if _wants_token(request, facts, changes):
+        if _wants_token(found):
             placeholders = (Placeholder(AGENT_TOKEN, first.name),)
     yield Step(
         id=f"{host.name}/apply-{host.role}",
@@ -147,9 +152,9 @@ def _is_planned(situation: Situation, host: Host) -> bool:
     return facts is not None and bool(assess(request_for(situation, host), facts, planning=True).changes)
 
 
-def _wants_token(request: Request, facts: Facts, changes: tuple[Change, ...]) -> bool:
+def _wants_token(found: Assessment) -> bool:
     # The token file may lie there already (a run was cut off after it), and the host still refuses to join without one.
-    return needs_token(request, facts) or any(change.action == "write-secret" for change in changes)
+    return found.needs_token or any(change.action == "write-secret" for change in found.changes)
 
 
 def _stage(situation: Situation, host: Host, request: Request, changes: tuple[Change, ...]) -> Step | None:
@@ -192,7 +197,7 @@ def _impact(changes: tuple[Change, ...]) -> Impact:
 
 
 def _node_labels(situation: Situation) -> Iterator[Planned]:
-    """Labels of agents that are members follow the file through the API, which is asked on a server (k3s-observed)."""
+    """Labels and taints of agents that are members follow the file through the API, which is asked on a server."""
     first = situation.inventory.first_server
     server = situation.facts.get(first.name)
     if server is None or server.cluster is None or not server.cluster.reachable:
@@ -201,18 +206,22 @@ def _node_labels(situation: Situation) -> Iterator[Planned]:
         facts = situation.facts.get(host.name)
         if facts is None or host.assumed:
             continue
-        labels = label_differences(request_for(situation, host), replace(facts, cluster=server.cluster))
-        if labels:
-            words = [f"{key}={value}" if value is not None else f"{key} goes" for key, value in sorted(labels.items())]
+        labels, taints = node_differences(request_for(situation, host), replace(facts, cluster=server.cluster))
+        words = [f"{key}={value}" if value is not None else f"{key} goes" for key, value in sorted(labels.items())]
+        differing = [f"labels of the node differ: {', '.join(words)}"] if words else []
+        if taints is not None:
+            differing.append(f"its taints differ: {in_words(taints)}")
+        if differing:
             step = Step(
                 id=f"{host.name}/label-node",
                 stage="cluster",
                 host=first.name,
                 node=host.name,
                 action="label-node",
-                reason=f"labels of the node differ: {', '.join(words)}",
+                reason="; ".join(differing),
                 impact="change",
                 labels=labels,
+                taints=taint_words(taints) if taints is not None else (),
             )
             yield Planned(steps=(step,))
 
@@ -227,7 +236,7 @@ def _undeclared_nodes(situation: Situation) -> Iterator[Planned]:
         yield Planned(notes=(f"in the cluster, and not in the file: {', '.join(found)}; they are left alone",))
 
 
-CLUSTER: tuple[Callable[[Situation], Iterator[Planned]], ...] = (_servers, _agents, _node_labels, _undeclared_nodes)
+CLUSTER: tuple[Callable[[Situation], Iterator[Planned]], ...] = (_servers, _node_labels, _agents, _undeclared_nodes)
 
 
 def _shown(situation: Situation, step: Step) -> Step:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.request import Join, Request
-from productive_k3s.plan.compare import is_member
+from productive_k3s.plan.effective import is_member
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.inventory.model import Host, Inventory
 from productive_k3s_infra.plan.model import ClusterRecord, ReleaseFiles

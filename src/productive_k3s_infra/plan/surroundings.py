@@ -9,7 +9,7 @@ from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.request import HostEntry, Request, Secrets
 from productive_k3s.contract.secret import Secret
 from productive_k3s.k3s import registries
-from productive_k3s.plan.render import node_address
+from productive_k3s.plan.desired import node_address
 from productive_k3s_infra.cluster_file.model import ClusterSpec, Proxy
 from productive_k3s_infra.inventory.model import Host, Inventory
 
@@ -97,7 +97,7 @@ def _directly(spec: ClusterSpec, inventory: Inventory, request: Request, facts: 
 
 
 def _own_network(request: Request, facts: Facts) -> Iterator[str]:
-    address = (node_address(request, facts) or "").partition(",")[0]
+    address = (node_address(request.node_ip, facts) or "").partition(",")[0]
     for interface in facts.host.interfaces:
         for text in interface.addresses:
             if text.partition("/")[0] == address:

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 
-from productive_k3s.plan.compare import is_member
+from productive_k3s.plan.effective import is_member
 from productive_k3s_infra.inventory.model import Host
 from productive_k3s_infra.preflight.rule import Finding, Look
 from productive_k3s_infra.validate.quick import not_asked

@@ -44,7 +44,7 @@ _REMEDIES: dict[Cause, str] = {
 
 
 @dataclass(frozen=True)
-class Seen:
+class ApiState:
     """A TLS handshake with the API: the certificate's names and end, or why there was none."""
 
     address: str
@@ -55,13 +55,13 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class _Way:
+class _ApiAddress:
     host: str
     port: int
     authority: str
 
 
-def look_at_api(kubeconfig: Mapping[str, Any], now: float, timeout_seconds: float = 5.0) -> Seen:
+def look_at_api(kubeconfig: Mapping[str, Any], now: float, timeout_seconds: float = 5.0) -> ApiState:
     """Connect to the server of the kubeconfig's current context and verify its certificate, name included.
 
     Never raises: what is wrong with the kubeconfig or on the way is in the result. K3s' CA carries no key identifiers
@@ -69,33 +69,33 @@ def look_at_api(kubeconfig: Mapping[str, Any], now: float, timeout_seconds: floa
     are still verified.
     """
     try:
-        way = _way(kubeconfig)
-        context = ssl.create_default_context(cadata=way.authority)
+        target = _address_of(kubeconfig)
+        context = ssl.create_default_context(cadata=target.authority)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, ssl.SSLError) as error:
         # The message of a value's error could quote the document; its type says enough.
-        return Seen("kubeconfig", error=f"it names no API with a CA ({type(error).__name__})", cause="kubeconfig")
+        return ApiState("kubeconfig", error=f"it names no API with a CA ({type(error).__name__})", cause="kubeconfig")
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.hostname_checks_common_name = False
-    address = f"[{way.host}]:{way.port}" if ":" in way.host else f"{way.host}:{way.port}"
+    address = f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"
     try:
         with (
-            socket.create_connection((way.host, way.port), timeout=timeout_seconds) as raw,
-            context.wrap_socket(raw, server_hostname=way.host) as tls,
+            socket.create_connection((target.host, target.port), timeout=timeout_seconds) as raw,
+            context.wrap_socket(raw, server_hostname=target.host) as tls,
         ):
             der = tls.getpeercert(binary_form=True) or b""
     except ssl.SSLCertVerificationError as error:
-        return Seen(address, error=error.verify_message, cause=_VERIFY_CAUSES.get(error.verify_code, "tls"))
+        return ApiState(address, error=error.verify_message, cause=_VERIFY_CAUSES.get(error.verify_code, "tls"))
     except ssl.SSLError as error:
-        return Seen(address, error=str(error), cause="tls")
+        return ApiState(address, error=str(error), cause="tls")
     except OSError as error:
-        return Seen(address, error=str(error) or type(error).__name__, cause="network")
+        return ApiState(address, error=str(error) or type(error).__name__, cause="network")
     from cryptography import x509
 
     certificate = x509.load_der_x509_certificate(der)
-    return Seen(address, "", _names(certificate), (certificate.not_valid_after_utc.timestamp() - now) / 86400)
+    return ApiState(address, "", _names(certificate), (certificate.not_valid_after_utc.timestamp() - now) / 86400)
 
 
-def _way(kubeconfig: Mapping[str, Any]) -> _Way:
+def _address_of(kubeconfig: Mapping[str, Any]) -> _ApiAddress:
     context = _named(kubeconfig, "contexts", kubeconfig["current-context"])["context"]
     cluster = _named(kubeconfig, "clusters", context["cluster"])["cluster"]
     url = urlsplit(cluster["server"])
@@ -108,7 +108,7 @@ def _way(kubeconfig: Mapping[str, Any]) -> _Way:
     if not authority.strip():
         # Without any certificate Python would trust whom the system trusts.
         raise ValueError("certificate-authority-data")
-    return _Way(url.hostname, url.port or 443, authority)
+    return _ApiAddress(url.hostname, url.port or 443, authority)
 
 
 def _named(kubeconfig: Mapping[str, Any], section: str, name: str) -> Mapping[str, Any]:
@@ -128,7 +128,7 @@ def _names(certificate: Certificate) -> tuple[str, ...]:
     return (*dns, *(str(address) for address in extension.get_values_for_type(x509.IPAddress)))
 
 
-def judge_api(seen: Seen, expected_names: tuple[str, ...]) -> tuple[CheckResult, ...]:
+def judge_api(seen: ApiState, expected_names: tuple[str, ...]) -> tuple[CheckResult, ...]:
     """PURE: what was seen, as check results."""
     reachable = CheckResult(
         "api.reachable",
@@ -164,7 +164,7 @@ def judge_api(seen: Seen, expected_names: tuple[str, ...]) -> tuple[CheckResult,
     )
 
 
-def _reached(seen: Seen) -> str:
+def _reached(seen: ApiState) -> str:
     if not seen.error:
         return "answers, certificate verified"
     if seen.cause in {"network", "kubeconfig"}:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from productive_k3s.checks.expectation import Expectation
 from productive_k3s.contract.codec import encode
 from productive_k3s.contract.events import CheckResult, Event
+from productive_k3s.contract.expectation import Expectation
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.validate.api import judge_api, look_at_api
-from productive_k3s_infra.validate.quick import Answer, report_of
+from productive_k3s_infra.validate.quick import Answer, report_of, scope_of
 from productive_k3s_infra.validate.report import Report
 
 # Called with the host's name and what it says while it works.
@@ -38,7 +39,8 @@ async def validate_cluster(
 ) -> Report:
     """Ask all hosts and look at the API; a host that cannot be asked is a failed check and stops no other.
 
-    `full` runs pods on every node too. The certificate of the API must have the first server's address and
+    `full` runs pods on every node too; with `unless_passed` in the expectation only where that is not known to be well,
+    and the report's scope says what was done. The certificate of the API must have the first server's address and
     `api_names` among its names. `of_cluster` is the first server's answer where it was asked before (`ask_cluster`);
     if that gives None, it is asked now.
     """
@@ -53,7 +55,19 @@ async def validate_cluster(
 
     looks = asyncio.gather(*(ask(name) for name in names))
     answers, api = await asyncio.gather(looks, _api(kubeconfig_document, inventory, wanted))
-    return report_of(inventory.cluster, dict(zip(names, answers, strict=True)), api, scope="full" if full else "quick")
+    found = dict(zip(names, answers, strict=True))
+    scope = scope_of(found[inventory.first_server.name], "full" if full else "quick")
+    return report_of(inventory.cluster, found, api, scope=scope)
+
+
+async def note_passed(inventory: Inventory, fleet: Fleet, state: str) -> None:
+    """Note in the cluster for which state a full validation has passed; '' that the last one has not.
+
+    Where it cannot be noted the next apply tries everything once more, which does no harm.
+    """
+    with suppress(Pk3sError):
+        session = await fleet.session(inventory.first_server.name)
+        await session.call("validate", arguments=("--note", state), deadline_seconds=_HOST_SECONDS)
 
 
 async def ask_cluster(

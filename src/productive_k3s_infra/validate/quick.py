@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from productive_k3s.checks.expectation import Expectation, ExpectedNode
 from productive_k3s.contract.events import CheckResult, Result
+from productive_k3s.contract.expectation import Expectation, ExpectedNode
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.inventory.model import Inventory
+from productive_k3s_infra.plan.surroundings import is_ip
 from productive_k3s_infra.validate.report import Report, Scope, merge
 
 Answer = Result | Pk3sError
@@ -16,8 +17,24 @@ Answer = Result | Pk3sError
 
 def expectation(spec: ClusterSpec, inventory: Inventory) -> Expectation:
     """Return the cluster that shall be found: every node of the inventory, by identity."""
-    nodes = tuple(ExpectedNode(host.name, host.role, host.address) for host in inventory.hosts)
-    return Expectation(version=spec.k3s.version, nodes=nodes)
+    # Which address a name leads to is for the host to say: K3s chose it there.
+    nodes = tuple(
+        ExpectedNode(host.name, host.role, host.address if is_ip(host.address) else "") for host in inventory.hosts
+    )
+    return Expectation(version=spec.k3s.version, nodes=nodes, may_pull=_may_pull(spec))
+
+
+def _may_pull(spec: ClusterSpec) -> bool:
+    """Hosts to which images are pushed reach no registry, unless the file names one."""
+    source = spec.k3s.artifacts.source
+    pushed = spec.delivery == "push" or (source != "release" and "://" not in source)
+    return not pushed or spec.k3s.registries is not None
+
+
+def scope_of(answer: Answer, asked: Scope) -> Scope:
+    """Return how far the validation of the cluster went: its server says so where it could do less than asked."""
+    said = answer.data.get("scope") if isinstance(answer, Result) and answer.data else None
+    return "quick" if said == "quick" else asked
 
 
 def report_of(

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from productive_k3s_infra._files import explained, replace_file
-from productive_k3s_infra.errors import StepFailed
+from productive_k3s_infra.errors import BadInput, StepFailed
 from productive_k3s_infra.workspace.directory import AREA, Workspace, open_workspace
 
 _LONG = 1 << 20  # certificates stay on one line each, as kubectl writes them
@@ -45,6 +45,29 @@ def write_kubeconfig(workspace: Workspace, text: str) -> bool:
     open_workspace(workspace.cluster_file, workspace.cluster)
     with explained(workspace.kubeconfig, AREA):
         return replace_file(workspace.kubeconfig, text.encode(), 0o600)
+
+
+def read_kubeconfig(workspace: Workspace) -> dict[str, Any]:
+    """Return the kubeconfig of the cluster directory as a document; what its current context names is in it.
+
+    Raises BadInput (`kubeconfig.damaged`) for what is none, and for a file that cannot be read. No error shows content.
+    """
+    with explained(workspace.kubeconfig, AREA):
+        content = workspace.kubeconfig.read_bytes()
+    try:
+        document = _load(content.decode())
+        context = _mapping(_named(document, "contexts", document.get("current-context")), "context")
+        _mapping(_named(document, "clusters", context.get("cluster")), "cluster")
+        _mapping(_named(document, "users", context.get("user")), "user")
+    except (UnicodeDecodeError, StepFailed) as error:
+        raise BadInput(
+            "the kubeconfig of this cluster is damaged",
+            where=str(workspace.kubeconfig),
+            evidence=error.evidence if isinstance(error, StepFailed) else "it is not text",
+            remedy="pk3s kubeconfig fetches it again",
+            code="kubeconfig.damaged",
+        ) from None
+    return document
 
 
 def _load(text: str) -> dict[str, Any]:

@@ -105,17 +105,13 @@ def test_a_taken_port(alone):
     )
 
 
-def kubelet_drop_in(alone) -> str:
-    return f"/var/lib/rancher/{lab_bed.KUBELET_DROP_INS}/50-cgroup-v1.conf"
-
-
 @pytest.mark.skipif(lab_bed.cgroup_version() == 2, reason="this computer has cgroup v2: nothing is refused")
 def test_a_kubelet_refuses_cgroup_v1(alone):
     """Unless it is told not to, in a drop-in or by a flag: K3s ends with status 0 and never gets ready.
 
     Source: KEP-5573; observed with v1.36.3, cgroup v1.
     """
-    alone.on(f"rm {kubelet_drop_in(alone)}")
+    alone.on(f"rm /var/lib/rancher/{lab_bed.KUBELET_DROP_INS}/{lab_bed.KUBELET_DROP_IN}")
     configure(alone, disable=[*lab_bed.NOTHING_PACKAGED, "coredns"])
     alone.on("systemctl start --no-block k3s")
     show = "systemctl show k3s -p NRestarts --value"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import itertools
 import os
@@ -17,6 +18,7 @@ import pytest
 
 from contract.system.beds import RealBed
 from productive_k3s.contract.failure import ContractError
+from productive_k3s.doors.host import drive
 from productive_k3s.doors.local import LocalSystem
 from productive_k3s.doors.pace import Pace, nothing_ends_it
 
@@ -51,6 +53,15 @@ class TestLockFolder:
         assert await code(LocalSystem().lock(f"{tmp_path}/run/lock", 0)) == "host.unsafe-directory"
         assert list((tmp_path / "run").iterdir()) == []
 
+    async def test_one_of_roots_refuses_the_user_and_not_the_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert await LocalSystem().lock(f"{tmp_path}/run/lock", 0) is None
+        os.chown(tmp_path / "run", 0, 0)
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        with pytest.raises(PermissionError):
+            await LocalSystem().lock(f"{tmp_path}/run/lock", 0)
+
     async def test_a_link_in_its_place_is_not_followed(self, tmp_path: Path) -> None:
         (tmp_path / "theirs").mkdir(mode=0o700)
         (tmp_path / "run").symlink_to("theirs")
@@ -76,6 +87,23 @@ class TestLockFolder:
         assert await bed.rival().lock(path, 5) is None
         assert await bed.rival().lock(path, 0)
         bed.close()
+
+    async def test_a_file_that_was_replaced_before_it_was_locked_is_no_lock(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Between opening it and locking it its folder goes, and somebody else locks a new file of that name."""
+        path, first, other = f"{tmp_path}/run/lock", LocalSystem(), LocalSystem()
+        flock, held = fcntl.flock, []
+
+        def replaced(descriptor: int, operation: int) -> None:
+            if not held:
+                held.append(descriptor)
+                shutil.rmtree(tmp_path / "run")
+                drive(other.lock(path, 0))
+            flock(descriptor, operation)
+
+        monkeypatch.setattr(fcntl, "flock", replaced)
+        assert await first.lock(path, 0) is not None
 
     async def test_who_waits_in_vain_changes_nothing(self, tmp_path: Path) -> None:
         first, path = LocalSystem(), tmp_path / "run" / "lock"

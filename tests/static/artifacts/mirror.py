@@ -50,12 +50,17 @@ def release_directory(directory: Path, files: Mapping[str, bytes], version: str 
 
 @dataclass
 class Mirror:
-    """`asked` are the paths that were asked for; `answers` overrides what a path gets: a status, or a way to fail."""
+    """`asked` are the paths that were asked for, `ranges` the parts (RFC 9110, section 14), '' for whole files.
+
+    `answers` overrides what a name gets: a status, or a way to fail; `first` are those that it gets before, once each.
+    """
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     answers: dict[str, str | int] = field(default_factory=dict)
+    first: dict[str, list[str | int]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    ranges: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -67,7 +72,9 @@ def mirror(tls: ssl.SSLContext | None = None) -> Iterator[Mirror]:
         def do_GET(self) -> None:
             name = unquote(self.path).rpartition("/")[2]
             served.asked.append(self.path)
-            answer = served.answers.get(name, "whole")
+            served.ranges.append(self.headers.get("Range", ""))
+            first = served.first.get(name)
+            answer = first.pop(0) if first else served.answers.get(name, "whole")
             content = served.files.get(name)
             if isinstance(answer, int) or content is None:
                 self.send_error(answer if isinstance(answer, int) else 404)
@@ -78,11 +85,21 @@ def mirror(tls: ssl.SSLContext | None = None) -> Iterator[Mirror]:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
-            self.send_response(200)
+            etag = f'"{digest(content)}"'
+            begin = 0
+            if answer != "no-parts" and self.headers.get("If-Range") == etag:
+                begin = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            self.send_response(206 if begin else 200)
+            if begin:
+                told = 0 if answer == "other-part" else begin
+                self.send_header("Content-Range", f"bytes {told}-{len(content) - 1}/{len(content)}")
+            if answer != "no-parts":
+                self.send_header("ETag", etag)
             if answer != "no-length":
-                self.send_header("Content-Length", str(len(content)))
+                self.send_header("Content-Length", str(len(content) - begin))
             self.end_headers()
-            self.wfile.write(content[: len(content) // 2] if answer == "cut" else content)
+            rest = content[begin:]
+            self.wfile.write(rest[: len(rest) // 2] if answer == "cut" else rest)
 
         def log_message(self, *_arguments: object) -> None: ...
 

@@ -11,6 +11,7 @@ import pytest
 
 from productive_k3s.contract.request import Artifact
 from productive_k3s_infra.artifacts import cache as cache_module
+from productive_k3s_infra.artifacts import download
 from productive_k3s_infra.artifacts import release as release_module
 from productive_k3s_infra.artifacts.release import Resolved, resolve_release
 from productive_k3s_infra.errors import BadInput, Pk3sError, StepFailed
@@ -30,6 +31,7 @@ def cache(tmp_path: Path) -> Path:
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(download, "_FIRST_WAIT_SECONDS", 0.0)
     with mirror() as one:
         yield one
 
@@ -94,7 +96,7 @@ class TestPull:
             asked.append(url)
             return f"{'a' * 64}  k3s\n"
 
-        monkeypatch.setattr(release_module, "fetch_text", fetch)
+        monkeypatch.setattr(download, "fetch_text", fetch)
         found = resolve("release", cache)
         base = "https://github.com/k3s-io/k3s/releases/download/v1.34.4%2Bk3s1"
         assert asked == [f"{base}/sha256sum-amd64.txt"]

@@ -23,9 +23,14 @@ from productive_k3s.contract.facts import (
     no_k3s,
 )
 from productive_k3s.contract.request import Artifact, Join, Request
-from productive_k3s.contract.secret import Secret
-from productive_k3s.k3s import config_file, hosts_file, paths, unit_file
-from productive_k3s.plan import render
+from productive_k3s.contract.secret import Secret, secret_digest
+from productive_k3s.facts import masking
+from productive_k3s.facts.units import directives_of
+from productive_k3s.k3s import config_file, flag_files, hosts_file, paths, unit_file
+from productive_k3s.k3s.header import schema_of
+from productive_k3s.k3s.token import password_digest
+from productive_k3s.plan.desired import desired_files
+from productive_k3s.plan.effective import node_name
 
 CA = "a" * 64
 OTHER_CA = "b" * 64
@@ -81,8 +86,30 @@ def on_k3s(facts: Facts, **changes: object) -> Facts:
     return replace(facts, k3s=replace(facts.k3s, **changes))  # type: ignore[arg-type]
 
 
+# What the files of these facts really say, by digest: their facts show it without secrets.
+_RAW: dict[str, str] = {}
+
+
+def raw(item: FileFact) -> str:
+    return _RAW.get(item.sha256, item.text or "")
+
+
+def _shown(path: str, text: str) -> str | None:
+    if path.endswith(".service.env") or path.startswith("/etc/default/"):
+        return masking.environment_text(text)
+    if path.startswith(paths.SYSTEMD_DIRECTORY):
+        return masking.unit_text(text)
+    if path == paths.REGISTRIES:
+        return masking.registries_text(text)
+    return masking.config_text(text) if path.endswith((".yaml", ".yml")) else text
+
+
 def file(path: str, text: str, mode: int = 0o644) -> FileFact:
-    return FileFact(path, hashlib.sha256(text.encode()).hexdigest(), mode, 0, 1000.0, text)
+    """A file as the facts module shows it."""
+    schema = schema_of("\n".join(text.splitlines()[:2]))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    _RAW[digest] = text
+    return FileFact(path, digest, mode, 0, 1000.0, _shown(path, text), schema)
 
 
 def with_config(facts: Facts, text: str, *drop_ins: FileFact) -> Facts:
@@ -92,31 +119,66 @@ def with_config(facts: Facts, text: str, *drop_ins: FileFact) -> Facts:
 
 
 def merged(facts: Facts) -> Facts:
+    facts = on_k3s(facts, units=tuple(map(read, facts.k3s.units)))
     unit = facts.k3s.units[0] if facts.k3s.units else None
     own = [item for item in (unit.environment_files if unit else ()) if item.path.endswith(".service.env")]
-    variables = unit_file.environment(own[0].text or "") if own else {}
-    pairs = [(item.path, item.text or "") for item in facts.k3s.config_files]
+    variables = unit_file.environment(raw(own[0])) if own else {}
+    pairs = [(item.path, raw(item)) for item in facts.k3s.config_files]
     effective = config_file.merge(pairs, unit.arguments[1:] if unit else (), variables)
-    return digested(on_k3s(facts, config=effective.values, config_sources=effective.sources))
+    alone = config_file.merge([(path, text) for path, text in pairs if path == paths.CONFIG])
+    return digested(
+        on_k3s(
+            facts,
+            config=masking.config_values(effective.values),
+            own_config=masking.config_values(alone.values),
+            config_sources=effective.sources,
+        )
+    )
+
+
+def read(unit: UnitFact) -> UnitFact:
+    """The unit with what its files say, as the facts module reads them."""
+    files = [(item.path, raw(item)) for item in (unit.fragment, *unit.drop_ins) if item is not None]
+    variables = {item.path: masking.variables(unit_file.environment(raw(item))) for item in unit.environment_files}
+    return replace(unit, directives=directives_of(files), variables=variables)
 
 
 def digested(facts: Facts) -> Facts:
     """The digests of what lies on disk, as the facts module takes them."""
     k3s = facts.k3s
     unit = k3s.units[0] if k3s.units else None
-    texts = [item.text or "" for item in ((unit.fragment, *unit.drop_ins) if unit and unit.fragment else ()) if item]
+    texts = [raw(item) for item in ((unit.fragment, *unit.drop_ins) if unit and unit.fragment else ()) if item]
     digests = Digests(
         binary=k3s.binary.sha256 if k3s.binary else "",
         config=config_file.digest(k3s.config),
-        environment=unit_file.environment_meaning([item.text or "" for item in unit.environment_files] if unit else []),
+        environment=unit_file.environment_meaning([raw(item) for item in unit.environment_files] if unit else []),
         unit=unit_file.meaning(texts) if texts else "",
-        registries=config_file.document_digest(k3s.registries.text or "") if k3s.registries else "",
+        registries=config_file.text_digest(raw(k3s.registries)) if k3s.registries else "",
+        tokens=_tokens_digest(facts),
+        files=_files_digest(facts),
     )
     return on_k3s(facts, on_disk=digests)
 
 
+def _tokens_digest(facts: Facts) -> str:
+    named = [value for key in ("token-file", "agent-token-file") for value in facts.k3s.config.get(key, ())]
+    return repr([(token.path, token.password) for token in facts.k3s.tokens if token.path in named])
+
+
+def _files_digest(facts: Facts) -> str:
+    texts = {item.path: raw(item) for item in facts.k3s.files}
+    return repr(sorted(flag_files.read_at_start(texts, facts.k3s.config)))
+
+
+def token_fact(path: str, text: str) -> TokenFact:
+    secure = text.startswith("K10")
+    return TokenFact(
+        path, secret_digest(text), 0o600, text[3:67] if secure else "", "node" if secure else "", password_digest(text)
+    )
+
+
 def unit_fact(name: str, text: str, **values: object) -> UnitFact:
-    return UnitFact(
+    found = UnitFact(
         **{  # type: ignore[arg-type]
             "name": name,
             "load_state": "loaded",
@@ -133,9 +195,12 @@ def unit_fact(name: str, text: str, **values: object) -> UnitFact:
             "arguments": (name,),
             "environment_files": (),
             "need_daemon_reload": False,
+            "directives": (),
+            "variables": {},
             **values,
         }
     )
+    return read(found)
 
 
 def after(request: Request, facts: Facts, change: Change) -> Facts:
@@ -161,10 +226,13 @@ def _links(_: Request, facts: Facts, change: Change) -> Facts:
 
 
 def _write(request: Request, facts: Facts, change: Change) -> Facts:
-    wanted = next(item for item in render.files(request, facts) if item.path == change.target)
+    wanted = next(item for item in desired_files(request, facts) if item.path == change.target)
     written = file(wanted.path, wanted.text, wanted.mode)
     if wanted.path.endswith(".sh"):
         return on_k3s(facts, scripts=(*[item for item in facts.k3s.scripts if item.path != wanted.path], written))
+    if wanted.path in map(paths.file_for_flags, request.files):
+        kept = [item for item in facts.k3s.files if item.path != wanted.path]
+        return on_k3s(facts, files=(*kept, written))
     if wanted.path == paths.REGISTRIES:
         return on_k3s(facts, registries=written)
     if wanted.path == paths.CONFIG:
@@ -183,9 +251,8 @@ def _write(request: Request, facts: Facts, change: Change) -> Facts:
 
 def _secret(request: Request, facts: Facts, change: Change) -> Facts:
     text = request.join.token.unmask() if request.join and request.join.token else "made"
-    digest = hashlib.sha256(f"{text}\n".encode()).hexdigest()
     kept = tuple(item for item in facts.k3s.tokens if item.path != change.target)
-    return on_k3s(facts, tokens=(*kept, TokenFact(change.target, digest, 0o600, "", "")))
+    return on_k3s(facts, tokens=(*kept, token_fact(change.target, text)))
 
 
 def _hosts(request: Request, facts: Facts, change: Change) -> Facts:
@@ -208,7 +275,7 @@ def _start(request: Request, facts: Facts, _: Change) -> Facts:
         datastore=facts.k3s.datastore or datastore,
         ca_hash=facts.k3s.ca_hash or CA,
         has_node_password=True,
-        node_name=render.node_name(request, facts),
+        node_name=node_name(request, facts),
     )
 
 
@@ -216,14 +283,31 @@ def _ready(request: Request, facts: Facts, _: Change) -> Facts:
     active = _unit(facts, active_state="active", sub_state="running")
     if request.role == "agent":
         return active
-    name = render.node_name(request, facts)
-    node = NodeFact(name, "uid", True, True, (), request.version, "10.0.0.11", 1001.0, labels=dict(request.labels))
+    name = node_name(request, facts)
+    node = NodeFact(
+        name,
+        "uid",
+        True,
+        True,
+        (),
+        request.version,
+        "10.0.0.11",
+        1001.0,
+        labels=dict(request.labels),
+        taints=request.taints,
+    )
     return replace(active, cluster=ClusterFacts(True, "", request.version, (node,)))
 
 
 def _label(request: Request, facts: Facts, _: Change) -> Facts:
     assert facts.cluster
     nodes = tuple(replace(node, labels=dict(request.labels)) for node in facts.cluster.nodes)
+    return replace(facts, cluster=replace(facts.cluster, nodes=nodes))
+
+
+def _taint(request: Request, facts: Facts, _: Change) -> Facts:
+    assert facts.cluster
+    nodes = tuple(replace(node, taints=request.taints) for node in facts.cluster.nodes)
     return replace(facts, cluster=replace(facts.cluster, nodes=nodes))
 
 
@@ -235,10 +319,15 @@ _EFFECTS = {
     "write-secret": _secret,
     "write-hosts": _hosts,
     "remove-hosts": _hosts,
-    "remove-file": lambda _request, facts, _change: on_k3s(facts, registries=None),
+    "remove-file": lambda _request, facts, change: on_k3s(
+        facts,
+        registries=None if change.target == paths.REGISTRIES else facts.k3s.registries,
+        files=tuple(item for item in facts.k3s.files if item.path != change.target),
+    ),
     "enable-unit": lambda _request, facts, _change: _unit(facts, enabled=True),
     "start-unit": _start,
     "restart-unit": _start,
     "wait-ready": _ready,
     "label-node": _label,
+    "taint-node": _taint,
 }

@@ -22,7 +22,7 @@ from static.contract_program.hosts import (
 )
 
 URL = "https://10.0.0.11:6443"
-VARIABLES = f"K3S_TOKEN='***'\nK3S_URL='{URL}'\n"
+VARIABLES = f"K3S_TOKEN='of-the-cluster'\nK3S_URL='{URL}'\n"
 OLD_PRE = "ExecStartPre=/bin/sh -xc '! systemctl is-enabled --quiet nm-cloud-setup.service'\n"
 
 

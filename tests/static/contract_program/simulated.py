@@ -9,7 +9,7 @@ from productive_k3s.doors.host import Host, drive
 from productive_k3s.doors.system import Completed
 from productive_k3s.facts.gather import gather
 from productive_k3s.k3s import paths
-from productive_k3s.plan import render
+from productive_k3s.plan.desired import desired_files
 from productive_k3s_infra.rehearse.clock import SteppingClock
 from productive_k3s_infra.rehearse.system import Command, SimulatedSystem
 from static.contract_program.hosts import server
@@ -113,7 +113,7 @@ class LiveMachine(Machine):
         super().__init__()
         wish = server()
         bare = self.facts()
-        for file in render.files(wish, bare):
+        for file in desired_files(wish, bare):
             self.system.put({file.path: file.text}, mode=file.mode, changed=NOW - 7200)
         self.system.put({paths.BINARY: b"the binary"}, mode=0o755, changed=NOW - 7200)
         self.system.script(paths.BINARY, "--version", stdout="k3s version v1.34.4+k3s1 (e060c0b1)\ngo version go1.26\n")

@@ -10,11 +10,23 @@ from dataclasses import replace
 import pytest
 
 from install_script import unit_text
-from productive_k3s.contract.facts import Facts, TokenFact
+from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.request import Join, Request
+from productive_k3s.contract.secret import value_digest
 from productive_k3s.k3s import paths
 from productive_k3s.plan.changes import Assessment, assess
-from static.contract_program.hosts import CA, TOKEN, after, agent, file, fresh, merged, on_k3s, server, with_config
+from static.contract_program.hosts import (
+    TOKEN,
+    after,
+    agent,
+    file,
+    fresh,
+    merged,
+    on_k3s,
+    server,
+    token_fact,
+    with_config,
+)
 from static.contract_program.left_by_others import OLD_PRE, URL, VARIABLES, configured, left_by_script
 from static.contract_program.simulated import Machine
 
@@ -92,7 +104,7 @@ def test_a_proxy_that_goes_takes_nothing_else_with_it() -> None:
 
 def test_another_unit_text_is_left_alone_and_takes_no_flag_with_it() -> None:
     """Older releases of the script wrote one directive more: no restart for it, and with one its flags stay true."""
-    flags = ("--server", URL, "--token", "***", "--debug")
+    flags = ("--server", URL, "--token", "of-the-cluster", "--debug")
     text = unit_text("agent", *flags).replace("ExecStart=", OLD_PRE + "ExecStart=")
     facts = left_by_script("agent", *flags, unit=text)
     found = assessed(wish("agent", config={"debug": True}), facts)
@@ -152,24 +164,23 @@ def test_the_default_data_directory_says_nothing() -> None:
 
 
 def test_a_secret_in_somebody_else_s_config_is_kept_or_a_veto() -> None:
-    text = "cluster-init: true\netcd-s3-secret-key: '***'\n"
+    text = "cluster-init: true\netcd-s3-secret-key: hunter2\n"
     facts = configured(left_by_script("server"), text)
     assert names(wish("server"), facts) == []
     (veto,) = assess(wish("server", config={"debug": True}), facts).vetoes
     assert veto.code == "config.secret-elsewhere"
     assert veto.what.startswith("etcd-s3-secret-key is a secret in somebody else's")
     # On the unit it is lost only if the unit is rewritten.
-    on_unit = left_by_script("server", "--cluster-init", "--etcd-s3-secret-key=***")
+    on_unit = left_by_script("server", "--cluster-init", "--etcd-s3-secret-key=hunter2")
     assert names(wish("server"), on_unit) == []
     (veto,) = assess(wish("server", config={"debug": True}), on_unit).vetoes
     assert veto.code == "config.secret-elsewhere"
 
 
-def test_a_proxy_s_password_is_no_difference_to_somebody_else_s_node() -> None:
-    facts = left_by_script("agent", variables=VARIABLES + "HTTPS_PROXY=http://***@p:1\n")
-    asked = {"HTTPS_PROXY": "http://user:word@p:1"}
-    assert names(wish("agent", environment=asked), facts) == []
-    assert names(wish("agent", environment={"HTTPS_PROXY": "http://user:word@p:2"}), facts) != []
+def test_a_proxy_s_password_is_compared_with_the_one_on_somebody_else_s_node() -> None:
+    facts = left_by_script("agent", variables=VARIABLES + "HTTPS_PROXY=http://user:word@p:1\n")
+    for asked, same in (("user:word@p:1", True), ("user:other@p:1", False), ("user:word@p:2", False)):
+        assert (names(wish("agent", environment={"HTTPS_PROXY": f"http://{asked}"}), facts) == []) is same
 
 
 def test_a_token_is_wanted_only_where_one_is_written() -> None:
@@ -178,7 +189,7 @@ def test_a_token_is_wanted_only_where_one_is_written() -> None:
     assert assess(wish("agent", **without), facts).vetoes == ()
     (veto,) = assess(wish("agent", config={"debug": True}, **without), facts).vetoes
     assert veto.code == "k3s.no-token"
-    kept = on_k3s(facts, tokens=(TokenFact(paths.AGENT_TOKEN, "0" * 64, 0o600, CA, "node"),))
+    kept = on_k3s(facts, tokens=(token_fact(paths.AGENT_TOKEN, TOKEN),))
     assert assess(wish("agent", config={"debug": True}, **without), kept).vetoes == ()
 
 
@@ -190,7 +201,9 @@ def test_variables_of_this_program_s_own_node_go() -> None:
 
 
 def test_a_secret_that_would_be_lost_is_a_veto() -> None:
-    facts = left_by_script("server", variables="K3S_DATASTORE_ENDPOINT='***'\n", datastore="external")
+    facts = left_by_script(
+        "server", variables="K3S_DATASTORE_ENDPOINT='postgres://u:hunter2@h'\n", datastore="external"
+    )
     asked = wish("server", datastore="sqlite", config={"debug": True})
     (veto,) = assess(asked, facts).vetoes
     assert (veto.code, veto.exit_code) == ("config.secret-elsewhere", 4)
@@ -225,6 +238,6 @@ def test_facts_count_variables_as_flags_and_show_no_secret() -> None:
     )
     machine.units.set("k3s-agent", LoadState="loaded", FragmentPath=unit)
     found = machine.facts().k3s
-    assert found.config == {"node-name": ["from-the-unit"], "server": [URL], "token": ["***"]}
+    assert found.config == {"node-name": ["from-the-unit"], "server": [URL], "token": [value_digest(TOKEN)]}
     assert found.config_sources == {"node-name": "unit", "server": "environment", "token": "environment"}
     assert TOKEN not in repr(found)

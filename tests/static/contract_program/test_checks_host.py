@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from productive_k3s.checks.certificates import Certificate, read_certificate
-from productive_k3s.checks.of_host import config_words, judge_host, read_certificates
+from productive_k3s.checks.host import config_words, judge_host, read_certificates
 from productive_k3s.contract.events import CheckResult
 from productive_k3s.contract.facts import Digests, Facts, FileSystem, Running
 from productive_k3s.doors.host import drive
@@ -24,7 +24,7 @@ from static.contract_program.hosts import VERSION, fresh, on_k3s, unit_fact
 _NOW = 1_800_000_000.0
 _DAY = 86400.0
 _TLS = "/var/lib/rancher/k3s/server/tls"
-_DIGESTS = Digests("1", "2", "3", "4", "5")
+_DIGESTS = Digests("1", "2", "3", "4", "5", "6", "7")
 
 
 def pem(not_after: float, *names: str) -> bytes:
@@ -122,6 +122,13 @@ def test_what_is_wrong_is_said(facts: Facts, check: str, severity: str, said: st
     assert outcome(found) == severity
     assert said in found.message
     assert found.remedy
+
+
+@pytest.mark.parametrize(("runs", "severity"), [(10.0, "warning"), (1790.0, "warning"), (7200.0, "")])
+def test_a_crash_loop_that_is_over_is_history(runs: float, severity: str) -> None:
+    assert outcome(judged(healthy(restarts=3, active_since=_NOW - runs))["service.restarts"]) == severity
+    down = healthy(restarts=3, active_since=_NOW - runs, active_state="activating")
+    assert outcome(judged(down)["service.restarts"]) == "warning"
 
 
 def test_only_what_is_wrong_fails() -> None:

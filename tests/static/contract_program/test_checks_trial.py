@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from productive_k3s.checks import of_trial, trial_objects
-from productive_k3s.checks.trial_objects import SCRIPT, Trial, choose_image, leftovers
+from productive_k3s.checks import trial_objects, trial_results
+from productive_k3s.checks.trial_images import Known, choose, is_usable, of_helper_pod, of_node, of_release
+from productive_k3s.checks.trial_objects import SCRIPT, Trial, leftovers
 
-TRIAL = Trial("productive-k3s-validate-1", "s1", ("s1", "a1"), "img", 120.0)
+TRIAL = Trial("productive-k3s-validate-1", "s1", ("s1", "a1"), 120.0)
 HELPER_POD = """
 apiVersion: v1
 kind: Pod
@@ -25,17 +26,66 @@ spec:
 """
 
 
+OLD, NEW = "docker.io/rancher/mirrored-library-busybox:1.98.0", "docker.io/rancher/mirrored-library-busybox:1.99.0"
+OTHER = "registry.example/rancher/klipper-helm:v0.13.3"
+DIGEST = f"docker.io/rancher/mirrored-library-busybox@sha256:{'0' * 64}"
+
+
 @pytest.mark.parametrize(
-    ("wanted", "registry", "helper", "image"),
+    ("image", "usable"),
     [
-        ("", "", "", "docker.io/rancher/mirrored-library-busybox:1.36.1"),
-        ("", "registry.example", "", "registry.example/rancher/mirrored-library-busybox:1.36.1"),
-        ("", "", HELPER_POD, "registry.example/rancher/mirrored-library-busybox:1.37.0"),
-        ("mine:1", "registry.example", HELPER_POD, "mine:1"),
+        (NEW, True),
+        (DIGEST, True),
+        ("busybox:1", True),
+        ("localhost:5000/busybox:latest", True),
+        (OTHER, False),
+        ("docker.io/rancher/mirrored-library-busybox", False),
+        ("docker.io/busybox/exporter:1", False),
+        ("sha256:0123", False),
     ],
 )
-def test_the_image_is_the_one_that_k3s_brings_along(wanted: str, registry: str, helper: str, image: str) -> None:
-    assert choose_image(wanted, registry, helper) == image
+def test_what_can_be_run(image: str, usable: bool) -> None:
+    assert is_usable(image) is usable
+
+
+@pytest.mark.parametrize(
+    ("known", "image"),
+    [
+        (Known(), ""),
+        (Known(asked="mine:1", others=(NEW,)), "mine:1"),
+        # What is there counts, whatever the release says.
+        (Known(others=(NEW,), on_nodes={"a1": (OTHER, OLD)}), OLD),
+        (Known(others=(NEW,), on_nodes={"a1": (OLD, NEW)}), NEW),
+        (Known(on_nodes={"a1": (DIGEST, OLD)}), OLD),
+        (Known(on_nodes={"a1": (DIGEST,)}), DIGEST),
+        # This host's own list is of this host's node.
+        (Known(host_node="a1", here=(OLD,), others=(NEW,)), OLD),
+        (Known(host_node="s1", here=(OLD,), others=(NEW,)), NEW),
+        # All nodes of a cluster get their images in the same way.
+        (Known(host_node="s1", here=(OLD,)), OLD),
+        (Known(on_nodes={"s1": (OLD,), "a1": ()}), OLD),
+    ],
+)
+def test_an_image_that_is_there_before_one_that_may_be_had(known: Known, image: str) -> None:
+    assert choose(known, "a1") == image
+
+
+def test_what_did_not_start_on_a_node_is_not_taken_again() -> None:
+    assert choose(Known(others=(NEW,), on_nodes={"a1": (OLD,)}), "a1", (NEW,)) == OLD
+    assert choose(Known(others=(NEW,)), "a1", (NEW,)) == ""
+
+
+def test_the_releases_list_names_what_its_registry_has() -> None:
+    assert of_release((OTHER, f" {NEW}\n"), "") == (NEW,)
+    moved = NEW.replace("docker.io", "registry.example")
+    assert of_release((NEW, "rancher/mirrored-library-busybox:1.99.0"), "registry.example") == (moved, moved)
+
+
+def test_other_places_that_name_images() -> None:
+    assert of_helper_pod(HELPER_POD) == ("registry.example/rancher/mirrored-library-busybox:1.37.0",)
+    assert of_helper_pod("") == ()
+    assert of_node({"status": {"images": [{"names": [NEW, DIGEST]}, {"sizeBytes": 1}]}}) == (NEW, DIGEST)
+    assert of_node({}) == ()
 
 
 def namespace(name: str, made_on: str = "s1", ends: str = "500", purpose: str = "validate") -> dict[str, Any]:
@@ -68,7 +118,7 @@ def test_our_own_namespace_would_be_found_again() -> None:
 
 
 def test_a_pod_keeps_to_the_restricted_standard_and_to_its_node() -> None:
-    spec = trial_objects.pod(TRIAL, 1, ("10.43.0.5", "fd::6"))["spec"]
+    spec = trial_objects.pod(TRIAL, 1, ("10.43.0.5", "fd::6"), "img")["spec"]
     assert spec["nodeName"] == "a1"
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -109,7 +159,7 @@ def asked(
     for name, text in web.items():
         (tmp_path / f"web-{name}").write_text(f"{text}\n")
     addresses = [f"10.43.0.{5 + index}" if index != 1 else "fd00::6" for index in range(len(trial.nodes))]
-    (container,) = trial_objects.pod(trial, 0, addresses)["spec"]["containers"]
+    (container,) = trial_objects.pod(trial, 0, addresses, "img")["spec"]["containers"]
     environment = {item["name"]: item.get("value", "s1") for item in container["env"]}
     here = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "BOX": str(tmp_path), "PLACE": str(tmp_path)}
     done = subprocess.run(
@@ -208,8 +258,8 @@ def bad(
     warnings: dict[str, str] | None = None,
 ) -> dict[str, str]:
     there = {**PODS, **(pods or {})}
-    found = of_trial.reports(TRIAL, there, {**LOGS, **logs})
-    checks = of_trial.judge_trial(TRIAL, there, found, warnings or {}, 120.0)
+    found = trial_results.reports(TRIAL, there, {**LOGS, **logs})
+    checks = trial_results.judge_trial(TRIAL, there, found, warnings or {}, 120.0)
     return {f"{check.id} {check.subject}": check.evidence or check.severity for check in checks if not check.passed}
 
 
@@ -254,7 +304,7 @@ def test_a_pod_that_does_not_start() -> None:
 
 
 def test_pods_that_are_not_there() -> None:
-    checks = of_trial.judge_trial(TRIAL, {}, {}, {}, 120.0)
+    checks = trial_results.judge_trial(TRIAL, {}, {}, {}, 120.0)
     assert [(check.id, check.subject, check.evidence) for check in checks] == [
         ("pod.runs", "s1", "the pod is not there"),
         ("pod.reaches", "s1", "the pod is not there"),
@@ -268,12 +318,14 @@ def test_a_warning_tells_more_than_the_pod_that_waits() -> None:
     assert found == {"pod.runs a1": "FailedMount: no disk (Pending, not ready)"}
 
 
-def test_a_cluster_without_dns_is_told_so_and_not_blamed() -> None:
-    checks = of_trial.judge_trial(replace(TRIAL, dns=False), PODS, {"s1": "ok", "a1": "ok"}, {}, 1.0)
-    assert {check.severity for check in checks if not check.passed} == {"info"}
+@pytest.mark.parametrize(("expected", "severity"), [(True, "error"), (False, "warning")])
+def test_names_that_were_not_tried_are_never_passed_over(expected: bool, severity: str) -> None:
+    trial = replace(TRIAL, dns=False, dns_is_expected=expected)
+    checks = trial_results.judge_trial(trial, PODS, {"s1": "ok", "a1": "ok"}, {}, 1.0)
+    assert [(check.id, check.severity) for check in checks if not check.passed] == [("pod.dns", severity)] * 2
 
 
 def test_those_are_waited_for_that_have_not_reached_all() -> None:
-    assert of_trial.asking(TRIAL, {"s1": "ok", "a1": "ok\n"}) == ()
-    assert of_trial.asking(TRIAL, {"s1": "ok", "a1": "1 dns"}) == ("a1",)
-    assert of_trial.asking(TRIAL, {}) == ("s1", "a1")
+    assert trial_results.asking(TRIAL, {"s1": "ok", "a1": "ok\n"}) == ()
+    assert trial_results.asking(TRIAL, {"s1": "ok", "a1": "1 dns"}) == ("a1",)
+    assert trial_results.asking(TRIAL, {}) == ("s1", "a1")

@@ -33,6 +33,8 @@ class Cluster:
         "/api/v1/namespaces/trial-",
         "/api/v1/namespaces/trial-1/../kube-system/pods/x",
         "/apis/apps/v1/namespaces/trial-1/deployments/x",
+        "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices/x",
+        "/apis/discovery.k8s.io/v1/namespaces/trial-1/../kube-system/endpointslices/x",
     ],
 )
 def test_a_trial_changes_nothing_outside_its_namespaces(path: str) -> None:
@@ -49,8 +51,10 @@ def test_a_trial_makes_and_deletes_its_own() -> None:
     cluster = Cluster()
     kube = TrialOnly(cast("Kube", cluster), "trial-")
     drive(kube.apply("/api/v1/namespaces/trial-1/pods/x", {}))
+    drive(kube.apply("/apis/discovery.k8s.io/v1/namespaces/trial-1/endpointslices/x", {}))
     drive(kube.delete("/api/v1/namespaces/trial-1/pods?gracePeriodSeconds=0"))
     assert cluster.changed == [
         "/api/v1/namespaces/trial-1/pods/x",
+        "/apis/discovery.k8s.io/v1/namespaces/trial-1/endpointslices/x",
         "/api/v1/namespaces/trial-1/pods?gracePeriodSeconds=0",
     ]

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from productive_k3s.contract.codec import encode
 from productive_k3s.contract.facts import ClusterFacts
 from productive_k3s.contract.failure import ContractError
-from productive_k3s.contract.secret import secret_digest
+from productive_k3s.contract.secret import secret_digest, value_digest
 from productive_k3s.effects.start import running_record
 from productive_k3s.facts import k3s, start
 from productive_k3s.k3s import paths
@@ -204,7 +204,7 @@ def test_an_agent_of_the_install_script() -> None:
     found = machine.facts().k3s
     assert (found.role, found.installed_by, found.written_by) == ("agent", "install-script", "")
     assert found.units[0].arguments == ("agent", "--node-label", "a=b", "--token", "***")
-    assert (found.config["node-label"], found.config["token"]) == (["a=b"], ["***"])
+    assert (found.config["node-label"], found.config["token"]) == (["a=b"], [value_digest("hidden-on-the-unit")])
     assert found.config_sources["token"] == "unit"
     assert found.ca_hash == hashlib.sha256(b"the CA\n").hexdigest()
     assert found.has_node_password

@@ -15,7 +15,8 @@ from productive_k3s.contract.failure import ContractError
 from productive_k3s.contract.request import Artifact, HostEntry, Join, Request, Secrets
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.host import Host, drive
-from productive_k3s.plan.request_rules import mistakes
+from productive_k3s.k3s import flags, paths
+from productive_k3s.plan.request_rules import mistakes, version_notes
 from static.contract_program.hosts import TOKEN, VERSION, agent, server
 
 _TEXT = st.text(max_size=8)
@@ -140,7 +141,7 @@ def test_a_secret_is_never_encoded_by_accident() -> None:
 @pytest.mark.parametrize(
     ("code", "request_", "said"),
     [
-        ("request.version", server(version="1.34"), "v1.34.4+k3s1"),
+        ("request.version", server(version="1.34"), "v1.36.4+k3s1"),
         ("request.node-name", server(node_name="Node_1"), "lower-case"),
         ("request.label", server(labels={"node-role.kubernetes.io/x": "y"}), "prefix"),
         ("request.label", server(labels={"a b": "y"}), "syntax"),
@@ -160,6 +161,18 @@ def test_a_secret_is_never_encoded_by_accident() -> None:
         ("request.hosts-file", server(hosts_file=(HostEntry("10.0.0.11", ()),)), "letters"),
         ("request.unknown-flag", server(config={"disabel": ["traefik"]}), "did you mean disable?"),
         ("request.flag-in-wrong-role", agent(config={"disable": ["traefik"]}), "move it"),
+        ("request.unsupported-flag", server(config={"write-kubeconfig": "/root/kubeconfig"}), "write-kubeconfig-mode"),
+        ("request.unsupported-flag", server(config={"disable-agent": True}), "taint"),
+        ("request.unsupported-flag", agent(config={"with-node-id": True}), "a name of its own"),
+        ("request.flag-not-in-version", server(config={"write-kubeconfig-name": "edge"}), "leave it out"),
+        ("request.file", server(files={"../x": ""}), "audit.yaml"),
+        ("request.file", server(config={"kube-apiserver-arg": f"a={paths.FILES}/audit.yaml"}), "give the file"),
+        ("request.file", server(files={"a": f"path: {paths.FILES}/b"}), "give the file"),
+        (
+            "request.environment",
+            server(secrets=Secrets({"HTTP_PROXY": Secret("http://***@p:1")})),
+            "as the host has it",
+        ),
         ("request.reserved-flag", server(config={"token": "x"}), "first server"),
         ("request.schema", server(schema=2), "one version"),
     ],
@@ -179,6 +192,18 @@ def test_good_requests_have_no_mistakes() -> None:
 
 def test_a_newer_version_s_unknown_flag_is_let_through() -> None:
     assert mistakes(server(version="v1.99.0+k3s1", config={"brand-new": True})) == ()
+
+
+def test_old_minors_are_let_through_with_a_remark_and_know_their_own_flags() -> None:
+    assert [flags.minor_of(version) for version in ("v1.36.4+k3s1", "1.36", "")] == [36, None, None]
+    for version, remarks in (("v1.33.9+k3s1", 1), ("v1.34.4+k3s1", 1), ("v1.35.7+k3s1", 0), ("v1.36.4+k3s1", 0)):
+        assert mistakes(server(version=version, config={"disable": ["traefik"]})) == ()
+        assert len(version_notes(server(version=version))) == remarks
+    assert "past its end of life" in version_notes(server(version="v1.34.4+k3s1"))[0]
+    assert mistakes(server(version="v1.36.4+k3s1", config={"write-kubeconfig-name": "edge"})) == ()
+    assert [failure.code for failure in flags.check("server", ["write-kubeconfig-name"], "v1.35.7+k3s1")] == [
+        "request.flag-not-in-version"
+    ]
 
 
 class _Release:

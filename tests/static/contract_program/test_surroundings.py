@@ -27,8 +27,8 @@ from productive_k3s.facts import masking
 from productive_k3s.facts.gather import gather
 from productive_k3s.k3s import paths
 from productive_k3s.k3s import registries as registry_rules
-from productive_k3s.plan import render
 from productive_k3s.plan.changes import assess
+from productive_k3s.plan.desired import desired_files, registries
 from static.contract_program.hosts import server
 from static.contract_program.simulated import STARTED_SECONDS, LiveMachine
 
@@ -53,7 +53,7 @@ class Node(LiveMachine):
     def __init__(self, request: Request) -> None:
         super().__init__()
         bare = self.facts()
-        for file in render.files(request, bare):
+        for file in desired_files(request, bare):
             self.system.put({file.path: file.text}, mode=file.mode, changed=STARTED_SECONDS - 60)
         self.system.put({paths.SERVER_TOKEN: "s", paths.AGENT_TOKEN: "a"}, mode=0o600, changed=STARTED_SECONDS - 60)
 
@@ -124,7 +124,7 @@ def test_a_request_with_passwords_is_not_encoded_by_accident() -> None:
 
 
 def test_files_have_the_passwords_and_nobody_else_reads_them() -> None:
-    found = {item.path: item for item in render.files(wish(), LiveMachine().facts())}
+    found = {item.path: item for item in desired_files(wish(), LiveMachine().facts())}
     assert f"HTTPS_PROXY={PROXY}" in found[paths.environment_file("k3s")].text
     assert f"password: {PASSWORD}" in found[paths.REGISTRIES].text
     assert "username: ops" in found[paths.REGISTRIES].text
@@ -236,7 +236,7 @@ def test_no_proxy(host: str, no_proxy: str, direct: bool) -> None:
 
 class TestRegistries:
     def test_what_k3s_knows_is_right(self) -> None:
-        assert list(registry_rules.mistakes(render.registries(wish()))) == []
+        assert list(registry_rules.mistakes(registries(wish()))) == []
         wildcard = {"mirrors": {"*": None, "docker.io": {}}, "configs": {"r": {"tls": {"insecure_skip_verify": True}}}}
         assert list(registry_rules.mistakes(wildcard)) == []
         assert list(registry_rules.mistakes(None)) == []

@@ -28,6 +28,7 @@ class Scripted:
     nodes: dict[float, NodeFact | Failure | None] = field(default_factory=lambda: {0.0: _NODE})
     journal: tuple[str, ...] = ()
     restarts_per_second: float = 0.0
+    exit_status: int = 1
     time: float = 0.0
     commands: list[str] = field(default_factory=list)
     events: list[tuple[float, str]] = field(default_factory=list)
@@ -49,7 +50,9 @@ class Scripted:
         assert argv[:2] == ("systemctl", "show")
         restarts = int(self.time * self.restarts_per_second)
         state = self._now(self.states)  # type: ignore[arg-type]
-        return Completed(0, f"ActiveState={state}\nSubState=x\nNRestarts={restarts}\nInvocationID=i\n", "")
+        text = f"ActiveState={state}\nSubState=x\nNRestarts={restarts}\nInvocationID=i\n"
+        text += f"ExecMainStatus={self.exit_status}\n"
+        return Completed(0, text, "")
 
     async def node(self, name: str) -> NodeFact | None:
         found = self._now(self.nodes)  # type: ignore[arg-type]
@@ -121,6 +124,29 @@ def test_a_crash_loop_without_a_known_cause() -> None:
     found = failure(host, server())
     assert found.code == "k3s.crash-loop"
     assert found.evidence == "strange"
+    assert host.time < 60.0
+
+
+def test_an_old_version_is_waited_for_after_a_restart() -> None:
+    old = replace(_NODE, version="v1.33.0+k3s1")
+    assert wait(Scripted(nodes={0.0: old, 6.0: _NODE}), server()) == pytest.approx(6.2)
+    # What never changes is the validation's to say, with the node's name: the wait does not end with it.
+    assert 30.0 <= wait(Scripted(nodes={0.0: old}), server()) < 32.0
+
+
+def test_ending_with_status_0_after_being_active_is_a_crash_loop_too() -> None:
+    states = {float(second): ("active" if second % 8 < 3 else "activating") for second in range(500)}
+    why = "kubelet exited: initialize logging: unrecognized feature gate"
+    journal = (
+        f'time="x" level=error msg="Shutdown request received: \\"{why}\\""',
+        "k3s.service: Scheduled restart job, restart counter is at 3.",
+        'time="y" level=error msg="Sending HTTP/1.1 503 response to 127.0.0.1:51234: runtime core not ready"',
+    )
+    host = Scripted(states=states, nodes={0.0: None}, journal=journal, restarts_per_second=0.125, exit_status=0)
+    found = failure(host, server())
+    assert found.code == "k3s.crash-loop"
+    assert "status 0" in found.what
+    assert why in found.evidence
     assert host.time < 60.0
 
 

@@ -130,8 +130,21 @@ def test_what_may_be_missing_is_all_that_the_program_takes_of_the_standard_libra
         )
     }
     # Built into the interpreter, or needed by it to start at all.
-    always = {"__future__", "argparse", "binascii", "contextlib", "dataclasses", "datetime", "errno", "fcntl"}
-    always |= {"functools", "io", "itertools", "os", "pkgutil", "posixpath", "re", "shlex", "signal", "socket", "stat"}
+    always = {"__future__", "argparse", "binascii", "contextlib", "dataclasses", "datetime", "enum", "errno", "fcntl"}
+    always |= {
+        "functools",
+        "io",
+        "itertools",
+        "os",
+        "pkgutil",
+        "posixpath",
+        "re",
+        "select",
+        "shlex",
+        "signal",
+        "socket",
+        "stat",
+    }
     always |= {"struct", "subprocess", "sys", "threading", "time", "types", "typing"}
     assert (taken & sys.stdlib_module_names) - always == set(bootstrap._MODULES)
 

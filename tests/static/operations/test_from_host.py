@@ -15,7 +15,7 @@ from productive_k3s_infra.inventory.build import Login
 from productive_k3s_infra.inventory.model import Endpoint
 from productive_k3s_infra.operations import from_host
 from productive_k3s_infra.operations.from_host import (
-    Wanted,
+    ToAdopt,
     inventory_of,
     look_at,
     write_adopted,
@@ -27,7 +27,7 @@ from static.contract_program.hosts import CA, OTHER_CA, VERSION
 from static.fleet_doubles import FakeFleet
 from static.plan.test_adopt import INIT, agent, found, server
 
-WANTED = Wanted("edge", ("10.0.0.11", "10.0.0.21"), user="ops")
+WANTED = ToAdopt("edge", ("10.0.0.11", "10.0.0.21"), user="ops")
 
 
 def code_of(work: object, *arguments: object) -> BadInput:
@@ -78,7 +78,7 @@ def test_what_cannot_be_said_leaves_nothing_behind(tmp_path: Path, flags: tuple[
 
 
 async def test_hosts_are_asked_for_facts_only_and_one_that_is_silent_is_an_error() -> None:
-    wanted = Wanted("edge", ("10.0.0.11", "10.0.0.21", "10.0.0.11"))
+    wanted = ToAdopt("edge", ("10.0.0.11", "10.0.0.21", "10.0.0.11"))
     first, second = found(server(*INIT), agent(1))
     answers = {"10.0.0.11": Result("done", facts=first.facts), "10.0.0.21": Result("done", facts=second.facts)}
     fleet = FakeFleet(answers)
@@ -90,13 +90,15 @@ async def test_hosts_are_asked_for_facts_only_and_one_that_is_silent_is_an_error
 
 
 def test_how_hosts_are_reached() -> None:
-    wanted = Wanted("edge", ("10.0.0.11", "admin@[fd00::21]:2222"), "ops", 22, "/keys/k", "jumper@bastion.example:2200")
+    wanted = ToAdopt(
+        "edge", ("10.0.0.11", "admin@[fd00::21]:2222"), "ops", 22, "/keys/k", "jumper@bastion.example:2200"
+    )
     first, second = (host.endpoint for host in inventory_of(wanted).hosts)
     assert (str(first), str(second)) == ("ops@10.0.0.11:22", "admin@fd00::21:2222")
     assert first.key == "/keys/k"
     assert first.jump == second.jump
     assert str(first.jump) == "jumper@bastion.example:2200"
-    assert code_of(inventory_of, Wanted("edge", ("ops@",))).code == "init.address"
+    assert code_of(inventory_of, ToAdopt("edge", ("ops@",))).code == "init.address"
 
 
 def test_what_nobody_says_of_a_login_the_configuration_says() -> None:
@@ -108,10 +110,10 @@ def test_what_nobody_says_of_a_login_the_configuration_says() -> None:
         )
 
     (first, second, third) = (
-        str(host.endpoint) for host in inventory_of(Wanted("edge", ("web", "db", "me@gate")), login_of).hosts
+        str(host.endpoint) for host in inventory_of(ToAdopt("edge", ("web", "db", "me@gate")), login_of).hosts
     )
     assert (first, second, third) == ("deploy@web:2222", "root@db:22", "me@gate:2200")
-    reach = from_host._reach(Wanted("edge", ("web",)), Path("cluster.yaml"), Endpoint("web", "deploy", 2222))
+    reach = from_host._reach(ToAdopt("edge", ("web",)), Path("cluster.yaml"), Endpoint("web", "deploy", 2222))
     assert (reach.user, reach.port) == ("deploy", 2222)
 
 
@@ -123,7 +125,7 @@ def test_a_key_is_named_from_home_or_from_the_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    reach = from_host._reach(Wanted("edge", (), key=key), Path("site/cluster.yaml"), Endpoint("10.0.0.11"))
+    reach = from_host._reach(ToAdopt("edge", (), key=key), Path("site/cluster.yaml"), Endpoint("10.0.0.11"))
     assert reach.key == written
 
 

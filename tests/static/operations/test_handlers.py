@@ -78,4 +78,4 @@ def test_the_longest_time_is_that_of_the_slowest_host() -> None:
     assert slow.request is not None
     limits = replace(slow.request.deadlines, ready=slow.request.deadlines.ready + 1000.0)
     slower = replace(slow, request=replace(slow.request, deadlines=limits))
-    assert longest_seconds((*steps[:-1], slower)) == longest_seconds(steps) + 1000.0
+    assert longest_seconds((*steps[:-1], slower), {}) == longest_seconds(steps, {}) + 1000.0

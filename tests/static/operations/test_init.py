@@ -20,7 +20,7 @@ from productive_k3s_infra.cli.app import app
 from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.errors import BadInput, StepFailed
 from productive_k3s_infra.inventory.build import Login, nothing_configured
-from productive_k3s_infra.operations.init import Wanted, init
+from productive_k3s_infra.operations.init import NewCluster, init
 
 AWS = ("--provider", "aws", "--region", "eu-central-1", "--allow", "203.0.113.0/24")
 ONPREM = ("--provider", "onprem", "--server", "10.0.0.11")
@@ -142,7 +142,7 @@ _OPTION = st.one_of(st.just(""), _WORDS, st.sampled_from(["on", "null", "0x1", "
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     wanted=st.builds(
-        Wanted,
+        NewCluster,
         name=st.sampled_from(["edge", "on", "1e3", "null", "0"]) | _WORDS,
         provider=st.sampled_from(["local", "multipass", "onprem", "aws"]),
         version=st.just("v1.34.4+k3s1") | _OPTION,
@@ -159,7 +159,7 @@ _OPTION = st.one_of(st.just(""), _WORDS, st.sampled_from(["on", "null", "0x1", "
     )
 )
 def test_what_is_written_is_accepted_and_says_all_of_it(
-    wanted: Wanted, tmp_path_factory: pytest.TempPathFactory
+    wanted: NewCluster, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     file = tmp_path_factory.mktemp("init") / "cluster.yaml"
     try:
@@ -193,11 +193,12 @@ def nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 class _Answering(http.server.BaseHTTPRequestHandler):
     seen: list[str]
     status = 302
+    version = "v1.36.4%2Bk3s1"
 
     def do_GET(self) -> None:
         type(self).seen.append(f"GET {self.path}")
         self.send_response(self.status)
-        self.send_header("Location", "https://github.example/k3s/releases/tag/v1.36.4%2Bk3s1")
+        self.send_header("Location", f"https://github.example/k3s/releases/tag/{self.version}")
         self.end_headers()
 
     def do_CONNECT(self) -> None:
@@ -209,8 +210,8 @@ class _Answering(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def answering(status: int = 302) -> Iterator[tuple[str, list[str]]]:
-    handler = type("Handler", (_Answering,), {"seen": [], "status": status})
+def answering(status: int = 302, version: str = _Answering.version) -> Iterator[tuple[str, list[str]]]:
+    handler = type("Handler", (_Answering,), {"seen": [], "status": status, "version": version})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
@@ -223,6 +224,15 @@ def test_a_channel_is_a_redirect_that_nobody_follows() -> None:
     with answering() as (url, seen):
         assert resolve_channel("stable", base=f"{url}/channels") == "v1.36.4+k3s1"
     assert seen == ["GET /channels/stable"]
+
+
+def test_a_channel_that_names_no_exact_version_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(version="v1.36") as (url, _):
+        monkeypatch.setattr(channel, "CHANNELS", f"{url}/channels")
+        code, output = run(tmp_path)
+    assert code == 2
+    assert "[init.not-valid]" in output
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_channel_that_is_none_is_bad_input() -> None:
@@ -257,6 +267,6 @@ def test_a_user_that_nobody_says_is_the_one_of_ssh_config(
     def login_of(address: str, user: str | None) -> Login:
         return Login("deploy") if address == "web" else Login(user)
 
-    wanted = Wanted(name="edge", provider="onprem", version="v1.34.4+k3s1", servers=servers, user=said)
+    wanted = NewCluster(name="edge", provider="onprem", version="v1.34.4+k3s1", servers=servers, user=said)
     init(tmp_path / "cluster.yaml", wanted, {}, login_of)
     assert load_cluster_file(tmp_path / "cluster.yaml", {}).ssh.user == user

@@ -104,7 +104,7 @@ class World:
         await self.destroy(tuple(self.machines), on_progress)
 
     def fleet(self) -> FakeFleet:
-        return FakeFleet({name: partial(self._answer, name) for name in self.machines})
+        return FakeFleet({name: partial(self.answer, name) for name in self.machines})
 
     def _surveyed(self, name: str) -> SurveyedMachine:
         if self.machines[name] is None:
@@ -120,7 +120,7 @@ class World:
         identity = hashlib.md5(f"{self.cluster}-{name}".encode(), usedforsecurity=False).hexdigest()
         return replace(facts, host=replace(facts.host, machine_id=identity))
 
-    def _answer(self, name: str, call: Call) -> Result:
+    def answer(self, name: str, call: Call) -> Result:
         facts = self.machines[name]
         assert facts is not None, f"{name} does not exist"
         facts = replace(facts, host=replace(facts.host, time=time.time()))

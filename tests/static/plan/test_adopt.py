@@ -14,7 +14,6 @@ import yaml
 from productive_k3s.contract.facts import (
     ClusterFacts,
     Facts,
-    FileFact,
     HostsFile,
     Interface,
     NodeFact,
@@ -31,7 +30,7 @@ from productive_k3s_infra.inventory.model import Endpoint
 from productive_k3s_infra.operations.from_host import first_plan, load_text, render
 from productive_k3s_infra.plan.model import Plan
 from static.contract_program import hosts
-from static.contract_program.hosts import CA, OTHER_CA, VERSION, after, digested, file, fresh, on_k3s
+from static.contract_program.hosts import CA, OTHER_CA, VERSION, after, digested, file, fresh, merged, on_k3s
 from static.contract_program.left_by_others import OLD_PRE, VARIABLES, configured, left_by_script
 
 INIT = ("--cluster-init",)
@@ -132,11 +131,11 @@ def test_flags_on_the_unit_and_variables_become_keys_of_the_file() -> None:
     }
     assert nodes_of(content)[0] == {"name": "server-1", "role": "server", "address": "10.0.0.11"}
     assert (content.record.ca_hash, content.record.version) == (CA, VERSION)
-    # Only one of the agents has a flag: it is no flag of agents, and nobody is deceived about it.
-    (remark,) = content.remarks
-    assert remark.startswith("agent-1: kubelet-arg (on the unit) is not in this file: the agents differ in it")
-    assert "move it into a drop-in" in remark
-    assert "restart:k3s-agent" in changes(plan)
+    # Only one of the agents has a flag: it stands with that node, and nothing restarts.
+    assert nodes_of(content)[1]["k3s"] == {"kubelet-arg": ["max-pods=50"]}
+    assert "k3s" not in nodes_of(content)[2]
+    assert content.remarks == ()
+    assert "restart:k3s-agent" not in changes(plan)
 
 
 OLD = OLD_PRE + "ExecStart="
@@ -149,10 +148,10 @@ WAYS = {
     "config.yaml": (configured(server(), "cluster-init: true\nsecrets-encryption: true\n"), agent(1)),
     "a drop-in": (configured(server(*INIT), "disable: [traefik]\n", DROP_IN), agent(1)),
     "data-dir as it is anyway": (server(*INIT, f"--data-dir={paths.DATA}"), agent(1, f"--data-dir={paths.DATA}")),
-    "a secret": (server(*INIT, "--etcd-s3-secret-key=***", "--etcd-s3"), agent(1)),
+    "a secret": (server(*INIT, "--etcd-s3-secret-key=hunter2", "--etcd-s3"), agent(1)),
     "the token on the unit": (
-        server(*INIT, "--token=***"),
-        agent(1, "--server=https://10.0.0.11:6443", "--token=***", variables=""),
+        server(*INIT, "--token=hunter2"),
+        agent(1, "--server=https://10.0.0.11:6443", "--token=hunter2", variables=""),
     ),
     "agents alike": (server(*INIT), agent(1, "--selinux"), agent(2, "--selinux")),
     "pk3s": (
@@ -169,6 +168,7 @@ def test_the_first_plan_changes_nothing(facts: tuple[Facts, ...]) -> None:
     assert changes(plan) == []
     assert {item.host for item in plan.unchanged} == {one.k3s.node_name for one in facts}
     assert "***" not in render(content)
+    assert "hunter2" not in render(content)
 
 
 def test_the_unit_of_another_tool_is_left_and_said_to_be_cosmetic() -> None:
@@ -177,7 +177,7 @@ def test_the_unit_of_another_tool_is_left_and_said_to_be_cosmetic() -> None:
     fragment = unit.fragment
     assert fragment is not None
     text = (fragment.text or "").replace("ExecStart=", OLD).replace("Type=notify", "Type=exec")
-    other = on_k3s(facts, units=(replace(unit, fragment=FileFact(fragment.path, "0", 0o644, 0, 1.0, text)),))
+    other = merged(on_k3s(facts, units=(replace(unit, fragment=file(fragment.path, text)),)))
     other = on_k3s(other, running=replace(facts.k3s.running, digests=other.k3s.on_disk))  # type: ignore[type-var]
     _, plan = adopted(other)
     assert changes(plan) == []
@@ -202,7 +202,7 @@ def test_labels_and_taints_are_those_of_the_node() -> None:
 
 
 def test_addresses_apart_and_a_registration_address() -> None:
-    url = "K3S_TOKEN='***'\nK3S_URL='https://api.k3s.example:6443'\n"
+    url = "K3S_TOKEN='hunter2'\nK3S_URL='https://api.k3s.example:6443'\n"
     hosts_ = found(server(*INIT, "--tls-san=api.k3s.example"), agent(1, variables=url))
     outside = replace(hosts_[0], endpoint=Endpoint("203.0.113.5", "admin", 2222))
     content = adopt("edge", require_one_cluster((outside, hosts_[1])), Reach("ops", key="~/.ssh/k", jump="ops@b:22"))
@@ -219,8 +219,8 @@ def test_addresses_apart_and_a_registration_address() -> None:
 
 
 def test_what_is_not_said_is_a_remark() -> None:
-    wrong = server(*INIT, "--node-external-ip=203.0.113.5", "--no-such-flag=1", "--vpn-auth=***")
-    wrong = on_k3s(wrong, registries=file(paths.REGISTRIES, "configs: {r.example: {auth: {password: '***'}}}\n"))
+    wrong = server(*INIT, "--node-external-ip=203.0.113.5", "--no-such-flag=1", "--vpn-auth=hunter2")
+    wrong = on_k3s(wrong, registries=file(paths.REGISTRIES, "configs: {r.example: {auth: {password: hunter2}}}\n"))
     older = on_k3s(agent(1, variables=VARIABLES + "CONTAINERD_LOG_LEVEL=debug\n"), binary_version="v1.33.1+k3s1")
     lost = node(agent(7))
     content = adopt("edge", require_one_cluster(found(wrong, older, nodes=(lost,))), Reach("ops"))
@@ -253,11 +253,21 @@ def with_hosts(facts: Facts, block: tuple[str, ...]) -> Facts:
     return replace(facts, host=replace(facts.host, hosts_files=(HostsFile("/etc/hosts", block),)))
 
 
-def test_what_stands_in_a_drop_in_of_one_agent_only_stays_there() -> None:
+def test_what_stands_in_a_drop_in_of_one_agent_only_is_said_of_that_node_and_not_moved() -> None:
     one = configured(agent(1), "", file(f"{paths.CONFIG}.d/50-host.yaml", "kubelet-arg: [max-pods=50]\n"))
     content, plan = adopted(server(*INIT), one, agent(2))
     assert changes(plan) == []
-    assert content.remarks[0].endswith("It stays where it is.")
+    assert nodes_of(content)[1]["k3s"] == {"kubelet-arg": ["max-pods=50"]}
+    assert content.remarks == ()
+
+
+def test_a_flag_that_no_file_can_say_is_a_remark_on_each_agent_that_has_it() -> None:
+    content, _ = adopted(server(*INIT), agent(1, "--made-up=1"), agent(2, "--made-up=1"))
+    assert "agent" not in k3s_of(content)
+    assert [(remark.split(":")[0], remark.split(" ")[1]) for remark in content.remarks if "made-up" in remark] == [
+        ("agent-1", "made-up"),
+        ("agent-2", "made-up"),
+    ]
 
 
 def test_a_secret_inside_of_a_flag_is_a_variable() -> None:
@@ -269,7 +279,7 @@ def test_a_secret_inside_of_a_flag_is_a_variable() -> None:
     assert changes(plan) == []
 
 
-PROXY = "HTTP_PROXY='http://p:1'\nHTTPS_PROXY='http://***@p:1'\nNO_PROXY='127.0.0.0/8,10.0.0.0/8'\n"
+PROXY = "HTTP_PROXY='http://p:1'\nHTTPS_PROXY='http://user:word@p:1'\nNO_PROXY='127.0.0.0/8,10.0.0.0/8'\n"
 
 
 def test_a_proxy_is_said_and_its_password_is_a_variable() -> None:
@@ -291,7 +301,7 @@ def test_registries_are_said_where_nothing_of_them_is_secret() -> None:
     assert k3s_of(content)["registries"] == {"mirrors": {"docker.io": {"endpoint": ["https://mirror.example"]}}}
     assert changes(plan) == []
     # Those that pk3s wrote would be taken away without a word of them: a variable stands for what is secret.
-    ours = f"# {HEADER}1. So.\nconfigs:\n  r.example:\n    auth: {{password: '***', username: me}}\n"
+    ours = f"# {HEADER}1. So.\nconfigs:\n  r.example:\n    auth: {{password: hunter2, username: me}}\n"
     content = adopt("edge", require_one_cluster(found(with_registries(server(*INIT), ours))), Reach("ops"))
     auth = {"password": "${REGISTRY_R_EXAMPLE_AUTH_PASSWORD}", "username": "me"}
     assert k3s_of(content)["registries"] == {"configs": {"r.example": {"auth": auth}}}

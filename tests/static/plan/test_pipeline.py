@@ -13,7 +13,8 @@ from productive_k3s.contract.codec import encode
 from productive_k3s.contract.facts import FileFact, K3sFacts
 from productive_k3s.contract.secret import Secret
 from productive_k3s.k3s import paths
-from productive_k3s.plan.changes import assess, is_member
+from productive_k3s.plan.changes import assess
+from productive_k3s.plan.effective import is_member
 from productive_k3s_infra.inventory.build import build_inventory
 from productive_k3s_infra.inventory.survey import Assumption, Survey, SurveyedMachine
 from productive_k3s_infra.plan.assumed import assumed_facts
@@ -161,13 +162,27 @@ def test_a_label_of_a_member_goes_through_the_api_on_the_server() -> None:
         update={"nodes": (wish.nodes[0], wish.nodes[1].model_copy(update={"labels": {"disk": "ssd"}}))}
     )
     plan = plan_cluster(wish_again(running(1), labelled))
-    step = plan.steps[0]
+    step, written = plan.steps
     assert (step.id, step.host, step.node, step.labels) == (
         "agent-1/label-node",
         "server-1",
         "agent-1",
         {"disk": "ssd"},
     )
+    # K3s sets the labels of its configuration at each start: it follows, and nothing restarts.
+    assert (written.id, written.needs) == ("agent-1/apply-agent", (step.id,))
+    assert [change.id for change in written.changes] == [f"write:{paths.CONFIG}"]
+
+
+def test_taints_of_a_member_follow_the_file_on_agents_too() -> None:
+    done = running(1)
+    tainted = done.spec.model_copy(
+        update={"nodes": (done.spec.nodes[0], done.spec.nodes[1].model_copy(update={"taints": ("a=b:NoSchedule",)}))}
+    )
+    step, written = plan_cluster(wish_again(done, tainted)).steps
+    assert (step.id, step.host, step.taints) == ("agent-1/label-node", "server-1", ("a=b:NoSchedule",))
+    assert step.reason == "its taints differ: a=b:NoSchedule"
+    assert [change.id for change in written.changes] == [f"write:{paths.CONFIG}"]
 
 
 def test_a_plan_holds_no_token_even_where_one_was_given() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from productive_k3s_infra.validate.api import Seen, judge_api, look_at_api
+from productive_k3s_infra.validate.api import ApiState, judge_api, look_at_api
 from static.validate.certificates import DAY, NOW, Authority, Leaf, authority, kubeconfig, listening, serving
 
 
@@ -21,7 +21,7 @@ def ca() -> Authority:
 
 def look(
     ca: Authority, leaf: Leaf, folder: Path, *, address: str = "127.0.0.1", trusted: Authority | None = None
-) -> Seen:
+) -> ApiState:
     with serving(ca, leaf, folder) as port:
         return look_at_api(kubeconfig((trusted or ca).pem, port, address), time.time(), timeout_seconds=10)
 
@@ -145,13 +145,13 @@ def test_the_error_does_not_quote_the_kubeconfig() -> None:
 
 @pytest.mark.parametrize(("days", "passed"), [(365.0, True), (30.1, True), (30.0, False), (0.5, False)], ids=str)
 def test_days_left(days: float, passed: bool) -> None:
-    check = judge_api(Seen("10.0.0.11:6443", "", ("10.0.0.11",), days), ())[2]
+    check = judge_api(ApiState("10.0.0.11:6443", "", ("10.0.0.11",), days), ())[2]
     assert (check.id, check.passed, check.severity) == ("api.certificate-days", passed, "warning")
     assert bool(check.remedy) is not passed
 
 
 def test_a_name_that_is_missing_is_named() -> None:
-    seen = Seen("10.0.0.11:6443", "", ("10.0.0.11", "fd00::11"), 300.0)
+    seen = ApiState("10.0.0.11:6443", "", ("10.0.0.11", "fd00::11"), 300.0)
     check = judge_api(seen, ("10.0.0.11", "k3s.example", "fd00:0:0::11"))[1]
     assert (check.id, check.passed, check.severity) == ("api.certificate-names", False, "error")
     assert check.message == "lacks k3s.example"

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from productive_k3s.checks.expectation import Expectation, ExpectedNode
 from productive_k3s.cli import parser
 from productive_k3s.contract.codec import decode
 from productive_k3s.contract.events import CheckResult, Result
+from productive_k3s.contract.expectation import Expectation, ExpectedNode
 from productive_k3s.contract.failure import Failure
-from productive_k3s_infra.cluster_file.model import ClusterSpec, K3s, LocalProvider
+from productive_k3s_infra.cluster_file.model import ClusterSpec, K3s, LocalProvider, OnpremProvider
 from productive_k3s_infra.errors import HostProgramFailed, HostUnreachable
 from productive_k3s_infra.validate import gather as gathering
-from productive_k3s_infra.validate.api import Seen
+from productive_k3s_infra.validate.api import ApiState
 from productive_k3s_infra.validate.gather import validate_cluster
 from productive_k3s_infra.validate.quick import checks_of, expectation, report_of
 from productive_k3s_infra.validate.report import Report
@@ -42,9 +43,9 @@ def api(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The API as it is seen; the list has what it was looked for with."""
     asked: list[Any] = []
 
-    def look(kubeconfig: Any, now: float) -> Seen:
+    def look(kubeconfig: Any, now: float) -> ApiState:
         asked.append(kubeconfig)
-        return Seen("10.0.0.11:6443", "", ("10.0.0.11", "k3s.example"), 300.0)
+        return ApiState("10.0.0.11:6443", "", ("10.0.0.11", "k3s.example"), 300.0)
 
     monkeypatch.setattr(gathering, "look_at_api", look)
     return asked
@@ -68,6 +69,12 @@ def test_every_node_is_expected_by_identity() -> None:
         ExpectedNode("agent-1", "agent", "10.0.0.21"),
         ExpectedNode("agent-2", "agent", "10.0.0.22"),
     )
+
+
+def test_a_node_whose_address_is_a_name_may_have_any() -> None:
+    spec = ClusterSpec(name="edge", provider=OnpremProvider(kind="onprem"), k3s=K3s(version="v1.34.4+k3s1"), nodes=())
+    there = inventory(replace(inventory().hosts[0], address="server-1.example"))
+    assert expectation(spec, there).nodes == (ExpectedNode("server-1", "server", ""),)
 
 
 async def test_each_host_is_asked_once_and_the_report_has_it_all(api: list[Any]) -> None:
@@ -109,9 +116,9 @@ async def test_hosts_and_the_api_are_looked_at_together(monkeypatch: pytest.Monk
     loop = asyncio.get_running_loop()
     everybody = asyncio.Barrier(4)
 
-    def look(kubeconfig: Any, now: float) -> Seen:
+    def look(kubeconfig: Any, now: float) -> ApiState:
         asyncio.run_coroutine_threadsafe(_wait(everybody), loop).result(20)
-        return Seen("10.0.0.11:6443", error="refused", cause="network")
+        return ApiState("10.0.0.11:6443", error="refused", cause="network")
 
     async def answer(call: Call) -> Result:
         await everybody.wait()

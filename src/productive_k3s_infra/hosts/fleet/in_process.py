@@ -20,6 +20,7 @@ from productive_k3s.contract.failure import ContractError
 from productive_k3s.doors.host import Host
 from productive_k3s.doors.kube import KubeFactory
 from productive_k3s.doors.local_files import checksum_failure, what_came
+from productive_k3s.doors.pace import GoingOn, nothing_ends_it
 from productive_k3s.doors.system import System
 from productive_k3s.output import WireOutput
 from productive_k3s.verbs.run import run
@@ -120,7 +121,10 @@ class _WithPayload:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._system, name)
 
-    async def receive(self, path: str, sha256: str, mode: int, size: int | None = None) -> int:
+    async def receive(
+        self, path: str, sha256: str, mode: int, size: int | None = None, *, going_on: GoingOn = nothing_ends_it
+    ) -> int:
+        going_on()
         content = await self._take(size)
         found = hashlib.sha256(content).hexdigest()
         if found != sha256:
@@ -128,7 +132,8 @@ class _WithPayload:
         await self._system.write(path, content, mode)
         return len(content)
 
-    async def skip(self, size: int) -> None:
+    async def skip(self, size: int, *, going_on: GoingOn = nothing_ends_it) -> None:
+        going_on()
         await self._take(size)
 
     async def _take(self, size: int | None) -> bytes:

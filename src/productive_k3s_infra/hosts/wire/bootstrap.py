@@ -102,7 +102,19 @@ exec({loader})
 """
 OLD_PYTHON = "pk3s-old-python"
 # Of Debian's and Ubuntu's python3-minimal these are not a part, nor of some images; a test holds the list complete.
-_MODULES = ("base64", "difflib", "hashlib", "http", "ipaddress", "json", "secrets", "selectors", "ssl", "urllib")
+_MODULES = (
+    "base64",
+    "difflib",
+    "hashlib",
+    "http",
+    "ipaddress",
+    "json",
+    "queue",
+    "secrets",
+    "selectors",
+    "ssl",
+    "urllib",
+)
 # The wire's own lines, as json is among what may be missing.
 _HALF = {"type": "hello", "program": "", "python": "", "schema": 1}
 _HALF_RESULT = {

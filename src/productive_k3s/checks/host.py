@@ -19,6 +19,8 @@ _API_CERTIFICATE = f"{_TLS}/serving-kube-apiserver.crt"
 # docs.k3s.io, cli/certificate: K3s renews at a start what ends in less than 120 days, and warns from then on.
 _WARN_DAYS = 120.0
 _DAY_SECONDS = 86400.0
+# As long as this without an end, and what made it end before is over.
+_STEADY_SECONDS = 1800.0
 _WARN_FREE, _ERROR_FREE = 0.10, 0.05
 
 
@@ -55,7 +57,7 @@ def judge_host(facts: Facts, certificates: Sequence[Certificate], version: str) 
         remedy = "install it: productive-k3s single-node, server or agent"
         return (failed("k3s.installed", name, "there is no K3s on this host", "no unit of K3s", remedy),)
     return (
-        *_service(name, unit),
+        *_service(name, unit, facts.host.time),
         _running(name, facts),
         _version(name, facts.k3s.binary_version, version),
         *_certificates(name, facts, certificates),
@@ -69,7 +71,7 @@ def _unit(facts: Facts) -> Optional[UnitFact]:
     return units[0] if units else None
 
 
-def _service(name: str, unit: UnitFact) -> Tuple[CheckResult, ...]:
+def _service(name: str, unit: UnitFact, now: float) -> Tuple[CheckResult, ...]:
     log = f"see journalctl -u {unit.name} on the host"
     state = f"{unit.name} is {unit.active_state} ({unit.sub_state})"
     active = judged(
@@ -88,17 +90,26 @@ def _service(name: str, unit: UnitFact) -> Tuple[CheckResult, ...]:
         evidence="",
         remedy=f"systemctl enable {unit.name}",
     )
+    return active, _restarts(name, unit, now, log), enabled
+
+
+def _restarts(name: str, unit: UnitFact, now: float, log: str) -> CheckResult:
+    """systemd keeps its count until somebody resets it, so what counts is how long the unit has run since."""
+    check = "service.restarts"
     if unit.restarts == 0:
-        restarts = passed("service.restarts", name, "systemd never had to start it again", severity="warning")
-    else:
-        restarts = warned(
-            "service.restarts",
-            name,
-            f"systemd had to start {unit.name} again, {unit.restarts} time{'s' if unit.restarts > 1 else ''}",
-            f"NRestarts={unit.restarts}",
-            f"{log}; systemctl reset-failed or a restart by hand sets the count to 0",
-        )
-    return active, restarts, enabled
+        return passed(check, name, "systemd never had to start it again", severity="warning")
+    times = f"{unit.restarts} time{'s' if unit.restarts > 1 else ''}"
+    runs = now - unit.active_since if unit.active_state == "active" and unit.active_since else 0.0
+    if runs >= _STEADY_SECONDS:
+        what = f"systemd had to start it again {times}, and it has run for {runs / 60:.0f} minutes since"
+        return passed(check, name, what, f"NRestarts={unit.restarts}", "warning")
+    return warned(
+        check,
+        name,
+        f"systemd had to start {unit.name} again, {times}",
+        f"NRestarts={unit.restarts}, active for {runs:.0f} s",
+        f"{log}; once it has run for {_STEADY_SECONDS / 60:.0f} minutes this is history",
+    )
 
 
 def _running(name: str, facts: Facts) -> CheckResult:
@@ -117,7 +128,7 @@ def _running(name: str, facts: Facts) -> CheckResult:
 
 
 def _differing(running: Digests, on_disk: Digests) -> List[str]:
-    parts = ("binary", "config", "environment", "unit", "registries")
+    parts = ("binary", "config", "environment", "unit", "registries", "tokens", "files")
     return [part for part in parts if getattr(running, part) != getattr(on_disk, part)]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence, Tuple
 
-from productive_k3s.checks.expectation import ExpectedNode
 from productive_k3s.checks.judgement import failed, judged, passed, warned
 from productive_k3s.contract.events import CheckResult
+from productive_k3s.contract.expectation import ExpectedNode
 from productive_k3s.contract.facts import NodeFact
 
 _CONTROL_PLANE = "control-plane"
@@ -16,7 +16,7 @@ _PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailab
 
 
 @dataclass(frozen=True)
-class Standard:
+class NodeRequirements:
     """What is asked of every node: its kubelet's version ('': any), and of servers whether they vote in etcd."""
 
     version: str
@@ -24,7 +24,7 @@ class Standard:
 
 
 @dataclass(frozen=True)
-class Sighting:
+class NodeStates:
     """The nodes at the end of a wait. `in_a_row`: how often each was found right; `objects`: of those that were not."""
 
     nodes: Tuple[NodeFact, ...]
@@ -45,26 +45,31 @@ def role(node: NodeFact) -> str:
     return "server" if _CONTROL_PLANE in node.roles else "agent"
 
 
-def missing(wanted: ExpectedNode, node: Optional[NodeFact], standard: Standard) -> str:
-    """Return what a wait may still mend, '' if nothing: right after a start an old version or no vote is shown."""
+def missing(wanted: ExpectedNode, node: Optional[NodeFact], requirements: NodeRequirements) -> str:
+    """Return what a wait may still mend, '' if nothing: right after a start no vote is shown."""
     if node is None:
         return f"{wanted.name} is not there"
     if not node.ready:
         return f"{wanted.name} is not Ready"
-    if standard.version and node.version != standard.version:
-        return f"{wanted.name} reports {node.version}"
-    if role(node) != wanted.role:
-        return f"{wanted.name} is no {wanted.role}"
-    if wanted.role == "server" and standard.etcd and not node.etcd_voter:
+    if wanted.role == "server" and requirements.etcd and not node.etcd_voter:
         return f"{wanted.name} is no voter of etcd"
     return ""
 
 
+def unsettled(wanted: ExpectedNode, node: Optional[NodeFact], requirements: NodeRequirements) -> str:
+    """Return what may be wrong for seconds after a start, '' if nothing: later no wait mends a version or a role."""
+    if node is None:
+        return ""
+    if requirements.version and node.version != requirements.version:
+        return f"{wanted.name} reports {node.version}"
+    return f"{wanted.name} is no {wanted.role}" if role(node) != wanted.role else ""
+
+
 def judge_nodes(
-    expected: Sequence[ExpectedNode], sighting: Sighting, standard: Standard, wanted_in_a_row: int
+    expected: Sequence[ExpectedNode], states: NodeStates, requirements: NodeRequirements, wanted_in_a_row: int
 ) -> Tuple[CheckResult, ...]:
     """Return the checks of all expected nodes, and of those that nobody expects."""
-    found = {node.name: node for node in sighting.nodes}
+    found = {node.name: node for node in states.nodes}
     checks = []
     for wanted in expected:
         node = found.get(wanted.name)
@@ -73,19 +78,19 @@ def judge_nodes(
             remedy = "see journalctl -u k3s (k3s-agent) on that host"
             checks.append(failed("node.present", wanted.name, "is not in the cluster", seen, remedy))
         else:
-            checks.extend(_judge_node(wanted, node, sighting, standard, wanted_in_a_row))
+            checks.extend(_judge_node(wanted, node, states, requirements, wanted_in_a_row))
     names = {wanted.name for wanted in expected}
-    checks.extend(_unexpected(node) for node in sighting.nodes if node.name not in names)
+    checks.extend(_unexpected(node) for node in states.nodes if node.name not in names)
     return tuple(checks)
 
 
 def _judge_node(
-    wanted: ExpectedNode, node: NodeFact, sighting: Sighting, standard: Standard, wanted_in_a_row: int
+    wanted: ExpectedNode, node: NodeFact, states: NodeStates, requirements: NodeRequirements, wanted_in_a_row: int
 ) -> Tuple[CheckResult, ...]:
     name = node.name
     checks = [
         passed("node.present", name, f"is in the cluster (uid {node.uid})"),
-        _ready(node, sighting, wanted_in_a_row),
+        _ready(node, states, wanted_in_a_row),
         judged(
             "node.role",
             name,
@@ -106,18 +111,18 @@ def _judge_node(
                 remedy="is another host behind this name? else correct node-ip, or what is expected",
             )
         )
-    if standard.version:
+    if requirements.version:
         checks.append(
             judged(
                 "node.version",
                 name,
-                good=node.version == standard.version,
-                messages=(node.version, f"{node.version}, expected {standard.version}"),
+                good=node.version == requirements.version,
+                messages=(node.version, f"{node.version}, expected {requirements.version}"),
                 evidence=f"kubeletVersion {node.version}",
                 remedy="is the expected binary installed there, and K3s restarted?",
             )
         )
-    if wanted.role == "server" and standard.etcd:
+    if wanted.role == "server" and requirements.etcd:
         checks.append(_voter(node))
     if not node.schedulable:
         remedy = f"productive-k3s node uncordon {name}, on a server, if nobody works on it"
@@ -129,17 +134,17 @@ def _a(word: str) -> str:
     return f"{'an' if word == 'agent' else 'a'} {word}"
 
 
-def _ready(node: NodeFact, sighting: Sighting, wanted: int) -> CheckResult:
-    times = sighting.in_a_row.get(node.name, 0)
+def _ready(node: NodeFact, states: NodeStates, wanted: int) -> CheckResult:
+    times = states.in_a_row.get(node.name, 0)
     if node.ready and times >= wanted:
         return passed("node.ready", node.name, f"Ready, {wanted} looks in a row")
-    seen = conditions(sighting.objects.get(node.name, {}))
+    seen = conditions(states.objects.get(node.name, {}))
     remedy = "see what the conditions say, and journalctl -u k3s (k3s-agent) on that host"
     if not node.ready:
-        what = f"is not Ready after {sighting.seconds:.0f} s"
+        what = f"is not Ready after {states.seconds:.0f} s"
         return failed("node.ready", node.name, what, seen or "it shows no conditions", remedy)
     if times > 0:
-        what = f"was Ready {times} of {wanted} looks in a row after {sighting.seconds:.0f} s"
+        what = f"was Ready {times} of {wanted} looks in a row after {states.seconds:.0f} s"
         return failed("node.ready", node.name, what, seen, remedy)
     # Ready all along, and something else about it is wrong: that check says what.
     return passed("node.ready", node.name, "Ready")

@@ -20,8 +20,14 @@ class Expectation:
     """The cluster that shall be found. Empty `nodes`: those that the API shows, `version` '': the host's own.
 
     A node counts as Ready after `ready_in_a_row` looks `interval` seconds apart; `deadline` bounds the wait for nodes
-    and system pods together, `trial_deadline` that for the pods of a full validation, which run `image` ('': K3s' own).
-    With `joining` the nodes are on their way: their pods are made before they are there.
+    and system pods together, `trial_deadline` that for the pods of a full validation. With `joining` the nodes are on
+    their way: what their pods need is made before they are there.
+
+    The pods run `image`, else one that a node has, else one of `images`, those that the release names (its
+    k3s-images.txt). `may_pull` False: the nodes reach no registry, so what is not there is not waited for.
+
+    `state` is a digest of what the hosts are made of. With `unless_passed` a full validation is only quick where one
+    has passed for this very state.
     """
 
     version: str = ""
@@ -31,4 +37,8 @@ class Expectation:
     deadline: float = 60.0
     trial_deadline: float = 120.0
     image: str = ""
+    images: Tuple[str, ...] = ()
+    may_pull: bool = True
     joining: bool = False
+    state: str = ""
+    unless_passed: bool = False

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Dict, Mapping, Optional, Sequence, Tuple
 
-from productive_k3s.checks.judgement import failed, passed
-from productive_k3s.checks.of_pods import Pod, trouble, with_warning
+from productive_k3s.checks.judgement import failed, passed, warned
+from productive_k3s.checks.pods import Pod, trouble, with_warning
 from productive_k3s.checks.trial_objects import Trial, ended, pod_name, reported
 from productive_k3s.contract.events import CheckResult
 
@@ -56,6 +56,15 @@ def judge_trial(
     return tuple(checks)
 
 
+def has_no_sandbox(pod: Pod) -> bool:
+    """Return whether a kubelet has taken the pod on, and could not give it its network and namespaces yet.
+
+    The condition is Kubernetes' own since 1.29 (kubernetes.io, Pod lifecycle: pod network readiness).
+    """
+    conditions = {item.get("type"): item.get("status") for item in pod.get("status", {}).get("conditions") or ()}
+    return pod.get("status", {}).get("phase") == "Pending" and conditions.get("PodReadyToStartContainers") == "False"
+
+
 def _why(pod: Optional[Pod], warning: str) -> str:
     if pod is None:
         return "the pod is not there"
@@ -93,7 +102,10 @@ def _dns(trial: Trial, node: str, unresolved: Sequence[str]) -> CheckResult:
     check = "pod.dns"
     if not trial.dns:
         what = "names were not tried: the cluster has no Service kube-system/kube-dns"
-        return CheckResult(check, node, False, "info", what, remedy="install a DNS if pods need names")
+        if trial.dns_is_expected:
+            seen = "CoreDNS is not switched off, so K3s should have made it"
+            return failed(check, node, what, seen, "see journalctl -u k3s on the servers (deploy controller)")
+        return warned(check, node, what, "coredns is in `disable`", "install a DNS if pods need names")
     if not unresolved:
         return passed(check, node, f"{len(trial.nodes)} Service names resolve from there")
     what = f"{len(unresolved)} of {len(trial.nodes)} Service names do not resolve from there"

@@ -1,0 +1,82 @@
+"""The command line itself: short options, the version, output that nobody reads, and what is loaded for `--help`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from productive_k3s import __version__
+
+ROOT = Path(__file__).parents[3]
+# (typer itself loads pydantic to show a verb's options.)
+_PROBE = """\
+import sys
+from productive_k3s_infra.cli.app import main
+try:
+    main()
+except SystemExit as ended:
+    print(f"ended {ended.code}")
+heavy = {"asyncio", "asyncssh", "yaml", "httpx", "cryptography", "ruamel.yaml"} & set(sys.modules)
+print(f"loaded {sorted(heavy)}")
+"""
+
+
+def pk3s(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
+    command = ("-c", code) if code else ("-m", "productive_k3s_infra")
+    paths = os.pathsep.join([str(ROOT / "src"), *(path for path in sys.path if path)])
+    return subprocess.run(
+        [sys.executable, *command, *arguments],
+        env={**os.environ, "PYTHONPATH": paths, "COLUMNS": "120"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("words", [("-h",), ("--help",), ("apply", "-h"), ("destroy", "--help")])
+def test_help_loads_no_verb(words: tuple[str, ...]) -> None:
+    done = pk3s(*words, code=_PROBE)
+    assert "Usage: " in done.stdout, done.stderr
+    assert "ended 0" in done.stdout
+    assert "loaded []" in done.stdout
+
+
+def test_the_version_is_said() -> None:
+    done = pk3s("--version")
+    assert (done.returncode, done.stdout) == (0, f"pk3s {__version__}\n"), done.stderr
+
+
+@pytest.mark.parametrize("verb", ["apply", "destroy"])
+def test_agreeing_has_a_short_word(verb: str, tmp_path: Path) -> None:
+    done = pk3s(verb, "-y", "-f", str(tmp_path / "none.yaml"))
+    assert done.returncode == 2
+    assert "none.yaml" in done.stderr
+    assert "No such option" not in done.stderr
+
+
+def test_a_reader_that_went_away_changes_nothing(tmp_path: Path) -> None:
+    """As of `pk3s init | true`: the exit code says how the run ended, and nothing else is said."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "productive_k3s_infra", "init", "--version", "v1.34.4+k3s1"],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *filter(None, sys.path)])},
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=write,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "cluster.yaml").exists()

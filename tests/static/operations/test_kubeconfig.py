@@ -1,0 +1,91 @@
+"""The kubeconfig in the cluster directory: fetched, and fetched again when it is damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from productive_k3s_infra.errors import BadInput
+from productive_k3s_infra.operations import kubeconfig as fetching
+from productive_k3s_infra.operations import validate as validating
+from productive_k3s_infra.operations.session import Session
+from productive_k3s_infra.validate.report import Report
+from productive_k3s_infra.workspace.directory import open_workspace
+from productive_k3s_infra.workspace.kubeconfig import read_kubeconfig
+from static.operations.world import Person, World, answer_for, session_of, write_cluster_file
+
+
+class Listening(Person):
+    """Remembers notes."""
+
+    def note(self, message: str) -> None:
+        self.asked.append(message)
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+    world = World("edge", "10.213.0")
+    file = write_cluster_file(tmp_path, "cluster.yaml", "edge")
+    found = session_of(file, world, Listening())
+    world.machines["server-1"] = world.empty("server-1")
+    answer_for(monkeypatch, [world], fetching)
+    open_workspace(file, "edge")
+    return found
+
+
+@pytest.fixture
+def documents(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """With which kubeconfig the API is looked at; no API is."""
+    given: list[Any] = []
+
+    async def validate_cluster(*_arguments: Any, kubeconfig_document: Any, **_named: Any) -> Report:
+        given.append(kubeconfig_document)
+        return Report("edge", "quick", ())
+
+    monkeypatch.setattr(validating, "validate_cluster", validate_cluster)
+    monkeypatch.setattr(validating, "fleet_of", fetching.fleet_of)
+    return given
+
+
+DAMAGED = [
+    b"",
+    b"\xff\xfe\x00",
+    b"apiVersion: v1\nkind: Config\nclusters: [\n",
+    b"apiVersion: v1\nkind: Conf",
+    b"kind: Config\nclusters: []\nusers: []\ncontexts: []\ncurrent-context: edge\n",
+    b"kind: Config\nclusters: []\nusers: []\ncontexts: [{name: a, context: {cluster: a}}]\ncurrent-context: a\n",
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+async def test_a_damaged_one_is_said_and_fetched_again(session: Session, documents: list[Any], content: bytes) -> None:
+    path = session.workspace.kubeconfig
+    path.write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        read_kubeconfig(session.workspace)
+    assert (caught.value.code, caught.value.where) == ("kubeconfig.damaged", str(path))
+    assert "pk3s kubeconfig" in caught.value.remedy
+    assert (await validating.validate(session, full=False)).passed
+    assert documents == [yaml.safe_load(path.read_text())]
+    assert documents[0]["current-context"] == "edge"
+    (note,) = session.interaction.asked  # type: ignore[attr-defined]
+    assert str(path) in note
+    assert "damaged" in note
+    assert "fetched again" in note
+
+
+async def test_one_that_is_well_is_taken_as_it_is(session: Session, documents: list[Any]) -> None:
+    path = await fetching.get_kubeconfig(session)
+    path.write_text(path.read_text().replace("users:", "extra: mine\nusers:"))
+    await validating.validate(session, full=False)
+    assert documents[0]["extra"] == "mine"
+
+
+async def test_what_cannot_be_read_is_a_note(session: Session, documents: list[Any]) -> None:
+    session.workspace.kubeconfig.mkdir()
+    await validating.validate(session, full=False)
+    assert documents == [None]
+    assert "no kubeconfig: " in session.interaction.asked[-1]  # type: ignore[attr-defined]
