@@ -146,6 +146,8 @@ class Site:
         own = {name: value for name, value in os.environ.items() if name in {"PATH", "LANG"}}
         own["PATH"] = f"{own_ssh(self.ssh_config)}:{own['PATH']}"
         places = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "TMPDIR": str(temporary)}
+        # This checkout's pk3s, also where the interpreter has another one installed.
+        own["PYTHONPATH"] = str(REPOSITORY / "src")
         return own | places | {"K3S_VERSION": self.release.version, "K3S_ARTIFACTS": str(self.release.directory)}
 
     def pk3s(self, *words: str, seconds: float = _MOST_SECONDS) -> Done:

@@ -124,7 +124,7 @@ def only_marks(plan: Plan) -> bool:
     )
 
 
-def made_by_pk3s(name: str, address: str, **wishes: Any) -> Facts:
+def made_by_us(name: str, address: str, **wishes: Any) -> Facts:
     """A member that this program set up from nothing."""
     request = (hosts.agent if name.startswith("agent") else hosts.server)(binary=None, **wishes)
     facts = at(name, address)
@@ -176,21 +176,34 @@ WAYS = {
     ),
     "agents alike": (server(*INIT), agent(1, "--selinux"), agent(2, "--selinux")),
     "pk3s": (
-        made_by_pk3s("server-1", "10.0.0.11", config={"disable": ["traefik"]}, labels={"a": "b"}),
-        made_by_pk3s("agent-1", "10.0.0.21"),
+        made_by_us("server-1", "10.0.0.11", config={"disable": ["traefik"]}, labels={MARK: "edge", "a": "b"}),
+        made_by_us("agent-1", "10.0.0.21", labels={MARK: "edge"}),
     ),
 }
 
 
 @pytest.mark.parametrize("facts", WAYS.values(), ids=WAYS)
 def test_the_first_plan_changes_nothing(facts: tuple[Facts, ...]) -> None:
-    nodes = tuple(node(one, labels={"a": "b"}, own_labels=("a",)) for one in facts if one.k3s.config.get("node-label"))
-    content, plan = adopted(*facts, nodes=nodes)
+    content, plan = adopted(*facts, nodes=tuple(map(labelled, facts)))
     assert changes(plan) == []
     marked = {step.host for step in plan.steps if isinstance(step, ApplyServer | ApplyAgent)}
     assert {item.host for item in plan.unchanged} | marked == {one.k3s.node_name for one in facts}
     assert "***" not in render(content)
     assert "hunter2" not in render(content)
+
+
+def labelled(facts: Facts) -> NodeFact:
+    """The Node with the labels that its kubelet was started with."""
+    labels = dict(item.split("=") for item in facts.k3s.config.get("node-label", ()))
+    return node(facts, labels=labels, own_labels=tuple(labels))
+
+
+def test_what_was_made_by_hand_gets_the_mark_in_its_configuration_too() -> None:
+    """The host program knows no cluster's name, so its nodes have no mark; nothing starts anew for it."""
+    facts = (made_by_us("server-1", "10.0.0.11", labels={"a": "b"}), made_by_us("agent-1", "10.0.0.21"))
+    _content, plan = adopted(*facts, nodes=tuple(map(labelled, facts)))
+    assert set(changes(plan)) == {f"write:{paths.CONFIG}"}
+    assert {step.impact for step in plan.steps} == {"change"}
 
 
 def test_the_unit_of_another_tool_is_left_and_said_to_be_cosmetic() -> None:
