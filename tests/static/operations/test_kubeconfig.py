@@ -59,10 +59,14 @@ DAMAGED = [
     b"apiVersion: v1\nkind: Conf",
     b"kind: Config\nclusters: []\nusers: []\ncontexts: []\ncurrent-context: edge\n",
     b"kind: Config\nclusters: []\nusers: []\ncontexts: [{name: a, context: {cluster: a}}]\ncurrent-context: a\n",
-    b"kind: Config\nclusters: [{name: b, cluster: {}}]\nusers: [{name: u, user: {}}]\n"
-    b"contexts: [{name: a, context: {cluster: a, user: u}}]\ncurrent-context: a\n",
-    b"kind: Config\nclusters: [{name: b, cluster: {}}]\nusers: [{name: u, user: {}}]\n"
-    b"contexts: [{name: a, context: {cluster: b, user: v}}]\ncurrent-context: a\n",
+    (
+        b"kind: Config\nclusters: [{name: b, cluster: {}}]\nusers: [{name: u, user: {}}]\n"
+        b"contexts: [{name: a, context: {cluster: a, user: u}}]\ncurrent-context: a\n"
+    ),
+    (
+        b"kind: Config\nclusters: [{name: b, cluster: {}}]\nusers: [{name: u, user: {}}]\n"
+        b"contexts: [{name: a, context: {cluster: b, user: v}}]\ncurrent-context: a\n"
+    ),
 ]
 
 
