@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,6 +30,7 @@ from productive_k3s.k3s import paths
 from productive_k3s.k3s import registries as registry_rules
 from productive_k3s.plan.changes import assess
 from productive_k3s.plan.desired import desired_files, registries
+from static.artifacts.mirror import FILES, certificate, digest, mirror
 from static.contract_program.hosts import server
 from static.contract_program.simulated import STARTED_SECONDS, LiveMachine
 
@@ -196,6 +198,20 @@ class TestRealDownload:
             local_http.download(path, str(tmp_path / "k3s"), self.SHA256, 0o755, pace(), variables)
         assert caught.value.failure.code == "network.unreachable"
         assert [asked for asked, _ in proxy.asked] == ([path] if "moved" in path else [])
+
+    def test_whoever_answers_has_to_be_who_was_asked(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        target, pem = tmp_path / "k3s", certificate(tmp_path)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem)
+        with mirror(context) as served:
+            url, sha256 = f"{served.url}/k3s", digest(FILES["k3s"])
+            with pytest.raises(ContractError) as caught:
+                local_http.download(url, str(target), sha256, 0o755, pace(), {})
+            assert "certificate verify failed" in caught.value.failure.evidence
+            assert served.asked == []
+            monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+            local_http.download(url, str(target), sha256, 0o755, pace(), {})
+        assert target.read_bytes() == FILES["k3s"]
 
     def test_the_password_is_not_in_a_failure(self, tmp_path: Path) -> None:
         variables = {"HTTP_PROXY": f"http://ops:{PASSWORD}@127.0.0.1:1"}
