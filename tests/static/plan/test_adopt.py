@@ -107,13 +107,7 @@ def changes(plan: Plan) -> list[str]:
 
 
 def is_mark(change: Change) -> bool:
-    """An adopted node gets the cluster's mark by its first apply, through the API; that restarts nothing.
-
-    A configuration that this program wrote follows, as K3s sets the labels in it again at each start.
-    """
-    written = [line for line in change.diff if line[:1] in "+-" and line[:3] not in ("+++", "---")]
-    if change.target == paths.CONFIG and written:
-        return change.impact == "change" and all(MARK in line or line == "+node-label:" for line in written)
+    """An adopted node gets the cluster's mark by its first apply, through the API; that restarts nothing."""
     return change.action == "label-node" and change.reason == f"labels differ: {MARK}=edge"
 
 
