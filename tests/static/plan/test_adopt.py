@@ -31,7 +31,7 @@ from productive_k3s_infra.inventory.model import Endpoint
 from productive_k3s_infra.operations.from_host import first_plan, load_text, render
 from productive_k3s_infra.plan.mark import MARK
 from productive_k3s_infra.plan.model import Plan
-from productive_k3s_infra.plan.step import ApplyServer, LabelNode
+from productive_k3s_infra.plan.step import ApplyAgent, ApplyServer, LabelNode
 from static.contract_program import hosts
 from static.contract_program.hosts import CA, OTHER_CA, VERSION, after, digested, file, fresh, merged, on_k3s
 from static.contract_program.left_by_others import OLD_PRE, VARIABLES, configured, left_by_script
@@ -107,7 +107,13 @@ def changes(plan: Plan) -> list[str]:
 
 
 def is_mark(change: Change) -> bool:
-    """An adopted node gets the cluster's mark by its first apply, through the API; that restarts nothing."""
+    """An adopted node gets the cluster's mark by its first apply, through the API; that restarts nothing.
+
+    A configuration that this program wrote follows, as K3s sets the labels in it again at each start.
+    """
+    written = [line for line in change.diff if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    if change.target == paths.CONFIG and written:
+        return change.impact == "change" and all(MARK in line or line == "+node-label:" for line in written)
     return change.action == "label-node" and change.reason == f"labels differ: {MARK}=edge"
 
 
@@ -180,7 +186,7 @@ WAYS = {
 def test_the_first_plan_changes_nothing(facts: tuple[Facts, ...]) -> None:
     content, plan = adopted(*facts, nodes=tuple(map(labelled, facts)))
     assert changes(plan) == []
-    marked = {step.host for step in plan.steps if isinstance(step, ApplyServer)}
+    marked = {step.host for step in plan.steps if isinstance(step, ApplyServer | ApplyAgent)}
     assert {item.host for item in plan.unchanged} | marked == {one.k3s.node_name for one in facts}
     assert "***" not in render(content)
     assert "hunter2" not in render(content)
