@@ -212,9 +212,10 @@ def test_a_node_of_the_host_program_gives_a_file_that_plans_the_mark_alone(story
     assert story.own_planned.code == 3, story.own_planned
     (step,) = story.own_planned.document["plan"]["steps"]
     assert (step["id"], step["impact"]) == ("server-2/apply-server", "change")
-    assert sorted(change["id"] for change in step["changes"]) == ["label:server-2", f"write:{CONFIG}"]
-    diff = [line for change in step["changes"] for line in change["diff"] if line[:1] in "+-" and line[1:2] not in "+-"]
-    assert diff == ["+node-label:", "+- productive-k3s.io/cluster=ours"]
+    assert {change["id"]: change["reason"] for change in step["changes"]} == {
+        "label:server-2": "labels differ: productive-k3s.io/cluster=ours",
+        f"write:{CONFIG}": "differs in node-label",
+    }
     assert "cosmetic" not in story.own_planned.out
 
 
