@@ -127,17 +127,19 @@ class Bed:
             self.sets.append(name)
         requests = [MachineRequest(one) if isinstance(one, str) else one for one in wanted]
         machines = create(name, requests, public, root=self.root, image=image)
-        if cgroup_version() == 1:
-            for machine in machines:
-                self.allow_cgroup_v1(machine)
+        for machine in machines:
+            self.allow_cgroup_v1(machine)
         return machines
 
     def allow_cgroup_v1(self, machine: Machine) -> None:
         """Tell a machine's kubelet that cgroup v1 will do, as a person would whose kernel has no other.
 
         Kubelets of 1.35 and newer refuse it otherwise. Done at `create`; whoever takes K3s' data off a machine takes
-        this along. Written from outside: the machine may be read-only, or let nobody in as root.
+        this along. Written from outside: the machine may be read-only, or let nobody in as root. With cgroup v2 on this
+        computer nothing is refused, and nothing is written.
         """
+        if cgroup_version() != 1:
+            return
         folder = SetFolder(self.root, machine.set).machine(machine.name).rancher / KUBELET_DROP_INS
         folder.mkdir(parents=True, exist_ok=True)
         kind = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"

@@ -25,6 +25,8 @@ pytestmark = pytest.mark.live
 
 NAMES = ("server-1", "agent-1", "agent-2")
 DISABLED = "      disable: [traefik, servicelb, metrics-server, local-storage]\n"
+ANY_CGROUPS = {"kubelet-arg": ["fail-cgroupv1=false"]}
+"""As the use case has it."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,8 @@ def onprem_checkout(site: Site, path: Path) -> Site:
             "k3s": {
                 "version": site.release.version,
                 "artifacts": {"source": str(site.release.directory)},
-                "server": {"disable": lab_bed.NOTHING_PACKAGED},
+                "server": {"disable": lab_bed.NOTHING_PACKAGED, **ANY_CGROUPS},
+                "agent": ANY_CGROUPS,
             },
             "nodes": [
                 {

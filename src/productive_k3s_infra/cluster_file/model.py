@@ -71,8 +71,10 @@ class Jump(Written):
     """A host that is reached first, and through which the others are. Its host key is verified in the same way."""
 
     address: Address = Field(description="Where it is reached.")
-    user: Login | None = Field(default=None, description="User to log in as. Default: the host's own `user`.")
-    port: Port = Field(default=22, description="Port of its SSH server.")
+    user: Login | None = Field(
+        default=None, description="User to log in as. Default: ~/.ssh/config's, else the host's own `user`."
+    )
+    port: Port | None = Field(default=None, description="Port of its SSH server. Default: ~/.ssh/config's, else 22.")
     key: Text | None = Field(default=None, description="Private key for it. Default: the host's own `key`.")
     host_key: HostKeys = Field(default=(), description="Its public host key, one or several.")
 
@@ -80,8 +82,8 @@ class Jump(Written):
 class Ssh(Written):
     """How hosts are reached. What a node leaves out is taken from `spec.ssh`, and then from the defaults."""
 
-    user: Login | None = Field(default=None, description="User to log in as. Default: root.")
-    port: Port | None = Field(default=None, description="Port of the SSH server. Default: 22.")
+    user: Login | None = Field(default=None, description="User to log in as. Default: ~/.ssh/config's, else root.")
+    port: Port | None = Field(default=None, description="Port of the SSH server. Default: ~/.ssh/config's, else 22.")
     key: Text | None = Field(
         default=None,
         description="Private key; relative to the cluster file, ~ is your home. Default: the agent's, usual keys.",

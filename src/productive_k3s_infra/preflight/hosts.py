@@ -96,7 +96,7 @@ def judge_read_only(_: Look, host: Host, facts: Facts) -> Iterator[Finding]:
 
 def judge_cgroup_version(look: Look, host: Host, facts: Facts) -> Iterator[Finding]:
     version = facts.host.cgroup_version
-    allowed = "fail-cgroupv1=false" in look.flag_of(host, "kubelet-arg")
+    allowed = _allows_cgroup_v1(look, host, facts)
     refused = version == 1 and look.minor is not None and look.minor >= _NO_CGROUP_V1 and not allowed
     message = f"cgroup v{version}"
     if refused:
@@ -104,6 +104,13 @@ def judge_cgroup_version(look: Look, host: Host, facts: Facts) -> Iterator[Findi
     elif version == 1 and not allowed:
         message = f"cgroup v1, which Kubernetes refuses from 1.{_NO_CGROUP_V1} on"
     yield Finding(host.name, not refused, message, "/sys/fs/cgroup is no cgroup2fs" if version == 1 else "")
+
+
+def _allows_cgroup_v1(look: Look, host: Host, facts: Facts) -> bool:
+    """Whether the kubelet is told to run there: by its command line, which counts more, or by its configuration."""
+    arguments = (item.partition("=") for item in look.flag_of(host, "kubelet-arg"))
+    said = [value or "true" for name, _, value in arguments if name == "fail-cgroupv1"]
+    return said[0] == "false" if said else facts.k3s.fail_cgroup_v1 is False
 
 
 def judge_cgroup_controllers(_: Look, host: Host, facts: Facts) -> Iterator[Finding]:

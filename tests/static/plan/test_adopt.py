@@ -31,7 +31,7 @@ from productive_k3s_infra.inventory.model import Endpoint
 from productive_k3s_infra.operations.from_host import first_plan, load_text, render
 from productive_k3s_infra.plan.mark import MARK
 from productive_k3s_infra.plan.model import Plan
-from productive_k3s_infra.plan.step import ApplyServer, LabelNode
+from productive_k3s_infra.plan.step import ApplyAgent, ApplyServer, LabelNode
 from static.contract_program import hosts
 from static.contract_program.hosts import CA, OTHER_CA, VERSION, after, digested, file, fresh, merged, on_k3s
 from static.contract_program.left_by_others import OLD_PRE, VARIABLES, configured, left_by_script
@@ -107,7 +107,13 @@ def changes(plan: Plan) -> list[str]:
 
 
 def is_mark(change: Change) -> bool:
-    """An adopted node gets the cluster's mark by its first apply, through the API; that restarts nothing."""
+    """An adopted node gets the cluster's mark by its first apply, through the API; that restarts nothing.
+
+    A configuration that this program wrote follows, as K3s sets the labels in it again at each start.
+    """
+    written = [line for line in change.diff if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    if change.target == paths.CONFIG and written:
+        return change.impact == "change" and all(MARK in line or line == "+node-label:" for line in written)
     return change.action == "label-node" and change.reason == f"labels differ: {MARK}=edge"
 
 
@@ -118,7 +124,7 @@ def only_marks(plan: Plan) -> bool:
     )
 
 
-def made_by_pk3s(name: str, address: str, **wishes: Any) -> Facts:
+def made_by_us(name: str, address: str, **wishes: Any) -> Facts:
     """A member that this program set up from nothing."""
     request = (hosts.agent if name.startswith("agent") else hosts.server)(binary=None, **wishes)
     facts = at(name, address)
@@ -170,21 +176,34 @@ WAYS = {
     ),
     "agents alike": (server(*INIT), agent(1, "--selinux"), agent(2, "--selinux")),
     "pk3s": (
-        made_by_pk3s("server-1", "10.0.0.11", config={"disable": ["traefik"]}, labels={"a": "b"}),
-        made_by_pk3s("agent-1", "10.0.0.21"),
+        made_by_us("server-1", "10.0.0.11", config={"disable": ["traefik"]}, labels={MARK: "edge", "a": "b"}),
+        made_by_us("agent-1", "10.0.0.21", labels={MARK: "edge"}),
     ),
 }
 
 
 @pytest.mark.parametrize("facts", WAYS.values(), ids=WAYS)
 def test_the_first_plan_changes_nothing(facts: tuple[Facts, ...]) -> None:
-    nodes = tuple(node(one, labels={"a": "b"}, own_labels=("a",)) for one in facts if one.k3s.config.get("node-label"))
-    content, plan = adopted(*facts, nodes=nodes)
+    content, plan = adopted(*facts, nodes=tuple(map(labelled, facts)))
     assert changes(plan) == []
-    marked = {step.host for step in plan.steps if isinstance(step, ApplyServer)}
+    marked = {step.host for step in plan.steps if isinstance(step, ApplyServer | ApplyAgent)}
     assert {item.host for item in plan.unchanged} | marked == {one.k3s.node_name for one in facts}
     assert "***" not in render(content)
     assert "hunter2" not in render(content)
+
+
+def labelled(facts: Facts) -> NodeFact:
+    """The Node with the labels that its kubelet was started with."""
+    labels = dict(item.split("=") for item in facts.k3s.config.get("node-label", ()))
+    return node(facts, labels=labels, own_labels=tuple(labels))
+
+
+def test_what_was_made_by_hand_gets_the_mark_in_its_configuration_too() -> None:
+    """The host program knows no cluster's name, so its nodes have no mark; nothing starts anew for it."""
+    facts = (made_by_us("server-1", "10.0.0.11", labels={"a": "b"}), made_by_us("agent-1", "10.0.0.21"))
+    _content, plan = adopted(*facts, nodes=tuple(map(labelled, facts)))
+    assert set(changes(plan)) == {f"write:{paths.CONFIG}"}
+    assert {step.impact for step in plan.steps} == {"change"}
 
 
 def test_the_unit_of_another_tool_is_left_and_said_to_be_cosmetic() -> None:

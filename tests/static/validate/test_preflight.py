@@ -104,6 +104,11 @@ def on_agent(**changes: object) -> World:
     return World(agent=good(AGENT, **changes))
 
 
+def configured(world: World, *, allows: bool) -> World:
+    """The kubelet's own configuration on the server says whether cgroup v1 will do."""
+    return replace(world, server=replace(world.server, k3s=replace(world.server.k3s, fail_cgroup_v1=not allows)))
+
+
 def system(name: str, version: str, arch: str = "amd64") -> OperatingSystem:
     return OperatingSystem(name, version, f"{name} {version}", "6.1", arch)
 
@@ -184,6 +189,21 @@ CASES: tuple[tuple[World, str, str | None, str, str], ...] = (
     (
         replace(on_agent(cgroup_version=1), spec=spec("v1.35.0+k3s1", server={"kubelet-arg": "fail-cgroupv1=false"})),
         *("host.cgroup-version", "error", "agent-1", "refuses"),
+    ),
+    (
+        replace(configured(on_server(cgroup_version=1), allows=True), spec=spec("v1.35.0+k3s1")),
+        *("host.cgroup-version", None, "server-1", "cgroup v1"),
+    ),
+    (
+        replace(configured(on_server(cgroup_version=1), allows=False), spec=spec("v1.35.0+k3s1")),
+        *("host.cgroup-version", "error", "server-1", "refuses"),
+    ),
+    (
+        replace(
+            configured(on_server(cgroup_version=1), allows=True),
+            spec=spec("v1.35.0+k3s1", server={"kubelet-arg": "fail-cgroupv1"}),
+        ),
+        *("host.cgroup-version", "error", "server-1", "refuses"),
     ),
     (World(), "host.cgroup-controllers", None, "server-1", "are there"),
     (on_server(cgroup_controllers=("cpu", "cpuset", "pids")), "host.cgroup-controllers", "error", "server-1", "memory"),
