@@ -76,7 +76,8 @@ def run_with_lines(
 ) -> None:
     """Run a long program and hand over each line it says (both streams) as it comes. Fails as `run` does.
 
-    One that is over its time is interrupted, as by Ctrl-C, and killed only if it does not end then. `on_start` is given what sends the program SIGINT: it has a process group of its own and hears no Ctrl-C.
+    One that is over its time is interrupted, as by Ctrl-C, and killed only if it does not end then. `on_start` is given
+    what sends the program SIGINT: it has a process group of its own and hears no Ctrl-C.
     """
     words = _plain_words(argv, env)
     last: list[str] = []
