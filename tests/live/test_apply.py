@@ -261,7 +261,8 @@ def test_an_added_agent_joins_and_leaves_again_before_its_machine_goes(site: Sit
         assert "agent-3" in site.expect(0, "status").out
         assert "nobody agreed to the plan" in site.expect(4, "apply").err
         assert "agent-3" in site.fingerprint().nodes
-        gone = steps(site.expect(0, "apply", "--yes", "-o", "json"))
+        assert "[plan.prune]" in site.expect(4, "apply", "--yes").err
+        gone = steps(site.expect(0, "apply", "--yes", "--prune", "-o", "json"))
         assert list(gone) == ["agent-3/remove-node", "agent-3/destroy-machine"]
         assert "agent-3" not in {machine.name for machine in machines.survey(site.set)}
         after = site.fingerprint()
@@ -280,11 +281,11 @@ def test_a_stopped_machine_is_started_and_nothing_else_happens(
     machines.stop(site.set, ["agent-2"])
     try:
         planned = site.expect(3, "plan", "--exit-code", "-o", "json").document["plan"]
-        assert [step["id"] for step in planned["steps"]] == ["agent-2/create-machine"]
+        assert [step["id"] for step in planned["steps"]] == ["agent-2/start-machine"]
         assert "what is on its disk stays" in planned["steps"][0]["reason"]
         made = steps(site.expect(0, "apply", "--yes", "-o", "json"))
         # It starts K3s by itself; whether that is still planned for, or waited for, is a matter of moments.
-        assert set(made) <= {"agent-2/apply-agent"}
+        assert {"agent-2/start-machine"} <= set(made) <= {"agent-2/start-machine", "agent-2/apply-agent"}
         assert all(changes in ([], ["wait:k3s-agent"]) for changes in made.values()), made
     finally:
         machines.start(site.set, ["agent-2"])

@@ -63,7 +63,7 @@ def live(found: World) -> Life:
     cloud.add_image("2026-02-01")
     again = site.pk3s("plan", "--exit-code")
     with site.edited((node_line(found.machines[1]), "")):
-        shrunk = site.pk3s("apply", "--yes", "-o", "json")
+        shrunk = site.pk3s("apply", "--yes", "--prune", "-o", "json")
         departed, names = found.departed[-1], cloud.names()
         destroyed = site.pk3s("destroy", "--yes")
     left = cloud.left()

@@ -24,6 +24,7 @@ from productive_k3s_infra.adopt.proxy_and_registries import around
 from productive_k3s_infra.adopt.running_cluster import FoundCluster, FoundHost
 from productive_k3s_infra.cluster_file import text_checks
 from productive_k3s_infra.cluster_file.model import API_VERSION
+from productive_k3s_infra.plan.mark import MARK
 from productive_k3s_infra.plan.model import ClusterRecord
 
 # They have keys of their own in the file, are made by pk3s, or were decided when the node joined.
@@ -145,7 +146,8 @@ def _labels(host: FoundHost, node: NodeFact | None) -> dict[str, str]:
         return {}
     ours = {*_joined_with(host.facts), *node.own_labels}
     found = {key: value for key, value in sorted(node.labels.items()) if key in ours or "/" not in key}
-    return {key: value for key, value in found.items() if text_checks.label(key, value) is None}
+    # The mark is written by each apply, of whatever name the cluster has then.
+    return {key: value for key, value in found.items() if key != MARK and text_checks.label(key, value) is None}
 
 
 def _taints(node: NodeFact | None) -> list[str]:
@@ -280,7 +282,8 @@ def _remarks_on_host(host: FoundHost, cluster: FoundCluster) -> Iterator[str]:
         yield f"{name}: the cluster has no Node of this name (now), so labels and taints are not in this file"
         return
     written = _labels(host, node)
-    prefixed = sorted(key for key in {*_joined_with(host.facts), *node.own_labels} & set(node.labels) - set(written))
+    joined_with = {*_joined_with(host.facts), *node.own_labels} - {MARK}
+    prefixed = sorted(key for key in joined_with & set(node.labels) - set(written))
     if prefixed:
         yield f"{name}: labels that no kubelet may set are not in this file: {', '.join(prefixed)}"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s_infra.errors import Pk3sError
@@ -23,8 +24,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+
+class _Verbs(TyperGroup):
+    """The verbs. `--prune` may stand without a value, which click's options cannot: it is the empty one then."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, ["--prune=" if word == "--prune" else word for word in args])
+
+
 app = typer.Typer(
     name="pk3s",
+    cls=_Verbs,
     help="One cluster file in, a validated K3s cluster out; the same file keeps the cluster right afterwards.",
     no_args_is_help=True,
     add_completion=False,
@@ -49,6 +59,14 @@ NewCluster = Annotated[
 Replace = Annotated[
     list[str] | None,
     typer.Option("--replace", metavar="NODE", help="Make this node's machine anew; again for more."),
+]
+Prune = Annotated[
+    str | None,
+    typer.Option(
+        "--prune",
+        metavar="[CLUSTER]",
+        help="With --yes: let go what the file does not name any more; more than one only with the cluster's name.",
+    ),
 ]
 DEFAULT_FILE = Path("cluster.yaml")
 
@@ -166,7 +184,7 @@ def plan(
 
             _document({"plan": encode(planned.plan), "preflight": planned.preflight.document()})
         else:
-            _print((*show.findings_lines(planned.preflight), *show.plan_lines(planned.plan, refusals=False)))
+            _print(show.planned_lines(planned))
         return planned.exit_code or (ExitCode.PENDING if exit_code and planned.plan.steps else 0)
 
     _end(run)
@@ -180,6 +198,7 @@ def apply(
     yes: Yes = False,
     new_cluster: NewCluster = False,
     replace_nodes: Replace = None,
+    prune: Prune = None,
     probe: Annotated[bool, typer.Option(help="Try the ports between the hosts before K3s is there.")] = True,
 ) -> None:
     """Make the cluster what the file says: machines, cluster; then validate. A second time changes nothing."""
@@ -189,7 +208,11 @@ def apply(
     def run() -> int:
         terminal = _terminal(assume_yes=yes, quiet=output is Format.json)
         work = operation(
-            _session(file, terminal), probe=probe, new_cluster=new_cluster, replacing=tuple(replace_nodes or ())
+            _session(file, terminal),
+            probe=probe,
+            new_cluster=new_cluster,
+            replacing=tuple(replace_nodes or ()),
+            prune=prune,
         )
         applied = _wait(work, terminal)
         if output is Format.json:
@@ -211,10 +234,10 @@ def status(file: File = DEFAULT_FILE, *, output: Output = Format.text) -> None:
         terminal = _terminal(assume_yes=False, quiet=True)
         found = _wait(get_status(_session(file, terminal)), terminal)
         if output is Format.json:
-            _document(asdict(found))
+            _document({**asdict(found), "exit_code": found.exit_code, "verdict": found.verdict})
         else:
             _print(show.status_lines(found))
-        return 0
+        return found.exit_code
 
     _end(run)
 
@@ -312,7 +335,7 @@ def destroy(file: File = DEFAULT_FILE, *, output: Output = Format.text, yes: Yes
         terminal = _terminal(assume_yes=yes, quiet=output is Format.json)
         destroyed = _wait(operation(_session(file, terminal)), terminal)
         if output is Format.json:
-            _document({**asdict(destroyed), "exit_code": destroyed.exit_code})
+            _document(destroyed.document())
         else:
             _print(show.destroyed_lines(destroyed))
         return destroyed.exit_code

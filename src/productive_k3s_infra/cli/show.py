@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from productive_k3s.contract.codec import encode
 from productive_k3s_infra.errors import ClusterFileInvalid, Pk3sError
-from productive_k3s_infra.plan.text import plan_lines
+from productive_k3s_infra.plan.text import body_lines, note_lines, plan_lines, summary, unreached_lines
 
 # Verbs load what they need; showing loads none of them.
 if TYPE_CHECKING:
     from productive_k3s.contract.failure import Failure
     from productive_k3s_infra.execute.model import StepResult
-    from productive_k3s_infra.operations.apply import Applied
-    from productive_k3s_infra.operations.destroy import Destroyed
+    from productive_k3s_infra.operations.applied import Applied
+    from productive_k3s_infra.operations.destroyed import Destroyed
     from productive_k3s_infra.operations.inventory import Written
-    from productive_k3s_infra.operations.status import Status
+    from productive_k3s_infra.operations.node_status import Status
+    from productive_k3s_infra.operations.plan import Planned
     from productive_k3s_infra.validate.report import Report
 
 __all__ = [
@@ -25,7 +26,7 @@ __all__ = [
     "destroyed_lines",
     "error_lines",
     "findings_lines",
-    "plan_lines",
+    "planned_lines",
     "report_lines",
     "status_lines",
     "table",
@@ -82,22 +83,53 @@ def failure_lines(where: str, failure: Failure) -> Iterator[str]:
         yield f"  next: {failure.remedy}"
 
 
+def planned_lines(planned: Planned) -> Iterator[str]:
+    """Show a plan with what the preflight found; the last line says what applying it would come to."""
+    yield from findings_lines(planned.preflight)
+    yield from body_lines(planned.plan, refusals=False)
+    errors = sum(1 for check in planned.preflight.failed if check.severity == "error")
+    if not errors:
+        yield summary(planned.plan)
+        return
+    names = ", ".join(item.host for item in planned.plan.unreached)
+    count = "1 error" if errors == 1 else f"{errors} errors"
+    yield f"Apply would be refused: {count} (see above){f'; not reached: {names}' if names else ''}."
+
+
 def applied_lines(applied: Applied) -> Iterator[str]:
     """Show how an apply ended: findings that stopped it, or what was done, the report, and where the journal is."""
     yield from findings_lines(applied.preflight)
-    if not applied.preflight.passed:
-        yield "Refused: nothing was changed on any host."
-    elif not applied.results:
+    if not applied.results and applied.preflight.passed:
         yield from plan_lines(applied.plan)
+    elif applied.preflight.passed:
+        yield from unreached_lines(applied.plan)
+        yield from note_lines(applied.plan)
     for result in applied.results:
         yield from _result_lines(result)
     if applied.report is not None:
         yield from report_lines(applied.report)
+    for trouble in applied.troubles:
+        yield from failure_lines(applied.plan.cluster, trouble)
     if applied.journal is not None and applied.exit_code:
         yield f"journal: {applied.journal}"
-    if not applied.exit_code:
-        count = "1 step" if len(applied.results) == 1 else f"{len(applied.results)} steps"
-        yield f"Applied in {applied.seconds:.1f} s: {count}."
+    yield _verdict(applied)
+
+
+def _verdict(applied: Applied) -> str:
+    """Return the last line: what became of the run, in one sentence that is true."""
+    done = sum(1 for result in applied.results if result.outcome == "done")
+    count = "1 step" if done == 1 else f"{done} steps"
+    if not applied.preflight.passed:
+        before = f" {count} on machines had been done before." if done else ""
+        return f"Refused: nothing was changed on any host.{before}"
+    failed = sum(1 for result in applied.results if result.outcome == "failed")
+    skipped = sum(1 for result in applied.results if result.outcome == "skipped")
+    if failed:
+        return f"Not applied: {failed} of {len(applied.results)} steps failed, {skipped} skipped, {done} done."
+    if applied.report is not None and not applied.report.passed:
+        return f"Applied in {applied.seconds:.1f} s: {count}; the cluster is NOT valid."
+    tail = f"; {len(applied.troubles)} things went wrong beside (see above)" if applied.troubles else ""
+    return f"Applied in {applied.seconds:.1f} s: {count}{tail}."
 
 
 def _result_lines(result: StepResult) -> Iterator[str]:
@@ -115,23 +147,14 @@ def applied_document(applied: Applied) -> dict[str, Any]:
         "journal": str(applied.journal) if applied.journal else None,
         "plan": encode(applied.plan),
         "preflight": applied.preflight.document(),
-        "results": [
-            {
-                "step": result.step.id,
-                "outcome": result.outcome,
-                "seconds": result.seconds,
-                "changes": [change.id for change in result.result.changes] if result.result else [],
-                "failure": encode(result.failure),
-                "skipped_for": result.skipped_for,
-            }
-            for result in applied.results
-        ],
+        "results": [result.document() for result in applied.results],
         "report": applied.report.document() if applied.report else None,
+        "troubles": encode(applied.troubles),
     }
 
 
 def status_lines(status: Status) -> Iterator[str]:
-    """Show one line a host."""
+    """Show one line a host; the last line says what is known of all of them together."""
     ready = {True: "Ready", False: "NotReady", None: "-"}
     rows = [
         (
@@ -143,13 +166,21 @@ def status_lines(status: Status) -> Iterator[str]:
     yield from table(("NAME", "ROLE", "ADDRESS", "MACHINE", "SERVICE", "VERSION", "NODE", "NOTE"), rows)
     if status.undeclared_nodes:
         yield f"in the cluster, and not in the file: {', '.join(status.undeclared_nodes)}"
+    yield status.verdict
 
 
 def destroyed_lines(destroyed: Destroyed) -> Iterator[str]:
-    """Show what went and what is left."""
-    for host, failure in destroyed.failures:
-        yield from failure_lines(host, failure)
-    yield f"Destroyed: {', '.join(destroyed.gone) or 'nothing was there'}."
+    """Show what went, and what is left where, with the way to clean it."""
+    for left in destroyed.left:
+        yield from failure_lines(left.host, left.failure)
+    if destroyed.clean:
+        yield f"Nothing of K3s was there: {', '.join(destroyed.clean)}."
+    if destroyed.gone:
+        yield f"Destroyed: {', '.join(destroyed.gone)}."
+    if destroyed.left:
+        yield f"Left: {'; '.join(f'{left.what} on {left.host}' for left in destroyed.left)} (see above)."
+    elif not destroyed.gone and not destroyed.clean:
+        yield "Destroyed: nothing was there."
 
 
 def written_lines(written: Written) -> Iterator[str]:

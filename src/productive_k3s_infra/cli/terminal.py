@@ -77,6 +77,10 @@ class Terminal:
         self._board = _Board()
         self._live: Live | None = None
 
+    @property
+    def unattended(self) -> bool:
+        return self._assume_yes
+
     def note(self, message: str) -> None:
         if not self._quiet:
             self._console.print(Text(message))

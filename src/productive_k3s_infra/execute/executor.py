@@ -4,72 +4,111 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import get_args
 
 from productive_k3s.contract.events import Result
 from productive_k3s.contract.failure import Failure
+from productive_k3s_infra._settle import settle
 from productive_k3s_infra.errors import Pk3sError
-from productive_k3s_infra.execute.model import StepOutcome, StepResult
-from productive_k3s_infra.plan.model import Step, StepAction
+from productive_k3s_infra.execute.model import Listener, Say, StepOutcome, StepResult, as_failure
+from productive_k3s_infra.execute.order import order_of
+from productive_k3s_infra.plan.step import MachineStep, Step
 
-Handler = Callable[[Step], Awaitable[Result]]
+Perform = Callable[[Step, Say], Awaitable[Result]]
+HOSTS_AT_ONCE = 16
 _GOOD = ("done", "unchanged")
 
 
-class Listener(Protocol):
-    """Hears when steps begin and end."""
-
-    def step_started(self, step: Step) -> None: ...
-
-    def step_ended(self, result: StepResult) -> None: ...
-
-
 async def execute(
-    steps: Sequence[Step], handlers: Mapping[StepAction, Handler], listener: Listener, *, at_once: int = 16
+    steps: Sequence[Step], perform: Perform, listener: Listener, *, hosts_at_once: int = HOSTS_AT_ONCE
 ) -> tuple[StepResult, ...]:
     """Run the steps and return what came of each, in the order of the plan.
 
-    An expected failure is a result. A handler's bug is raised, after the steps that run have ended. Cancelling cancels
-    the steps that run; each handler then sees to its own host.
+    An expected failure is a result. A bug, of `perform` or of the listener, is raised as soon as it shows: the steps
+    that run are told to stop and waited for, as when the run itself is cancelled. Raises InvalidPlan before anything
+    runs. `hosts_at_once` bounds the steps on hosts; what a provider does is bounded by the provider.
     """
-    runs: dict[str, asyncio.Task[StepResult]] = {}
-    room = asyncio.Semaphore(at_once)
-
-    async def run(step: Step) -> StepResult:
-        for need in step.needs:
-            before = runs.get(need)
-            if before is not None and (await asyncio.shield(before)).outcome != "done":
-                ended = StepResult(step, "skipped", skipped_for=need)
-                listener.step_ended(ended)
-                return ended
-        async with room:
-            return await _run_one(step, handlers[step.action], listener)
-
-    for step in steps:
-        runs[step.id] = asyncio.create_task(run(step), name=step.id)
-    try:
-        ended = await asyncio.gather(*runs.values(), return_exceptions=True)
-    except asyncio.CancelledError:
-        for task in runs.values():
-            task.cancel()
-        await asyncio.gather(*runs.values(), return_exceptions=True)
-        raise
-    return tuple(_require_result(item) for item in ended)
+    return await _Run(steps, perform, listener, hosts_at_once).to_the_end()
 
 
-async def _run_one(step: Step, handler: Handler, listener: Listener) -> StepResult:
-    listener.step_started(step)
-    began = time.monotonic()
-    try:
-        result: Result | None = await handler(step)
-        failure = _failure(result) if result is not None else None
-    except Pk3sError as error:
-        result, failure = None, as_failure(error)
-    outcome: StepOutcome = "done" if failure is None else "failed"
-    ended = StepResult(step, outcome, time.monotonic() - began, result, failure)
-    listener.step_ended(ended)
-    return ended
+class _Run:
+    def __init__(self, steps: Sequence[Step], perform: Perform, listener: Listener, hosts_at_once: int) -> None:
+        self._steps = {step.id: step for step in steps}
+        self._order = order_of(steps)
+        self._perform = perform
+        self._listener = listener
+        self._room = asyncio.Semaphore(hosts_at_once)
+        self._running: dict[asyncio.Task[StepResult], Step] = {}
+        self._results: dict[str, StepResult] = {}
+
+    async def to_the_end(self) -> tuple[StepResult, ...]:
+        try:
+            while self._order.is_active():
+                for name in sorted(self._order.get_ready(), key=list(self._steps).index):
+                    self._begin(self._steps[name])
+                if self._running:
+                    await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+                self._take()
+        except BaseException:
+            await self._stop()
+            raise
+        return tuple(self._results[name] for name in self._steps)
+
+    def _begin(self, step: Step) -> None:
+        """Start a step whose needs have all ended, or skip it if one of them did not end well."""
+        blocking = next((need for need in step.needs if self._results[need].outcome != "done"), None)
+        if blocking is None:
+            self._running[asyncio.create_task(self._run(step), name=step.id)] = step
+            return
+        skipped = StepResult(step, "skipped", skipped_for=blocking)
+        self._listener.step_ended(skipped)
+        self._ended(skipped)
+
+    def _take(self) -> None:
+        for task in [task for task in self._running if task.done()]:
+            del self._running[task]
+            self._ended(task.result())
+
+    def _ended(self, result: StepResult) -> None:
+        self._results[result.step.id] = result
+        self._order.done(result.step.id)
+
+    async def _run(self, step: Step) -> StepResult:
+        if isinstance(step, get_args(MachineStep)):
+            return await self._run_now(step)
+        async with self._room:
+            return await self._run_now(step)
+
+    async def _run_now(self, step: Step) -> StepResult:
+        began = time.monotonic()
+
+        def ended(outcome: StepOutcome, result: Result | None, failure: Failure | None) -> StepResult:
+            found = StepResult(step, outcome, time.monotonic() - began, result, failure)
+            self._listener.step_ended(found)
+            return found
+
+        self._listener.step_started(step)
+        try:
+            result = await self._perform(step, lambda event: self._listener.step_progressed(step, event))
+        except Pk3sError as error:
+            return ended("failed", None, as_failure(error))
+        except asyncio.CancelledError:
+            ended("stopped", None, None)
+            raise
+        failure = _failure(result)
+        return ended("failed" if failure else "done", result, failure)
+
+    async def _stop(self) -> None:
+        """Tell the steps that run to stop, and wait for them: each sees to its own host."""
+        try:
+            self._listener.stopping(tuple(step for task, step in self._running.items() if not task.done()))
+        finally:
+            for task in self._running:
+                task.cancel()
+            await settle(self._running)
+            # What else went wrong is known by its step's event; asyncio wants to see it taken.
+            _ = [task.exception() for task in self._running if task.done() and not task.cancelled()]
 
 
 def _failure(result: Result) -> Failure | None:
@@ -78,14 +117,3 @@ def _failure(result: Result) -> Failure | None:
     if result.failures:
         return result.failures[0]
     return Failure("host.no-reason", f"the host ended as {result.outcome} and gave no reason")
-
-
-def as_failure(error: Pk3sError) -> Failure:
-    """Turn an error of the orchestration into a failure of its step."""
-    return Failure(error.code, error.what, error.evidence, error.remedy, error.exit_code)
-
-
-def _require_result(item: StepResult | BaseException) -> StepResult:
-    if isinstance(item, BaseException):
-        raise item
-    return item

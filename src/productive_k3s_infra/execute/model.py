@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
-from productive_k3s.contract.events import Result
+from productive_k3s.contract.codec import encode
+from productive_k3s.contract.events import Event, Result
 from productive_k3s.contract.failure import Failure
-from productive_k3s_infra.plan.model import Step
+from productive_k3s_infra.errors import Pk3sError
+from productive_k3s_infra.plan.step import Step
 
-StepOutcome = Literal["done", "failed", "skipped"]
+StepOutcome = Literal["done", "failed", "skipped", "stopped"]
+
+Say = Callable[[Event], None]
+"""How whoever carries a step out says what happens meanwhile."""
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """One step's end. `failure` says why it failed; `skipped_for` names the step whose failure made it impossible."""
+    """One step's end. `failure` says why it failed; `skipped_for` names the step whose failure made it impossible.
+
+    `stopped` is a step that ran while the whole run was told to stop.
+    """
 
     step: Step
     outcome: StepOutcome
@@ -23,7 +32,37 @@ class StepResult:
     failure: Failure | None = None
     skipped_for: str = ""
 
+    def document(self) -> dict[str, Any]:
+        """Return the result for `-o json`. Facts of hosts are in the journal, not here."""
+        return {
+            "step": self.step.id,
+            "outcome": self.outcome,
+            "seconds": self.seconds,
+            "changes": [change.id for change in self.result.changes] if self.result else [],
+            "failure": encode(self.failure),
+            "skipped_for": self.skipped_for,
+        }
+
+
+class Listener(Protocol):
+    """Hears of every step. What it raises ends the run."""
+
+    def step_started(self, step: Step) -> None: ...
+
+    def step_progressed(self, step: Step, event: Event) -> None: ...
+
+    def step_ended(self, result: StepResult) -> None: ...
+
+    def stopping(self, running: tuple[Step, ...]) -> None:
+        """The run was told to stop; these steps still run, and are waited for."""
+        ...
+
 
 def failed(results: tuple[StepResult, ...]) -> tuple[StepResult, ...]:
     """Return the results of the steps that failed, without those that were skipped for them."""
     return tuple(result for result in results if result.outcome == "failed")
+
+
+def as_failure(error: Pk3sError) -> Failure:
+    """Turn an error of the orchestration into a failure of its step."""
+    return Failure(error.code, error.what, error.evidence, error.remedy, error.exit_code)

@@ -60,7 +60,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Inventory:
-    """The hosts of one cluster in file order. The first server is the registration address."""
+    """The hosts of one cluster in file order."""
 
     cluster: str
     hosts: tuple[Host, ...]
@@ -76,6 +76,9 @@ class Inventory:
         return tuple(host for host in self.hosts if host.role == "agent")
 
     @property
-    def first_server(self) -> Host:
-        """The first server in file order."""
+    def founder(self) -> Host:
+        """The server that makes the cluster where there is none yet: the first in file order. The others join it.
+
+        Once the cluster lives it has no special standing: whoever asks something takes any server that answers.
+        """
         return self.servers[0]

@@ -33,8 +33,8 @@ from productive_k3s_infra.operations.init import (
     write_cluster_file,
 )
 from productive_k3s_infra.plan.model import Plan
-from productive_k3s_infra.plan.pipeline import plan_cluster
 from productive_k3s_infra.plan.requests import Situation
+from productive_k3s_infra.plan.stages import plan_stages
 from productive_k3s_infra.progress.interaction import Interaction
 from productive_k3s_infra.workspace.directory import AREA, Workspace
 from productive_k3s_infra.workspace.record import read_record, write_record
@@ -175,4 +175,4 @@ def first_plan(spec: ClusterSpec, cluster: FoundCluster, content: AdoptedFile) -
     """PURE: plan on what was just seen. The release's files are not looked up: the version runs on all hosts."""
     inventory = build_inventory(spec, {node.name: declared_location(spec, node) for node in spec.nodes})
     facts = {host.node_name: host.facts for host in cluster.hosts}
-    return plan_cluster(Situation(spec, inventory, facts, record=content.record))
+    return plan_stages(Situation(spec, inventory, facts, record=content.record))

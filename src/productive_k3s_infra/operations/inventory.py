@@ -11,10 +11,11 @@ from productive_k3s_infra.artifacts.program import Program, build_program
 from productive_k3s_infra.hosts.ssh import known_hosts
 from productive_k3s_infra.hosts.wire import bootstrap
 from productive_k3s_infra.inventory.model import Endpoint, Inventory
-from productive_k3s_infra.operations.looking import View, look, plan_of
+from productive_k3s_infra.operations.observe import Observation, observe
 from productive_k3s_infra.operations.plan import preflight
 from productive_k3s_infra.operations.session import Session, fleet_of, running_inventory_of
 from productive_k3s_infra.plan.requests import Situation, request_for
+from productive_k3s_infra.plan.stages import plan_stages
 from productive_k3s_infra.validate.quick import expectation
 from productive_k3s_infra.validate.report import Report
 from productive_k3s_infra.workspace.ansible_files import (
@@ -56,22 +57,22 @@ async def write_inventory(session: Session, folder: Path | None = None) -> Writt
     survey = await session.provider.survey()
     inventory = running_inventory_of(session, survey)
     async with fleet_of(session, inventory) as fleet:
-        view = await look(session, survey, inventory, fleet)
+        seen = await observe(session, survey, inventory, fleet)
     target = _target(session, folder)
-    found = preflight(session, view, plan_of(view, survey))
+    found = preflight(session, seen, plan_stages(seen.situation))
     if not found.passed:
         return Written(target, found)
     proof = known_hosts_text(inventory, known_hosts.read(session.workspace.known_hosts))
-    content = ansible_inventory(view, build_program(), proof)
+    content = ansible_inventory(seen, build_program(), proof)
     if folder is None:
         open_workspace(session.workspace.cluster_file, session.workspace.cluster)
-    notes = (*view.notes, *unrecorded(view.situation))
+    notes = (*seen.situation.notes, *unrecorded(seen.situation))
     return Written(target, found, write_ansible(target, content), secret_names(content), notes)
 
 
 def unrecorded(situation: Situation) -> tuple[str, ...]:
     """PURE: say that a cluster which the role made is not recorded yet: only `apply` does that, having validated it."""
-    first = situation.facts.get(situation.inventory.first_server.name)
+    first = situation.facts.get(situation.inventory.founder.name)
     if situation.record is not None or first is None or first.k3s.datastore is None:
         return ()
     return ("this cluster is not in cluster.lock: pk3s apply records it, so that no second one is founded by mistake",)
@@ -81,19 +82,19 @@ def _target(session: Session, folder: Path | None) -> Path:
     return session.workspace.path / _FOLDER if folder is None else folder.expanduser().absolute()
 
 
-def ansible_inventory(view: View, program: Program, proof: str) -> AnsibleInventory:
+def ansible_inventory(seen: Observation, program: Program, proof: str) -> AnsibleInventory:
     """Return the inventory for Ansible of what was seen; reads the sizes of files that are pushed."""
-    inventory, situation = view.inventory, view.situation
+    inventory, situation = seen.inventory, seen.situation
     hosts = []
     for host in inventory.hosts:
         request = request_for(situation, host)
         artifacts = (*((request.binary,) if request.binary else ()), *request.images)
-        here = ((item, view.resolved.local_files.get(item.sha256)) for item in artifacts if item.url is None)
+        here = ((item, seen.resolved.local_files.get(item.sha256)) for item in artifacts if item.url is None)
         files = [PushedFile(item.name, item.sha256, path.stat().st_size, str(path)) for item, path in here if path]
         hosts.append(AnsibleHost(host, request, tuple(files)))
     return AnsibleInventory(
         cluster=inventory.cluster,
-        first_server=inventory.first_server.name,
+        first_server=inventory.founder.name,
         hosts=tuple(hosts),
         expectation=encode(expectation(situation.spec, inventory)),
         known_hosts=proof,

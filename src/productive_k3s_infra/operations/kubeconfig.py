@@ -20,10 +20,10 @@ async def get_kubeconfig(session: Session) -> Path:
     """Fetch the admin's kubeconfig from the first server and return where it lies here (0600)."""
     survey = await session.provider.survey()
     inventory = inventory_of(session, survey)
-    if inventory.first_server.assumed:
+    if inventory.founder.assumed:
         raise StepFailed(
             "there is no cluster yet",
-            where=inventory.first_server.name,
+            where=inventory.founder.name,
             evidence="its machine does not run",
             remedy="pk3s apply",
             code="cluster.missing",
@@ -35,7 +35,7 @@ async def get_kubeconfig(session: Session) -> Path:
 
 async def fetch_kubeconfig(session: Session, inventory: Inventory, fleet: Fleet) -> str:
     """Write the kubeconfig into the cluster directory and return its text."""
-    server = inventory.first_server
+    server = inventory.founder
     host = await fleet.session(server.name)
     result = await host.call("kubeconfig", deadline_seconds=_DEADLINE_SECONDS)
     if not result.data:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from productive_k3s_infra.inventory.observed import Probe
-from productive_k3s_infra.operations.looking import View, look, plan_of
+from productive_k3s_infra.operations.observe import Observation, observe, with_leaving
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
 from productive_k3s_infra.plan.model import Plan
+from productive_k3s_infra.plan.stages import plan_stages
 from productive_k3s_infra.preflight.rules import preflight_checks
 from productive_k3s_infra.validate.report import Report
 
@@ -31,15 +32,15 @@ async def make_plan(session: Session, *, new_cluster: bool = False, replacing: t
     """Look and plan; nothing is changed on a host. In the cluster directory a provider may keep what it plans with."""
     survey = await session.provider.survey()
     inventory = inventory_of(session, survey)
-    async with fleet_of(session, inventory) as fleet:
-        view = await look(session, survey, inventory, fleet, new_cluster=new_cluster)
-    plan = plan_of(view, survey, replacing)
-    return Planned(plan, preflight(session, view, plan))
+    async with fleet_of(session, with_leaving(session, inventory)) as fleet:
+        seen = await observe(session, survey, inventory, fleet, new_cluster=new_cluster, replacing=replacing)
+    plan = plan_stages(seen.situation)
+    return Planned(plan, preflight(session, seen, plan))
 
 
-def preflight(session: Session, view: View, plan: Plan, probes: tuple[Probe, ...] | None = None) -> Report:
+def preflight(session: Session, seen: Observation, plan: Plan, probes: tuple[Probe, ...] | None = None) -> Report:
     """PURE: judge what was seen of all hosts, with the vetoes of the plan. `probes` None: the ports were not tried."""
     # With --new-cluster the recorded CA is no yardstick any more.
-    record = None if view.situation.new_cluster else view.situation.record
-    checks = preflight_checks(session.spec, view.inventory, view.observed, probes, record, refusals=plan.refusals)
+    record = None if seen.situation.new_cluster else seen.situation.record
+    checks = preflight_checks(session.spec, seen.inventory, seen.observed, probes, record, refusals=plan.refusals)
     return Report(session.spec.name, "preflight", checks)

@@ -27,9 +27,10 @@ from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.inventory.observed import Observed
 from productive_k3s_infra.operations import support_files
-from productive_k3s_infra.operations.looking import look, plan_of
+from productive_k3s_infra.operations.observe import observe
 from productive_k3s_infra.operations.plan import preflight
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
+from productive_k3s_infra.plan.stages import plan_stages
 from productive_k3s_infra.providers.protocol import Survey
 from productive_k3s_infra.workspace.directory import open_workspace
 from productive_k3s_infra.workspace.journal import list_journals
@@ -129,11 +130,11 @@ def _add_files(session: Session, found: _Collection, text: str) -> None:
 async def add_hosts(session: Session, survey: Survey, inventory: Inventory, fleet: Fleet, found: _Collection) -> None:
     """Add plan, preflight, and of every host that answers its facts and logs."""
     try:
-        view = await look(session, survey, inventory, fleet)
-        plan = plan_of(view, survey)
+        seen = await observe(session, survey, inventory, fleet)
+        plan = plan_stages(seen.situation)
         found.add_document("plan.json", encode(plan), "what pk3s plan says")
-        found.add_document("preflight.json", preflight(session, view, plan).document(), "what the preflight finds")
-        observed = view.observed
+        found.add_document("preflight.json", preflight(session, seen, plan).document(), "what the preflight finds")
+        observed = seen.observed
     except Pk3sError as error:
         found.lack("plan and preflight", error)
         observed = await gather(inventory, fleet)

@@ -15,9 +15,9 @@ from productive_k3s_infra.errors import BadInput, Pk3sError
 from productive_k3s_infra.execute.model import StepResult
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
-from productive_k3s_infra.operations.early import EarlyValidation
 from productive_k3s_infra.operations.kubeconfig import fetch_kubeconfig
 from productive_k3s_infra.operations.session import Session, fleet_of, running_inventory_of
+from productive_k3s_infra.operations.validation_ahead import ValidationAhead
 from productive_k3s_infra.plan.surroundings import api_names
 from productive_k3s_infra.validate.gather import OnEvent, note_passed, validate_cluster
 from productive_k3s_infra.validate.quick import expectation
@@ -42,11 +42,11 @@ async def validate_with(
     full: bool,
     facts: Mapping[str, Facts] | None = None,
     on_event: OnEvent | None = None,
-    early: EarlyValidation | None = None,
+    ahead: ValidationAhead | None = None,
 ) -> Report:
     """Validate over an open fleet; `on_event` hears the hosts. The kubeconfig is fetched if it is not here yet.
 
-    `early` has begun to look at the cluster before. With the hosts' `facts`, as they are now, a quick validation is
+    `ahead` has begun to look at the cluster before. With the hosts' `facts`, as they are now, a quick validation is
     full all the same where none has passed yet for what the hosts are made of; how a full one ended is noted.
     """
     wanted = await expected(session, inventory) if full else expectation(session.spec, inventory)
@@ -59,7 +59,7 @@ async def validate_with(
         kubeconfig_document=await _kubeconfig(session, inventory, fleet),
         api_names=api_names(session.spec, inventory),
         on_event=on_event or session.interaction.progressed,
-        of_cluster=early.answer() if early is not None else None,
+        of_cluster=ahead.answer() if ahead is not None else None,
     )
     if state and report.scope == "full":
         await note_passed(inventory, fleet, state if report.passed else "")

@@ -4,24 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
-from productive_k3s.contract.change import Change, Impact
 from productive_k3s.contract.failure import Failure
-from productive_k3s.contract.request import Artifact, Request
-
-Stage = Literal["machines", "cluster", "stack"]
-StepAction = Literal[
-    "shared-resources",
-    "create-machine",
-    "destroy-machine",
-    "stage-artifacts",
-    "apply-server",
-    "apply-agent",
-    "label-node",
-    "remove-node",
-    "forget-node",
-]
+from productive_k3s.contract.request import Artifact
+from productive_k3s_infra.plan.step import StageName, Step
 
 
 @dataclass(frozen=True)
@@ -66,46 +52,6 @@ class ClusterRecord:
 
 
 @dataclass(frozen=True)
-class Placeholder:
-    """A value that a later step gets from an earlier one; printed as `<agent token of server-1>`."""
-
-    name: str
-    of: str
-
-    def __str__(self) -> str:
-        return f"<{self.name} of {self.of}>"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One call of the contract on one host (or one machine of a provider). `id` is `<node>/<action>`.
-
-    `host` is where the call is made; `node` is whom it concerns, where that is another one (labels and taints of an
-    agent's Node are set on a server host; `taints` as the words of `productive-k3s node taint`).
-    `resources` are what a provider changes in it, in words.
-    `needs` are ids of steps that must have ended well. `request` is what the host is asked; secrets in it are
-    placeholders by absence (`join.token` is None), named in `placeholders` and filled by the executor just before
-    sending. `assumed` marks steps planned on facts of machines that do not exist yet.
-    """
-
-    id: str
-    stage: Stage
-    host: str
-    action: StepAction
-    reason: str
-    impact: Impact
-    needs: tuple[str, ...] = ()
-    changes: tuple[Change, ...] = ()
-    placeholders: tuple[Placeholder, ...] = ()
-    request: Request | None = None
-    labels: dict[str, str | None] | None = None
-    taints: tuple[str, ...] = ()
-    assumed: bool = False
-    node: str = ""
-    resources: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Unchanged:
     """Why nothing is done on a host."""
 
@@ -122,6 +68,14 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Unreached:
+    """A host that did not say how it is, so that nothing is planned for it; `failure` says why it was not reached."""
+
+    host: str
+    failure: Failure
+
+
+@dataclass(frozen=True)
 class Plan:
     """All steps that close the drift, in an order that respects `needs`."""
 
@@ -130,6 +84,7 @@ class Plan:
     unchanged: tuple[Unchanged, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
+    unreached: tuple[Unreached, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -140,3 +95,7 @@ class Plan:
     def disruptive(self) -> tuple[Step, ...]:
         """The steps that interrupt something that runs."""
         return tuple(step for step in self.steps if step.impact == "disrupt")
+
+    def of_stage(self, stage: StageName) -> tuple[Step, ...]:
+        """Return the steps of one stage."""
+        return tuple(step for step in self.steps if step.stage == stage)

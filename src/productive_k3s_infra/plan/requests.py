@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from productive_k3s.contract.facts import Facts
+from productive_k3s.contract.failure import Failure
 from productive_k3s.contract.request import Join, Request
 from productive_k3s.plan.effective import is_member
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.inventory.model import Host, Inventory
+from productive_k3s_infra.inventory.survey import Survey
+from productive_k3s_infra.plan.mark import MARK
 from productive_k3s_infra.plan.model import ClusterRecord, ReleaseFiles
 from productive_k3s_infra.plan.surroundings import (
     api_names,
@@ -21,6 +24,16 @@ from productive_k3s_infra.plan.surroundings import (
 )
 
 API_PORT = 6443
+NO_MACHINES = Survey(owns_machines=False, machines=())
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """A host that the file does not name any more: its facts, or why it did not give them."""
+
+    host: Host
+    facts: Facts | None = None
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True)
@@ -28,8 +41,9 @@ class Situation:
     """Everything a plan depends on. `facts` holds the hosts that were reached, and assumed facts of machines to come.
 
     `files` has the release's files by architecture; `record` is what cluster.lock remembers, None before the first
-    apply. `leaving` are machines that exist and shall go: their nodes leave the cluster first. `owned` says that
-    the provider made all hosts: nobody else's host has one of their names.
+    apply. `survey` is what the provider saw of the machines, `replacing` names those that shall be made anew.
+    `unreached` says why hosts that exist are not among the facts. `leaving` are hosts, nobody's machines, that the file
+    does not name any more: cluster.lock knows how they were reached. `notes` say what else could not be looked at.
     """
 
     spec: ClusterSpec
@@ -38,8 +52,11 @@ class Situation:
     files: Mapping[str, ReleaseFiles] = field(default_factory=dict)
     record: ClusterRecord | None = None
     new_cluster: bool = False
-    leaving: tuple[str, ...] = ()
-    owned: bool = False
+    survey: Survey = NO_MACHINES
+    replacing: tuple[str, ...] = ()
+    unreached: Mapping[str, Failure] = field(default_factory=dict)
+    leaving: Mapping[str, Leaving] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def api_port(spec: ClusterSpec) -> int:
@@ -72,7 +89,7 @@ def request_for(situation: Situation, host: Host) -> Request:
         datastore=spec.k3s.datastore,
         tls_san=_names(situation, host) if is_server else (),
         config=flags,
-        labels=dict(host.labels),
+        labels={MARK: spec.name, **host.labels},
         taints=host.taints,
         files=spec.files_of(node),
         join=None if is_server else Join(registration_url(situation)),

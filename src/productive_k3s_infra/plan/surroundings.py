@@ -29,7 +29,7 @@ def is_ip(address: str) -> bool:
 
 def registration_address(spec: ClusterSpec, inventory: Inventory) -> str:
     """Return where nodes join."""
-    return spec.k3s.registration_address or inventory.first_server.address
+    return spec.k3s.registration_address or inventory.founder.address
 
 
 def api_names(spec: ClusterSpec, inventory: Inventory) -> tuple[str, ...]:
@@ -48,7 +48,7 @@ def hosts_file(spec: ClusterSpec, inventory: Inventory) -> tuple[HostEntry, ...]
     further = (join,) if join and not is_ip(join) else ()
 
     def names(host: Host) -> tuple[str, ...]:
-        first = host.name == inventory.first_server.name
+        first = host.name == inventory.founder.name
         return tuple(dict.fromkeys((host.name, *(further if first else ()))))
 
     return tuple(HostEntry(host.address, names(host)) for host in inventory.hosts if is_ip(host.address))

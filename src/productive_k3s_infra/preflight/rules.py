@@ -365,7 +365,7 @@ def already_listening(spec: ClusterSpec, inventory: Inventory, observed: Observe
     told of, which leads there too.
     """
     address, port = registration_address(spec, inventory), f"tcp/{api_port(spec)}"
-    first, facts = inventory.first_server, observed.facts
+    first, facts = inventory.founder, observed.facts
     coming = [host for host in inventory.hosts if host.name in facts and not runs_k3s(facts[host.name])]
     running = [host for host in inventory.servers if host.name in facts and runs_k3s(facts[host.name])]
     names = tuple(host.name for host in coming)

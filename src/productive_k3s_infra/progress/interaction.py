@@ -11,6 +11,11 @@ from productive_k3s_infra.plan.model import Plan
 class Interaction(Protocol):
     """A terminal, or nobody (unattended). Operations never print; they call this."""
 
+    @property
+    def unattended(self) -> bool:
+        """Whether it was said before that everything is agreed to, so that nobody is asked."""
+        ...
+
     def note(self, message: str) -> None:
         """Say something that is worth a line."""
         ...

@@ -45,10 +45,10 @@ async def validate_cluster(
     if that gives None, it is asked now.
     """
     names = [host.name for host in inventory.hosts]
-    wanted = (inventory.first_server.address, *api_names)
+    wanted = (inventory.founder.address, *api_names)
 
     async def ask(name: str) -> Answer:
-        if name != inventory.first_server.name:
+        if name != inventory.founder.name:
             return await _ask(name, fleet, expectation, ("--scope", "host"), deadline=_HOST_SECONDS, on_event=on_event)
         before = await of_cluster if of_cluster is not None else None
         return before or await ask_cluster(inventory, fleet, expectation, full=full, on_event=on_event)
@@ -56,7 +56,7 @@ async def validate_cluster(
     looks = asyncio.gather(*(ask(name) for name in names))
     answers, api = await asyncio.gather(looks, _api(kubeconfig_document, inventory, wanted))
     found = dict(zip(names, answers, strict=True))
-    scope = scope_of(found[inventory.first_server.name], "full" if full else "quick")
+    scope = scope_of(found[inventory.founder.name], "full" if full else "quick")
     return report_of(inventory.cluster, found, api, scope=scope)
 
 
@@ -66,7 +66,7 @@ async def note_passed(inventory: Inventory, fleet: Fleet, state: str) -> None:
     Where it cannot be noted the next apply tries everything once more, which does no harm.
     """
     with suppress(Pk3sError):
-        session = await fleet.session(inventory.first_server.name)
+        session = await fleet.session(inventory.founder.name)
         await session.call("validate", arguments=("--note", state), deadline_seconds=_HOST_SECONDS)
 
 
@@ -77,7 +77,7 @@ async def ask_cluster(
     deadline = _HOST_SECONDS + expectation.deadline
     deadline += expectation.trial_deadline + _TRIAL_MARGIN_SECONDS if full else 0.0
     arguments = ("--scope", "cluster", *(("--full",) if full else ()))
-    name = inventory.first_server.name
+    name = inventory.founder.name
     return await _ask(name, fleet, expectation, arguments, deadline=deadline, on_event=on_event)
 
 
@@ -110,7 +110,7 @@ async def _api(
         return (
             CheckResult(
                 "api.reachable",
-                inventory.first_server.address,
+                inventory.founder.address,
                 False,
                 "error",
                 "was not looked at: there is no kubeconfig",

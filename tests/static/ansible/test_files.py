@@ -26,7 +26,7 @@ from productive_k3s_infra.inventory.build import build_inventory, declared_locat
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory, Location
 from productive_k3s_infra.inventory.observed import Observed
 from productive_k3s_infra.operations.inventory import ansible_inventory, known_hosts_text
-from productive_k3s_infra.operations.looking import View
+from productive_k3s_infra.operations.observe import Observation
 from productive_k3s_infra.plan.model import ReleaseFiles
 from productive_k3s_infra.plan.requests import Situation, request_for
 from productive_k3s_infra.workspace import ansible_files
@@ -49,8 +49,10 @@ def files_of(name: str, key: Path) -> dict[str, bytes]:
     facts = {host.name: empty_host(host.name, host.address) for host in found.hosts}
     files = ReleaseFiles(spec_of.k3s.version, "amd64", BINARY, (IMAGES,))
     seen = Situation(spec_of, found, facts, {"amd64": files})
-    view = View(found, Observed({}, {}), seen, Resolved(seen.files, {}))
-    return render_ansible(ansible_inventory(view, Program(b"program", "5" * 64), known_hosts_text(found, f"* {KEY}\n")))
+    observation = Observation(found, Observed({}, {}), seen, Resolved(seen.files, {}))
+    return render_ansible(
+        ansible_inventory(observation, Program(b"program", "5" * 64), known_hosts_text(found, f"* {KEY}\n"))
+    )
 
 
 def place(spec_of: ClusterSpec, row: int) -> Location:

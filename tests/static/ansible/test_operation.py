@@ -25,7 +25,7 @@ from productive_k3s_infra.operations.inventory import unrecorded, write_inventor
 from productive_k3s_infra.operations.session import Session, open_session
 from productive_k3s_infra.plan.assumed import assumed_facts
 from productive_k3s_infra.plan.model import ClusterRecord
-from productive_k3s_infra.plan.pipeline import plan_cluster
+from productive_k3s_infra.plan.stages import plan_stages
 from static.contract_program.hosts import VERSION
 from static.fleet_doubles import Call, FakeFleet, host
 from static.plan.clusters import executed, situation, spec
@@ -124,7 +124,7 @@ async def test_machines_have_to_be_there(session: Session, fleet: FakeFleet) -> 
 
 def test_a_cluster_that_is_not_recorded_is_mentioned() -> None:
     empty = situation(spec(1))
-    made = executed(empty, plan_cluster(empty))
+    made = executed(empty, plan_stages(empty))
     assert unrecorded(empty) == ()
     assert "pk3s apply records it" in unrecorded(made)[0]
     assert unrecorded(replace(made, record=ClusterRecord("a" * 64, VERSION))) == ()

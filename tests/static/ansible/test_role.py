@@ -18,17 +18,16 @@ from productive_k3s.contract.request import Secrets
 from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.artifacts.program import Program
 from productive_k3s_infra.execute.executor import execute
-from productive_k3s_infra.execute.model import StepResult
+from productive_k3s_infra.execute.steps.perform import performing
 from productive_k3s_infra.hosts.wire import bootstrap
-from productive_k3s_infra.operations.handlers import Handlers, TokenSource
-from productive_k3s_infra.plan.model import ClusterRecord, Step
-from productive_k3s_infra.plan.pipeline import plan_cluster
+from productive_k3s_infra.plan.model import ClusterRecord
 from productive_k3s_infra.plan.requests import Situation
+from productive_k3s_infra.plan.stages import plan_stages
 from productive_k3s_infra.workspace.ansible_files import AnsibleInventory
 from static.ansible import worlds
 from static.contract_program.hosts import CA, TOKEN
 from static.fleet_doubles import Call as HostCall
-from static.fleet_doubles import FakeFleet
+from static.fleet_doubles import Ears, FakeFleet, tools
 from static.plan.clusters import executed, situation, spec, wish_again
 
 FLAGS = {"write-kubeconfig-mode": "0644", "kubelet-arg": ["a={{ b }}", "max-pods=50"], "disable": ["traefik"]}
@@ -85,14 +84,6 @@ def fresh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return Fresh(seen, inventory, bed, ended, tuple(bed.calls))
 
 
-class Silent:
-    """Hears how steps go, and says nothing."""
-
-    def step_started(self, step: Step) -> None: ...
-
-    def step_ended(self, result: StepResult) -> None: ...
-
-
 async def asked_by_pk3s(seen: Situation) -> dict[str, bootstrap.Invocation]:
     """Return what apply runs on each host for the same situation; it asks for tokens in the same run."""
     found: dict[str, bootstrap.Invocation] = {}
@@ -104,9 +95,7 @@ async def asked_by_pk3s(seen: Situation) -> dict[str, bootstrap.Invocation]:
         return Result("done", data={"agent": TOKEN})
 
     fleet = FakeFleet({host.name: answer for host in seen.inventory.hosts})
-    tokens = TokenSource(fleet, seen.inventory.first_server.name)
-    handlers = Handlers(fleet, tokens, {}, lambda _step, _event: None, SECRETS)
-    await execute(plan_cluster(seen).steps, handlers.by_action(), Silent())
+    await execute(plan_stages(seen).steps, performing(tools(fleet, secrets=SECRETS)), Ears())
     return found
 
 
@@ -154,7 +143,7 @@ def test_one_play_over_all_hosts_holds_the_order_too(make: Make, tmp_path: Path)
 
 def test_the_second_run_asks_two_questions_and_changes_nothing(make: Make) -> None:
     seen = situation(spec())
-    done = executed(seen, plan_cluster(seen))
+    done = executed(seen, plan_stages(seen))
     bed = make(done)
     ended = bed.playbook.expect(0, "cluster")
     assert ended.count("changed") == {}
@@ -177,7 +166,7 @@ def with_a_label(done: Situation, *, fresh: str = "") -> Situation:
 
 def test_check_mode_only_looks_and_shows_what_would_change(make: Make) -> None:
     seen = situation(spec(), pushed=True)
-    bed = make(with_a_label(executed(seen, plan_cluster(seen)), fresh="agent-2"))
+    bed = make(with_a_label(executed(seen, plan_stages(seen)), fresh="agent-2"))
     ended = bed.playbook.expect(0, "cluster", "--check", "--diff")
     assert {call.verb for call in bed.calls} == {"look"}
     assert not any(call.order["keep"] for call in bed.calls)
@@ -188,7 +177,7 @@ def test_check_mode_only_looks_and_shows_what_would_change(make: Make) -> None:
 
 def test_labels_of_members_are_set_on_the_server(make: Make) -> None:
     seen = situation(spec())
-    bed = make(with_a_label(executed(seen, plan_cluster(seen))))
+    bed = make(with_a_label(executed(seen, plan_stages(seen))))
     ended = bed.playbook.expect(0, "cluster")
     assert ended.count("changed") == {"server-1": 1, "agent-1": 1}
     asked = [(call.host, call.order["arguments"]) for call in bed.calls if call.verb == "node"]
@@ -333,8 +322,8 @@ def test_an_agent_that_fails_stops_no_other_and_nothing_is_validated(make: Make)
 
 def test_a_check_that_fails_fails_the_run(make: Make) -> None:
     seen = situation(spec(1))
-    bed = make(executed(seen, plan_cluster(seen)))
-    answers = worlds.answers(executed(seen, plan_cluster(seen)))
+    bed = make(executed(seen, plan_stages(seen)))
+    answers = worlds.answers(executed(seen, plan_stages(seen)))
     remark = {**worlds.check(passed=False), "id": "certificate.days", "severity": "warning"}
     answers["server-1"]["validate"] = {"outcome": "failed", "checks": [worlds.check(passed=False), remark]}
     bed.answer(answers)
@@ -345,7 +334,7 @@ def test_a_check_that_fails_fails_the_run(make: Make) -> None:
 
 def test_a_server_without_its_data_founds_no_second_cluster(make: Make) -> None:
     seen = situation(spec())
-    done = executed(seen, plan_cluster(seen))
+    done = executed(seen, plan_stages(seen))
     lost = replace(done, facts={**done.facts, "server-1": seen.facts["server-1"]})
     # The inventory is older than the cluster: what it says of the others no longer holds.
     bed = make(seen)

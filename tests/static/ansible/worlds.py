@@ -13,7 +13,7 @@ from productive_k3s_infra.artifacts.program import build_program
 from productive_k3s_infra.artifacts.release import Resolved
 from productive_k3s_infra.inventory.observed import Observed
 from productive_k3s_infra.operations.inventory import ansible_inventory
-from productive_k3s_infra.operations.looking import View
+from productive_k3s_infra.operations.observe import Observation
 from productive_k3s_infra.plan.requests import Situation, request_for
 from productive_k3s_infra.workspace.ansible_files import AnsibleInventory
 from static.contract_program.hosts import TOKEN
@@ -21,13 +21,13 @@ from static.contract_program.hosts import TOKEN
 Answers = dict[str, dict[str, Any]]
 
 
-def view(situation: Situation, **local_files: Any) -> View:
+def seen(situation: Situation, **local_files: Any) -> Observation:
     """What pk3s would have seen."""
-    return View(situation.inventory, Observed({}, {}), situation, Resolved(situation.files, local_files))
+    return Observation(situation.inventory, Observed({}, {}), situation, Resolved(situation.files, local_files))
 
 
 def inventory(situation: Situation) -> AnsibleInventory:
-    return ansible_inventory(view(situation), build_program(), "")
+    return ansible_inventory(seen(situation), build_program(), "")
 
 
 def changes_of(situation: Situation, name: str) -> tuple[Change, ...]:

@@ -94,9 +94,9 @@ async def test_what_the_call_says_of_time_is_the_call_s() -> None:
 
 
 async def test_a_push_of_big_files_asks_for_the_time_that_they_take(tmp_path: Path) -> None:
-    from productive_k3s_infra.operations.handlers import Handlers
+    from productive_k3s_infra.execute.steps.stage_artifacts import stage_artifacts
+    from static.execute.test_stage_artifacts import ARTIFACTS, STEP, tools
     from static.fleet_doubles import Call, FakeFleet
-    from static.operations.test_staging import ARTIFACTS, STEP
 
     files = {}
     for name, artifact in ARTIFACTS.items():
@@ -109,6 +109,5 @@ async def test_a_push_of_big_files_asks_for_the_time_that_they_take(tmp_path: Pa
         calls.append(call)
         return Result("done")
 
-    handlers = Handlers(FakeFleet({"server-1": staged}), None, files, lambda *_: None)  # type: ignore[arg-type]
-    await handlers.stage_artifacts(STEP)
+    await stage_artifacts(tools(FakeFleet({STEP.host: staged}), local_files=files), STEP, lambda _: None)
     assert [call.deadline_seconds for call in calls] == [push_seconds([400 * MB])]

@@ -17,24 +17,27 @@ from productive_k3s_infra.cli.show import (
     destroyed_lines,
     error_lines,
     findings_lines,
+    planned_lines,
     report_lines,
     status_lines,
     table,
 )
 from productive_k3s_infra.errors import ClusterFileInvalid, HostUnreachable
 from productive_k3s_infra.execute.model import StepResult
-from productive_k3s_infra.operations.apply import Applied
-from productive_k3s_infra.operations.destroy import Destroyed
-from productive_k3s_infra.operations.status import HostStatus, Status
-from productive_k3s_infra.plan.model import Plan, Step
+from productive_k3s_infra.operations.applied import Applied
+from productive_k3s_infra.operations.destroyed import Destroyed, Left
+from productive_k3s_infra.operations.node_status import HostStatus, Status
+from productive_k3s_infra.operations.plan import Planned
+from productive_k3s_infra.plan.model import Plan, Unreached
 from productive_k3s_infra.validate.report import Report
+from static.plan.clusters import an_agent
 
 GOOD = CheckResult("node.ready", "server-1", True, "error", "Ready 3 times in a row")
 BAD = CheckResult("host.clock", "server-1, agent-1", False, "error", "61 s apart", "no time server", "use one")
 WARNED = CheckResult("host.swap", "agent-1", False, "warning", "swap", remedy="switch it off")
 INFO = CheckResult("net.reach", "edge", False, "info", "not tried")
 FINE = Report("edge", "preflight", (GOOD,))
-STEP = Step("agent-1/apply-agent", "cluster", "agent-1", "apply-agent", "it shall join", "change")
+STEP = an_agent()
 CHANGE = Change("start:k3s", "start-unit", "k3s", "it does not run", "change")
 
 
@@ -104,8 +107,8 @@ def test_an_apply_that_preflight_refused_shows_why_and_no_plan() -> None:
         "error: server-1, agent-1: 61 s apart [host.clock]",
         "  seen: no time server",
         "  next: use one",
-        "Refused: nothing was changed on any host.",
         "journal: /x/journal",
+        "Refused: nothing was changed on any host.",
     ]
 
 
@@ -116,6 +119,7 @@ def test_an_apply_that_failed_shows_the_step_what_was_skipped_and_the_journal() 
         "  next: remove it",
         "skipped agent-2/apply-agent: agent-1/apply-agent did not end well",
         "journal: /x/journal",
+        "Not applied: 1 of 2 steps failed, 1 skipped, 0 done.",
     ]
 
 
@@ -128,8 +132,34 @@ def test_an_apply_that_ended_well_says_so_last(results: tuple[StepResult, ...], 
 
 def test_an_invalid_cluster_is_not_called_applied() -> None:
     lines = list(applied_lines(applied(results=(DONE,), report=Report("edge", "full", (BAD,)))))
-    assert lines[-1] == "journal: /x/journal"
-    assert not any(line.startswith("Applied") for line in lines)
+    assert lines[-2] == "journal: /x/journal"
+    assert lines[-1] == "Applied in 2.0 s: 1 step; the cluster is NOT valid."
+
+
+def test_what_went_wrong_beside_the_steps_loses_nothing_of_the_result() -> None:
+    trouble = Failure("kube.no-kubeconfig", "the kubeconfig cannot be fetched", "timed out", "pk3s kubeconfig")
+    given = applied(results=(DONE,), report=Report("edge", "full", (GOOD,)), troubles=(trouble,))
+    lines = list(applied_lines(given))
+    assert "edge: valid (full: 1 checks, 0 failed, 0 warnings)" in lines
+    assert "error: edge: the kubeconfig cannot be fetched [kube.no-kubeconfig]" in lines
+    assert lines[-1].startswith("Applied in 2.0 s: 1 step; 1 things went wrong")
+    assert given.exit_code == 5
+    assert applied_document(given)["troubles"][0]["code"] == "kube.no-kubeconfig"
+
+
+def test_notes_of_hosts_that_nothing_is_done_on_are_shown_beside_what_was_done() -> None:
+    plan = Plan("edge", (STEP,), notes=("server-1: cosmetic: the unit moves",))
+    assert "note: server-1: cosmetic: the unit moves" in list(applied_lines(applied(plan=plan, results=(DONE,))))
+
+
+def test_a_plan_that_apply_would_refuse_does_not_end_with_its_steps() -> None:
+    """The preflight found what apply would stop at: a count of steps would promise what does not come."""
+    gone = Unreached("server-1", Failure("ssh.unreachable", "no connection"))
+    planned = Planned(Plan("edge", (STEP,), unreached=(gone,)), Report("edge", "preflight", (BAD,)))
+    lines = list(planned_lines(planned))
+    assert "+ agent-1/apply-agent: it shall join" in lines
+    assert lines[-1] == "Apply would be refused: 1 error (see above); not reached: server-1."
+    assert list(planned_lines(Planned(Plan("edge", ()), FINE)))[-1] == "Nothing to change."
 
 
 def test_nothing_to_do_says_why() -> None:
@@ -154,7 +184,7 @@ def test_the_document_of_an_apply_is_json_with_every_step() -> None:
 
 def test_status_is_one_line_a_host_and_names_strangers() -> None:
     hosts = (
-        HostStatus("server-1", "server", "10.0.0.11", "running", "active", "v1.34.4+k3s1", ready=True),
+        HostStatus("server-1", "server", "10.0.0.11", "running", "active", "v1.34.4+k3s1", ready=True, reached=True),
         HostStatus("agent-1", "agent", "", "missing"),
     )
     assert list(status_lines(Status("edge", hosts, ("old-1",)))) == [
@@ -162,11 +192,21 @@ def test_status_is_one_line_a_host_and_names_strangers() -> None:
         "server-1  server  10.0.0.11  running  active   v1.34.4+k3s1  Ready",
         "agent-1   agent   -          missing  -        -             -",
         "in the cluster, and not in the file: old-1",
+        "1 of 2 nodes are Ready; not Ready: agent-1",
     ]
 
 
 def test_destroying_says_what_went_and_what_is_left() -> None:
     failure = Failure("ssh.unreachable", "no connection", remedy="is it up?")
-    lines = list(destroyed_lines(Destroyed(gone=("server-1",), failures=(("agent-1", failure),))))
-    assert lines == ["error: agent-1: no connection [ssh.unreachable]", "  next: is it up?", "Destroyed: server-1."]
-    assert list(destroyed_lines(Destroyed(gone=(), failures=()))) == ["Destroyed: nothing was there."]
+    left = (Left("K3s", "agent-1", failure),)
+    lines = list(destroyed_lines(Destroyed(("server-1",), ("agent-2",), left)))
+    assert lines == [
+        "error: agent-1: no connection [ssh.unreachable]",
+        "  next: is it up?",
+        "Nothing of K3s was there: agent-2.",
+        "Destroyed: server-1.",
+        "Left: K3s on agent-1 (see above).",
+    ]
+    assert "nothing was there" not in " ".join(destroyed_lines(Destroyed((), (), left)))
+    assert list(destroyed_lines(Destroyed(()))) == ["Destroyed: nothing was there."]
+    assert json.loads(json.dumps(Destroyed((), (), left).document()))["left"][0]["host"] == "agent-1"

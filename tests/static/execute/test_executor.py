@@ -7,34 +7,26 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from productive_k3s.contract.events import Result
+from productive_k3s.contract.events import Event, Result
 from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.errors import HostUnreachable
 from productive_k3s_infra.execute.executor import execute
-from productive_k3s_infra.execute.model import StepResult, failed
-from productive_k3s_infra.plan.model import Step
+from productive_k3s_infra.execute.model import Say, StepResult, failed
+from productive_k3s_infra.execute.order import InvalidPlan
+from productive_k3s_infra.plan.step import Step
+from static.fleet_doubles import Ears
+from static.plan.clusters import an_agent
 
 
 def step(name: str, *needs: str) -> Step:
-    return Step(name, "cluster", name, "apply-agent", "because", "change", needs)
-
-
-class Ears:
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-
-    def step_started(self, step: Step) -> None:
-        self.heard.append(f"+{step.id}")
-
-    def step_ended(self, result: StepResult) -> None:
-        self.heard.append(f"{result.outcome} {result.step.id}")
+    return an_agent(id=name, host=name, needs=needs)
 
 
 async def run(
-    steps: list[Step], handler: Callable[[Step], Awaitable[Result]], at_once: int = 16
+    steps: list[Step], handler: Callable[[Step], Awaitable[Result]], at_once: int = 16, ears: Ears | None = None
 ) -> tuple[tuple[StepResult, ...], list[str]]:
-    ears = Ears()
-    return await execute(steps, {"apply-agent": handler}, ears, at_once=at_once), ears.heard
+    heard = ears or Ears()
+    return await execute(steps, lambda step, _: handler(step), heard, hosts_at_once=at_once), heard.heard
 
 
 async def test_a_step_waits_for_what_it_needs_and_others_run_together() -> None:
@@ -111,19 +103,70 @@ async def test_no_more_hosts_at_once_than_allowed() -> None:
     assert most == 3
 
 
-async def test_a_bug_is_raised_after_the_others_have_ended() -> None:
-    ended: list[str] = []
+@pytest.mark.parametrize(
+    ("steps", "wrong"),
+    [
+        ([step("a"), step("b", "x")], "b needs x"),
+        ([step("a", "b"), step("b", "c"), step("c", "a"), step("d")], "need each other: "),
+        ([step("a"), step("b"), step("a")], "same id: a"),
+    ],
+)
+async def test_a_plan_that_cannot_be_run_to_its_end_is_refused_before_anything_runs(
+    steps: list[Step], wrong: str
+) -> None:
+    async def handler(step: Step) -> Result:
+        pytest.fail(f"{step.id} ran")
+
+    ears = Ears()
+    with pytest.raises(InvalidPlan, match=wrong):
+        await asyncio.wait_for(run(steps, handler, ears=ears), 10)
+    assert ears.heard == []
+
+
+async def never(_: Step) -> Result:
+    await asyncio.Event().wait()
+    return Result("done")
+
+
+async def test_a_bug_ends_the_run_at_once_and_in_order() -> None:
+    """What runs is told to stop and waited for; what has not begun never does."""
+    ears = Ears()
 
     async def handler(step: Step) -> Result:
-        if step.id == "bug":
-            raise ZeroDivisionError
-        await asyncio.sleep(0)
-        ended.append(step.id)
-        return Result("done")
+        return 1 // 0 if step.id == "bug" else await never(step)  # type: ignore[return-value]
 
     with pytest.raises(ZeroDivisionError):
-        await run([step("bug"), step("a")], handler)
-    assert ended == ["a"]
+        await asyncio.wait_for(run([step("a"), step("bug"), step("a2", "a")], handler, ears=ears), 10)
+    assert ears.heard == ["+a", "+bug", "stopping a", "stopped a"]
+
+
+@pytest.mark.parametrize("where", ["step_started", "step_progressed", "step_ended"])
+async def test_a_listener_s_bug_does_not_wait_for_the_end(where: str) -> None:
+    ears = Ears()
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    setattr(ears, where, broken)
+
+    async def handler(step: Step, say: Say) -> Result:
+        if step.id == "a":
+            say(Event("note", "at work", 0.0))
+            return Result("done")
+        return await never(step)
+
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(execute([step("b"), step("a")], handler, ears), 10)
+
+
+async def test_a_step_says_what_it_is_at() -> None:
+    async def handler(_: Step, say: Say) -> Result:
+        say(Event("waiting", "for its node", 1.0))
+        return Result("done")
+
+    ears = Ears()
+    await execute([step("a")], handler, ears)
+    assert ears.heard == ["+a", "a: for its node", "done a"]
 
 
 async def test_cancelling_cancels_the_steps_that_run_and_waits_for_them() -> None:
@@ -139,9 +182,13 @@ async def test_cancelling_cancels_the_steps_that_run_and_waits_for_them() -> Non
             tidied.append(step.id)
         return Result("done")
 
-    work = asyncio.ensure_future(run([step("a"), step("b", "a")], handler))
+    ears = Ears()
+    work = asyncio.ensure_future(run([step("a"), step("b", "a")], handler, ears=ears))
     await begun.wait()
     work.cancel()
+    await asyncio.sleep(0)
+    assert ears.heard == ["+a", "stopping a"], "said when it begins, not when it is over"
     with pytest.raises(asyncio.CancelledError):
         await work
     assert tidied == ["a"]
+    assert ears.heard[-1] == "stopped a"

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from productive_k3s_infra.errors import BadInput
+from productive_k3s_infra.operations import afterwards, apply_run
 from productive_k3s_infra.operations import apply as applying
 from productive_k3s_infra.operations import destroy as destroying
-from productive_k3s_infra.operations import machines
 from productive_k3s_infra.operations import plan as planning
+from productive_k3s_infra.operations.applied import Applied
+from productive_k3s_infra.operations.destroyed import Destroyed
 from productive_k3s_infra.workspace.record import read_record
 from static.operations.world import Person, World, answer_for, session_of, write_cluster_file
 
@@ -27,13 +29,13 @@ class Both:
         }
         self.person = Person()
 
-    async def apply(self, name: str) -> applying.Applied:
+    async def apply(self, name: str) -> Applied:
         return await applying.apply(session_of(self.files[name], self.worlds[name], self.person), probe=False)
 
     async def plan(self, name: str) -> planning.Planned:
         return await planning.make_plan(session_of(self.files[name], self.worlds[name], self.person))
 
-    async def destroy(self, name: str) -> destroying.Destroyed:
+    async def destroy(self, name: str) -> Destroyed:
         return await destroying.destroy(session_of(self.files[name], self.worlds[name], self.person))
 
     def recorded(self, name: str) -> str:
@@ -44,7 +46,7 @@ class Both:
 @pytest.fixture
 def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Both:
     found = Both(tmp_path)
-    answer_for(monkeypatch, found.worlds.values(), applying, machines, planning, destroying)
+    answer_for(monkeypatch, found.worlds.values(), apply_run, afterwards, planning, destroying)
     return found
 
 

@@ -52,6 +52,7 @@ class Person:
     """Implements Interaction: agrees to everything, and remembers what was asked."""
 
     asked: list[str] = field(default_factory=list)
+    unattended: bool = True
 
     def note(self, message: str) -> None: ...
 

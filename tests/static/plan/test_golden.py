@@ -9,12 +9,10 @@ import pytest
 
 from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.inventory.build import build_inventory, declared_location
-from productive_k3s_infra.inventory.survey import Assumption, Survey, SurveyedMachine
-from productive_k3s_infra.plan.assumed import assumed_facts
-from productive_k3s_infra.plan.machines import plan_machines
+from productive_k3s_infra.inventory.survey import Assumption, MachineState, Survey, SurveyedMachine
 from productive_k3s_infra.plan.model import ReleaseFiles
-from productive_k3s_infra.plan.pipeline import join_plans, plan_cluster
 from productive_k3s_infra.plan.requests import Situation
+from productive_k3s_infra.plan.stages import plan_stages
 from productive_k3s_infra.plan.text import plan_lines
 from static.plan.clusters import BINARY, IMAGES, empty_host
 
@@ -48,16 +46,11 @@ def plan_from_nothing(file: Path, key: Path) -> list[str]:
     real = spec.provider.kind == "onprem"
     assumption = ASSUMPTIONS.get(spec.provider.kind, Assumption())
     inventory = build_inventory(spec, {node.name: declared_location(spec, node) for node in spec.nodes if real})
-    facts = {
-        host.name: assumed_facts(host, assumption) if host.assumed else empty_host(host.name, host.address)
-        for host in inventory.hosts
-    }
+    facts = {host.name: empty_host(host.name, host.address) for host in inventory.hosts if not host.assumed}
     pushed = spec.delivery == "push"
     images = (replace(IMAGES, url=None),) if pushed else ()
     binary = replace(BINARY, url=None) if pushed else BINARY
     files = {"amd64": ReleaseFiles(spec.k3s.version, "amd64", binary, images, pushed)}
-    plan = plan_cluster(Situation(spec, inventory, facts, files))
-    if not real:
-        survey = Survey(True, tuple(SurveyedMachine(host.name, "missing") for host in inventory.hosts))
-        plan = join_plans(plan_machines(spec.name, survey), plan)
-    return list(plan_lines(plan))
+    state: MachineState = "running" if real else "missing"
+    survey = Survey(not real, tuple(SurveyedMachine(host.name, state) for host in inventory.hosts), (), assumption)
+    return list(plan_lines(plan_stages(Situation(spec, inventory, facts, files, survey=survey))))

@@ -17,14 +17,15 @@ from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.artifacts.release import resolve_release
 from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.cluster_file.model import ClusterSpec
-from productive_k3s_infra.operations.handlers import Handlers, TokenSource
+from productive_k3s_infra.execute.steps.perform import perform
 from productive_k3s_infra.plan.model import Plan
-from productive_k3s_infra.plan.pipeline import plan_cluster
 from productive_k3s_infra.plan.requests import Situation, request_for
+from productive_k3s_infra.plan.stages import plan_stages
+from productive_k3s_infra.plan.step import ApplyAgent, ApplyServer, StageArtifacts
 from productive_k3s_infra.plan.surroundings import secrets_of
 from productive_k3s_infra.plan.text import plan_lines
 from static.artifacts.mirror import FILES, VERSION, release_directory
-from static.fleet_doubles import FakeFleet
+from static.fleet_doubles import FakeFleet, tools
 from static.plan.clusters import executed, situation
 
 PASSWORD = "hunter2"
@@ -175,24 +176,23 @@ class TestSecrets:
         }
 
     def test_a_plan_holds_none_and_the_hosts_get_them(self, there: Situation) -> None:
-        plan = plan_cluster(there)
+        plan = plan_stages(there)
         assert PASSWORD not in json.dumps(encode(plan))
         assert PASSWORD not in "\n".join(plan_lines(plan))
         assert PASSWORD not in repr(there)
 
     async def test_they_are_filled_in_just_before_sending(self, there: Situation) -> None:
         fleet = FakeFleet(dict.fromkeys(there.facts, lambda _: Result("done", data={"agent": "x", "server": "y"})))
-        handlers = Handlers(fleet, TokenSource(fleet, "server-1"), {}, lambda *_: None, secrets_of(there.spec))
-        step = next(item for item in plan_cluster(there).steps if item.action == "apply-server")
-        await handlers.apply(step)
+        step = next(item for item in plan_stages(there).steps if item.action == "apply-server")
+        await perform(tools(fleet, secrets=secrets_of(there.spec)), step, lambda _: None)
         document = fleet.calls[-1].document or {}
         assert document["secrets"]["registries"]["mirror.example"] == {"password": PASSWORD}
         assert document["secrets"]["environment"]["HTTPS_PROXY"].startswith(f"http://ops:{PASSWORD}@")
 
     def test_a_second_plan_is_empty(self, there: Situation) -> None:
-        done = executed(there, plan_cluster(there))
+        done = executed(there, plan_stages(there))
         # The model of a host writes what the step asks; secrets are filled in on the way to a real one.
-        left = [step.id for step in plan_cluster(replace(done, spec=without_secrets(done.spec))).steps]
+        left = [step.id for step in plan_stages(replace(done, spec=without_secrets(done.spec))).steps]
         assert left == []
 
 
@@ -220,12 +220,11 @@ class TestArchitectures:
 
     def names(self, plan: Plan, host: str) -> list[str]:
         step = next(item for item in plan.steps if item.id == f"{host}/stage-artifacts")
-        assert step.request is not None
-        assert step.request.binary is not None
-        return [step.request.binary.name, *(image.name for image in step.request.images)]
+        assert isinstance(step, StageArtifacts)
+        return [item.name for item in step.artifacts]
 
     def test_each_host_gets_the_files_of_its_own(self, mixed: Situation) -> None:
-        plan = plan_cluster(mixed)
+        plan = plan_stages(mixed)
         assert self.names(plan, "server-1") == ["k3s", "k3s-airgap-images-amd64.tar.zst"]
         assert self.names(plan, "agent-1") == ["k3s-arm64", "k3s-airgap-images-arm64.tar.gz"]
         assert self.names(plan, "agent-2") == self.names(plan, "server-1")
@@ -241,13 +240,13 @@ class TestArchitectures:
             name: replace(item, host=replace(item.host, routes=(), default_interface=None))
             for name, item in mixed.facts.items()
         }
-        plan = plan_cluster(replace(mixed, facts=facts))
+        plan = plan_stages(replace(mixed, facts=facts))
         assert not plan.refusals
-        requests = [step.request for step in plan.steps if step.request is not None]
+        requests = [step.request for step in plan.steps if isinstance(step, ApplyServer | ApplyAgent)]
         artifacts = [item for request in requests for item in (request.binary, *request.images) if item is not None]
         assert artifacts
         assert {item.url for item in artifacts} == {None}
-        pushed = {step.host for step in plan.steps if step.action == "stage-artifacts"}
+        pushed = {step.host for step in plan.steps if isinstance(step, StageArtifacts)}
         assert pushed == set(facts)
 
 
@@ -256,11 +255,11 @@ def test_of_several_interfaces_the_node_s_own_is_taken(tmp_path: Path) -> None:
     two = (Interface("eth0", True, "", ("192.168.7.5/24",)), Interface("eth1", True, "", ("10.0.0.21/24",)))
     facts = replace(there.facts["agent-1"], host=replace(there.facts["agent-1"].host, interfaces=two))
     found = replace(there, facts={**there.facts, "agent-1": facts})
-    step = next(item for item in plan_cluster(found).steps if item.id == "agent-1/apply-agent")
+    step = next(item for item in plan_stages(found).steps if item.id == "agent-1/apply-agent")
     config = next(change for change in step.changes if change.target.endswith("config.yaml"))
     assert "+node-ip: 10.0.0.21" in config.diff
     assert "+flannel-iface: eth1" in config.diff
     assert asked(found, "agent-1").environment["NO_PROXY"].startswith(".internal,10.0.0.0/24,")
     gone = replace(facts, host=replace(facts.host, interfaces=two[:1]))
-    (refusal,) = plan_cluster(replace(found, facts={**found.facts, "agent-1": gone})).refusals
+    (refusal,) = plan_stages(replace(found, facts={**found.facts, "agent-1": gone})).refusals
     assert refusal.failure.code == "host.address-missing"

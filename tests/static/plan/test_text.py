@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from productive_k3s.contract.change import Change
 from productive_k3s.contract.failure import Failure
-from productive_k3s_infra.plan.model import Placeholder, Plan, Refusal, Step, Unchanged
+from productive_k3s_infra.plan.model import Plan, Refusal, Unchanged, Unreached
+from productive_k3s_infra.plan.step import ApplyServer, Placeholder
 from productive_k3s_infra.plan.text import plan_lines
+from static.contract_program.hosts import server
+from static.plan.clusters import an_agent
 
 CHANGE = Change("write:config.yaml", "write-file", "config.yaml", "tls-san differs", "change", ("-old", "+new"))
 RESTART = Change("restart:k3s", "restart-unit", "k3s", "its configuration changed", "disrupt")
-SERVER = Step(
-    "server-1/apply-server", "cluster", "server-1", "apply-server", "its flags differ", "disrupt", (), (CHANGE, RESTART)
+SERVER = ApplyServer(
+    id="server-1/apply-server",
+    host="server-1",
+    reason="its flags differ",
+    impact="disrupt",
+    changes=(CHANGE, RESTART),
+    request=server(),
 )
-AGENT = Step(
-    "agent-1/apply-agent",
-    "cluster",
-    "agent-1",
-    "apply-agent",
-    "it shall join",
-    "change",
-    needs=("server-1/apply-server",),
-    placeholders=(Placeholder("agent token", "server-1"),),
-    assumed=True,
-)
+AGENT = an_agent(needs=("server-1/apply-server",), token=Placeholder("agent token", "server-1"), assumed=True)
+GONE = Unreached("agent-2", Failure("ssh.unreachable", "no connection"))
 
 
 def test_each_step_has_reason_impact_needs_placeholders_and_diff() -> None:
@@ -71,3 +70,11 @@ def test_a_veto_comes_first_with_evidence_and_remedy_and_has_the_last_word() -> 
         "refused  agent-1: no systemd [host.no-systemd]",
     ]
     assert lines[-1].startswith("Refused: vetoes of hosts: 2")
+
+
+def test_the_last_line_names_hosts_that_were_not_reached() -> None:
+    """With one of them nobody knows whether there is nothing to change."""
+    lines = list(plan_lines(Plan("edge", (), unreached=(GONE,))))
+    assert lines[0] == "? agent-2: not planned, no connection [ssh.unreachable]"
+    assert lines[-1] == "Nothing to change on the hosts that answered; not reached: agent-2."
+    assert list(plan_lines(Plan("edge", (AGENT,), unreached=(GONE,))))[-1] == "1 step; not reached: agent-2."

@@ -31,6 +31,7 @@ from productive_k3s_infra.providers.aws.host_keys import HostKeys
 from productive_k3s_infra.providers.aws.tofu import OnObject, Tofu
 from productive_k3s_infra.providers.aws.workdir import WorkFolder
 from productive_k3s_infra.providers.protocol import OnProgress
+from productive_k3s_infra.providers.thread import finishing
 from productive_k3s_infra.workspace.directory import Workspace
 from productive_k3s_infra.workspace.operator_key import ensure_operator_key
 
@@ -269,13 +270,7 @@ class AwsProvider:
 
     async def _off(self, work: Callable[[], T]) -> T:
         """Run what blocks in a thread; if the run is stopped, OpenTofu is, and it writes down what there is."""
-        task = asyncio.ensure_future(asyncio.to_thread(work))
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            self._tofu.interrupt()
-            await asyncio.wait({task})
-            raise
+        return await finishing(asyncio.ensure_future(asyncio.to_thread(work)), self._tofu.interrupt)
 
 
 def _starts(look: Look) -> bool:

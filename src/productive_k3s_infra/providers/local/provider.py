@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import platform
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from productive_k3s_infra.inventory.model import Endpoint, Location
 from productive_k3s_infra.providers.local import cgroup, machines
 from productive_k3s_infra.providers.local.store import DEFAULT_ROOT
 from productive_k3s_infra.providers.protocol import Assumption, OnProgress, Survey, SurveyedMachine
+from productive_k3s_infra.providers.thread import in_thread
 from productive_k3s_infra.workspace.directory import Workspace
 from productive_k3s_infra.workspace.operator_key import ensure_operator_key
 
@@ -57,7 +57,7 @@ class LocalProvider:
 
     async def survey(self) -> Survey:
         """See Provider."""
-        found = await asyncio.to_thread(machines.survey, self._name, root=self._root)
+        found = await in_thread(machines.survey, self._name, root=self._root)
         by_name = {machine.name: machine for machine in found}
         declared = tuple(
             self._surveyed(by_name[name]) if name in by_name else SurveyedMachine(name, "missing")
@@ -80,7 +80,7 @@ class LocalProvider:
     async def create(self, names: tuple[str, ...], on_progress: OnProgress) -> Survey:
         """See Provider."""
         requests = [machines.MachineRequest(name) for name in names]
-        await asyncio.to_thread(
+        await in_thread(
             machines.create, self._name, requests, self._public_key(), root=self._root, on_progress=on_progress
         )
         return await self.survey()
@@ -88,8 +88,8 @@ class LocalProvider:
     async def destroy(self, names: tuple[str, ...], on_progress: OnProgress) -> None:
         """See Provider."""
         if names:
-            await asyncio.to_thread(machines.destroy, self._name, names, root=self._root, on_progress=on_progress)
+            await in_thread(machines.destroy, self._name, names, root=self._root, on_progress=on_progress)
 
     async def destroy_all(self, on_progress: OnProgress) -> None:
         """See Provider."""
-        await asyncio.to_thread(machines.destroy, self._name, None, root=self._root, on_progress=on_progress)
+        await in_thread(machines.destroy, self._name, None, root=self._root, on_progress=on_progress)

@@ -21,6 +21,7 @@ from productive_k3s_infra.providers.multipass.failures import TransientLaunch
 from productive_k3s_infra.providers.multipass.instances import Own
 from productive_k3s_infra.providers.multipass.records import Record, load_records, remove_record, save_record
 from productive_k3s_infra.providers.protocol import OnProgress
+from productive_k3s_infra.providers.thread import in_thread
 from productive_k3s_infra.workspace.directory import Workspace
 
 # The image's own user is Multipass'; this one is ours, and may become root for the one command.
@@ -54,7 +55,7 @@ class Launching:
             await self._launch(node, own, on_progress)
         elif own.state == "stopped":
             on_progress(node, "starting")
-            await asyncio.to_thread(self.command.start, own.record.instance, seconds=self.limits.launch_seconds)
+            await in_thread(self.command.start, own.record.instance, seconds=self.limits.launch_seconds)
 
     async def wait_for_address(self, node: str, on_progress: OnProgress) -> Own:
         """Look until the instance has an address; return it as it is then."""
@@ -65,7 +66,7 @@ class Launching:
         try:
             async with asyncio.timeout(self.limits.address_seconds):
                 while True:
-                    instance = await asyncio.to_thread(self.command.info, record.instance)
+                    instance = await in_thread(self.command.info, record.instance)
                     address = own_address(instance.ipv4, inner) if instance is not None else ""
                     if instance is not None and address:
                         return Own(record, instance, address)
@@ -95,7 +96,7 @@ class Launching:
         for attempt in range(1, self.limits.attempts + 1):
             on_progress(node, f"launching {wish.name} ({wish.image}, {wish.cpus} cpus, {wish.memory}, {wish.disk})")
             try:
-                await asyncio.to_thread(self.command.launch, wish, user_data, seconds=self.limits.launch_seconds)
+                await in_thread(self.command.launch, wish, user_data, seconds=self.limits.launch_seconds)
             except TransientLaunch as error:
                 if attempt == self.limits.attempts:
                     error.evidence = f"{error.evidence} ({attempt} attempts)"

@@ -28,6 +28,7 @@ from productive_k3s_infra.providers.multipass.instances import Own
 from productive_k3s_infra.providers.multipass.launching import USER, Launching, Limits
 from productive_k3s_infra.providers.multipass.records import load_records, remove_record, save_record
 from productive_k3s_infra.providers.protocol import OnProgress
+from productive_k3s_infra.providers.thread import in_thread
 from productive_k3s_infra.workspace.directory import Workspace
 from productive_k3s_infra.workspace.operator_key import ensure_operator_key
 
@@ -84,7 +85,7 @@ class MultipassProvider:
             found = await self._look()
             for node in names:
                 self._require_usable(node, found)
-            key = await asyncio.to_thread(ensure_operator_key, self._workspace)
+            key = await in_thread(ensure_operator_key, self._workspace)
             launching = Launching(self._spec, self._workspace, self._command, self._limits, key.public_text)
             for node in names:
                 await launching.bring_up(node, found.own.get(node), on_progress)
@@ -114,8 +115,8 @@ class MultipassProvider:
 
     async def _look(self) -> _Found:
         """Look at the instances, and ask those that run to show their key."""
-        await asyncio.to_thread(self._command.version)
-        listed = await asyncio.to_thread(self._command.list)
+        await in_thread(self._command.version)
+        listed = await in_thread(self._command.list)
         own = instances.own_instances(self._spec, load_records(self._workspace), listed)
         others = await self._others(own)
         ours = {node: one for node, one in own.items() if node not in others}
@@ -126,7 +127,7 @@ class MultipassProvider:
         endpoints = {node: self._endpoint(one) for node, one in own.items() if one.runs and one.address}
         shown = await identify(endpoints, self._open_fleet)
         asleep = [one for one in own.values() if one.instance is not None and not one.runs and one.record.image_hash]
-        looks = await asyncio.gather(*(asyncio.to_thread(self._command.info, one.record.instance) for one in asleep))
+        looks = await asyncio.gather(*(in_thread(self._command.info, one.record.instance) for one in asleep))
         # One that does not run shows no key: of another image it is certainly another.
         strange = [
             one.record.node
@@ -146,7 +147,7 @@ class MultipassProvider:
         }
         keys = [(node, name) for node, said in wanted.items() for name in _SIZES if getattr(said, name) is not None]
         values = await asyncio.gather(
-            *(asyncio.to_thread(self._command.get, f"local.{own[node].record.instance}.{name}") for node, name in keys)
+            *(in_thread(self._command.get, f"local.{own[node].record.instance}.{name}") for node, name in keys)
         )
         shown: dict[str, dict[str, str]] = {}
         for (node, name), value in zip(keys, values, strict=True):
@@ -204,7 +205,7 @@ class MultipassProvider:
         if own is None:
             return
         if own.instance is not None:
-            await asyncio.to_thread(self._command.delete, own.record.instance)
+            await in_thread(self._command.delete, own.record.instance)
         remove_record(self._workspace, node)
         on_progress(node, "destroyed")
 

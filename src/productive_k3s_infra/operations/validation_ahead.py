@@ -1,4 +1,4 @@
-"""The first server's part of a full validation, begun while new agents still join.
+"""A server's part of a full validation, begun while new agents still join.
 
 It makes the pods of each node as soon as that is Ready, so most of its time passes while agents are waited for anyway.
 What it finds counts only if every step ended well; otherwise it is told to stop, and takes its pods away.
@@ -18,8 +18,8 @@ from productive_k3s_infra.validate.quick import Answer
 _LATEST_SECONDS = 300.0
 
 
-class EarlyValidation:
-    """Begins once the step `after` has ended well, at once if there is none; `ask` asks the first server."""
+class ValidationAhead:
+    """Begins once the step `after` has ended well, at once if there is none; `ask` asks the server."""
 
     def __init__(self, ask: Callable[[], Coroutine[Any, Any, Answer]], after: str | None) -> None:
         self._ask = ask
@@ -29,7 +29,7 @@ class EarlyValidation:
     def begin(self) -> None:
         """Begin where no step has to end before."""
         if self._after is None:
-            self._asking = asyncio.create_task(self._ask(), name="early validation")
+            self._asking = asyncio.create_task(self._ask(), name="validation ahead")
 
     def step_ended(self, result: StepResult) -> None:
         """Hear from the executor."""

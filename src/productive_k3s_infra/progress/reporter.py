@@ -1,24 +1,41 @@
-"""What happens, told twice: to the person in short, to the journal in full."""
+"""What happens, reported twice: to the person in short, to the journal in full."""
 
 from __future__ import annotations
 
 import traceback
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from productive_k3s.contract.codec import encode
 from productive_k3s.contract.events import Event
 from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.execute.model import StepResult
-from productive_k3s_infra.plan.model import Plan, Step
+from productive_k3s_infra.plan.model import Plan
+from productive_k3s_infra.plan.step import MachineStep, Step
 from productive_k3s_infra.progress.interaction import Interaction
 from productive_k3s_infra.validate.report import Report
 from productive_k3s_infra.workspace.journal import Journal
 
+_INTERRUPTED = 130
+_ACTIVITIES = {
+    "shared-resources": "change what the machines share",
+    "create-machine": "create the machine",
+    "start-machine": "start the machine",
+    "destroy-machine": "destroy the machine",
+    "destroy-shared": "destroy what is left",
+    "stage-artifacts": "push what it needs",
+    "apply-server": "server",
+    "apply-agent": "agent",
+    "label-node": "labels",
+    "remove-node": "drain it, and take it out of the cluster",
+    "forget-node": "take it out of the cluster",
+    "uninstall": "uninstall K3s",
+}
 
-class Teller:
-    """Implements the executor's Listener, and hears the hosts' own events."""
+
+class Reporter:
+    """Implements the executor's Listener."""
 
     def __init__(self, interaction: Interaction, journal: Journal) -> None:
         self._interaction = interaction
@@ -40,43 +57,57 @@ class Teller:
     def step_started(self, step: Step) -> None:
         """See Listener."""
         self._journal.record("step-started", step=step.id, host=step.host, reason=step.reason)
-        self._interaction.started(_subject(step), _activity(step))
+        self._interaction.started(step.subject, _ACTIVITIES[step.action])
 
-    def host_said(self, step: Step, event: Event) -> None:
-        """A host's own event while a step runs."""
+    def step_progressed(self, step: Step, event: Event) -> None:
+        """See Listener."""
         self._journal.record("host", step=step.id, host=step.host, **_event(event))
         if event.kind != "change-done":
-            self._interaction.progressed(_subject(step), event.message)
+            self._interaction.progressed(step.subject, event.message)
 
     def step_ended(self, result: StepResult) -> None:
         """See Listener."""
-        step = result.step
+        step, failure = result.step, result.failure
         self._journal.record(
             "step-ended",
             step=step.id,
             host=step.host,
             outcome=result.outcome,
-            failure=asdict(result.failure) if result.failure else None,
+            failure=asdict(failure) if failure else None,
             skipped_for=result.skipped_for,
         )
         if result.outcome == "skipped":
             self._interaction.note(f"skipped {step.id}: {result.skipped_for} did not end well")
             return
-        self._interaction.finished(_subject(step), _activity(step), result.seconds, failed=result.outcome == "failed")
+        self._interaction.finished(
+            step.subject, _ACTIVITIES[step.action], result.seconds, failed=result.outcome != "done"
+        )
+        if failure is not None and failure.exit_code == _INTERRUPTED:
+            self._interaction.note(f"{step.id}: {failure.what}; {failure.remedy}")
 
-    def machine(self, name: str, activity: str) -> None:
-        """A provider works on a machine (or on what all of them need)."""
-        self._journal.record("machine", machine=name, activity=activity)
-        self._interaction.progressed(name or "machines", activity)
-
-    def reported(self, report: Report) -> None:
-        """Write down a report."""
-        self._journal.record("report", report=report.document())
+    def stopping(self, running: tuple[Step, ...]) -> None:
+        """See Listener."""
+        self._journal.record("stopping", running=[step.id for step in running])
+        of_provider = [step.subject for step in running if isinstance(step, get_args(MachineStep))]
+        if len(of_provider) < len(running):
+            self._interaction.note("stopping: each host finishes the change it is at")
+        if of_provider:
+            names = ", ".join(of_provider)
+            self._interaction.note(f"stopping: the provider ends what it is at ({names}); the cluster stays locked")
 
     def validating(self, host: str, message: str) -> None:
         """What a host says while it validates."""
         self._journal.record("validating", host=host, message=message)
         self._interaction.progressed(host, message)
+
+    def reported(self, report: Report) -> None:
+        """Write down a report."""
+        self._journal.record("report", report=report.document())
+
+    def trouble(self, failure: Failure) -> None:
+        """Something beside the steps went wrong, and the run goes on."""
+        self.failed(failure)
+        self._interaction.note(f"{failure.what} [{failure.code}]: {failure.evidence}".rstrip(": "))
 
     def failed(self, failure: Failure) -> None:
         """Write down what failed."""
@@ -89,24 +120,6 @@ class Teller:
     def ended(self, exit_code: int, **fields: object) -> None:
         """Write down how the run ended."""
         self._journal.record("ended", exit_code=exit_code, **fields)
-
-
-def _subject(step: Step) -> str:
-    return step.node or step.host
-
-
-def _activity(step: Step) -> str:
-    words = {
-        "create-machine": "create the machine",
-        "stage-artifacts": "push what it needs",
-        "apply-server": "server",
-        "apply-agent": "agent",
-        "label-node": "labels",
-        "remove-node": "drain it, and take it out of the cluster",
-        "forget-node": "take it out of the cluster",
-        "destroy-machine": "destroy the machine",
-    }
-    return words.get(step.action, step.action)
 
 
 def _event(event: Event) -> dict[str, Any]:

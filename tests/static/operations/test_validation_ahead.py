@@ -11,11 +11,11 @@ from productive_k3s.contract.events import CheckResult, Result
 from productive_k3s.contract.facts import ClusterFacts, NodeFact
 from productive_k3s_infra.errors import HostProgramFailed
 from productive_k3s_infra.execute.model import StepOutcome, StepResult
-from productive_k3s_infra.operations import early as module
-from productive_k3s_infra.operations.early import EarlyValidation
+from productive_k3s_infra.operations import validation_ahead as module
+from productive_k3s_infra.operations.validation_ahead import ValidationAhead
 from productive_k3s_infra.plan.joining import only_new_agents_join
-from productive_k3s_infra.plan.pipeline import plan_cluster
 from productive_k3s_infra.plan.requests import Situation
+from productive_k3s_infra.plan.stages import plan_stages
 from productive_k3s_infra.validate.quick import Answer
 from static.plan.clusters import executed, situation, spec, wish_again
 
@@ -42,13 +42,13 @@ class Server:
 
 
 def ended(name: str, outcome: StepOutcome) -> StepResult:
-    step = next(item for item in plan_cluster(situation(spec())).steps if item.id == name)
+    step = next(item for item in plan_stages(situation(spec())).steps if item.id == name)
     return StepResult(step, outcome)
 
 
 async def test_it_begins_when_the_first_server_is_there() -> None:
     server = Server()
-    early = EarlyValidation(server.ask, "server-1/apply-server")
+    early = ValidationAhead(server.ask, "server-1/apply-server")
     early.begin()
     early.step_ended(ended("agent-1/apply-agent", "done"))
     await asyncio.sleep(0)
@@ -62,7 +62,7 @@ async def test_it_begins_when_the_first_server_is_there() -> None:
 
 async def test_it_begins_at_once_where_the_server_has_nothing_to_do() -> None:
     server = Server()
-    early = EarlyValidation(server.ask, None)
+    early = ValidationAhead(server.ask, None)
     early.begin()
     await asyncio.sleep(0)
     assert server.asked == 1
@@ -71,7 +71,7 @@ async def test_it_begins_at_once_where_the_server_has_nothing_to_do() -> None:
 
 async def test_a_server_that_fails_is_not_asked() -> None:
     server = Server()
-    early = EarlyValidation(server.ask, "server-1/apply-server")
+    early = ValidationAhead(server.ask, "server-1/apply-server")
     early.begin()
     early.step_ended(ended("server-1/apply-server", "failed"))
     await asyncio.sleep(0)
@@ -81,7 +81,7 @@ async def test_a_server_that_fails_is_not_asked() -> None:
 
 async def test_dropped_it_is_told_to_stop() -> None:
     server = Server()
-    early = EarlyValidation(server.ask, None)
+    early = ValidationAhead(server.ask, None)
     early.begin()
     await asyncio.sleep(0)
     await early.drop()
@@ -90,7 +90,7 @@ async def test_dropped_it_is_told_to_stop() -> None:
 
 async def test_an_answer_that_was_lost_is_asked_for_anew() -> None:
     server = Server(HostProgramFailed("the connection was lost"))
-    early = EarlyValidation(server.ask, None)
+    early = ValidationAhead(server.ask, None)
     early.begin()
     server.may_answer.set()
     assert await early.answer() is None
@@ -99,19 +99,19 @@ async def test_an_answer_that_was_lost_is_asked_for_anew() -> None:
 async def test_one_that_takes_too_long_is_stopped_and_asked_for_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LATEST_SECONDS", 0.01)
     server = Server()
-    early = EarlyValidation(server.ask, None)
+    early = ValidationAhead(server.ask, None)
     early.begin()
     assert await early.answer() is None
     assert server.stopped
 
 
 def may(before: Situation) -> bool:
-    return only_new_agents_join(before, plan_cluster(before))
+    return only_new_agents_join(before, plan_stages(before))
 
 
 def made(agents: int) -> Situation:
     empty = situation(spec(agents))
-    return executed(empty, plan_cluster(empty))
+    return executed(empty, plan_stages(empty))
 
 
 def test_a_new_cluster_may_be_validated_while_its_agents_join() -> None:

@@ -16,15 +16,13 @@ from productive_k3s.k3s import paths
 from productive_k3s.plan.changes import assess
 from productive_k3s.plan.effective import is_member
 from productive_k3s_infra.inventory.build import build_inventory
-from productive_k3s_infra.inventory.survey import Assumption, Survey, SurveyedMachine
-from productive_k3s_infra.plan.assumed import assumed_facts
-from productive_k3s_infra.plan.machines import plan_machines
 from productive_k3s_infra.plan.model import ClusterRecord, Plan
-from productive_k3s_infra.plan.pipeline import join_plans, plan_cluster
 from productive_k3s_infra.plan.requests import Situation, registration_url, request_for
+from productive_k3s_infra.plan.stages import plan_stages
+from productive_k3s_infra.plan.step import ApplyAgent, ApplyServer, LabelNode, StageArtifacts
 from productive_k3s_infra.plan.text import plan_lines
 from static.contract_program.hosts import CA, OTHER_CA, TOKEN, fresh, on_k3s
-from static.plan.clusters import BINARY, IMAGES, executed, situation, spec, wish_again
+from static.plan.clusters import BINARY, IMAGES, executed, situation, spec, wish_again, with_survey
 
 
 def ids(plan: Plan) -> list[str]:
@@ -34,18 +32,18 @@ def ids(plan: Plan) -> list[str]:
 def running(agents: int = 2, **wishes: object) -> Situation:
     """A cluster that an earlier apply made."""
     before = situation(spec(agents, **wishes))
-    return executed(before, plan_cluster(before))
+    return executed(before, plan_stages(before))
 
 
 def test_from_nothing_the_server_comes_first_and_agents_need_only_it() -> None:
-    plan = plan_cluster(situation(spec(3)))
+    plan = plan_stages(situation(spec(3)))
     assert ids(plan) == ["server-1/apply-server", *(f"agent-{n}/apply-agent" for n in (1, 2, 3))]
     assert [step.needs for step in plan.steps] == [(), *[("server-1/apply-server",)] * 3]
     assert {step.reason for step in plan.steps} == {"K3s is not on this host"}
 
 
 def test_pushed_artifacts_travel_to_the_server_first_and_to_agents_before_it_is_ready() -> None:
-    plan = plan_cluster(situation(spec(1), pushed=True))
+    plan = plan_stages(situation(spec(1), pushed=True))
     assert ids(plan) == [
         "server-1/stage-artifacts",
         "server-1/apply-server",
@@ -56,19 +54,16 @@ def test_pushed_artifacts_travel_to_the_server_first_and_to_agents_before_it_is_
     assert needs["server-1/stage-artifacts"] == ()
     assert needs["agent-1/stage-artifacts"] == ("server-1/stage-artifacts",)
     assert needs["agent-1/apply-agent"] == ("agent-1/stage-artifacts", "server-1/apply-server")
-    staged = plan.steps[0].request
-    assert staged is not None
-    assert [staged.binary and staged.binary.name, *(image.name for image in staged.images)] == [
-        "k3s",
-        "k3s-airgap-images-amd64.tar",
-    ]
+    staged = plan.steps[0]
+    assert isinstance(staged, StageArtifacts)
+    assert [item.name for item in staged.artifacts] == ["k3s", "k3s-airgap-images-amd64.tar"]
 
 
 def test_agents_do_not_wait_for_a_server_that_is_pushed_nothing() -> None:
     """Its K3s runs, or its files lie there since an earlier run."""
     before = situation(spec(1), pushed=True)
-    server = executed(before, replace(plan_cluster(before), steps=plan_cluster(before).steps[:2]))
-    plan = plan_cluster(server)
+    server = executed(before, replace(plan_stages(before), steps=plan_stages(before).steps[:2]))
+    plan = plan_stages(server)
     assert {step.id: step.needs for step in plan.steps} == {
         "agent-1/stage-artifacts": (),
         "agent-1/apply-agent": ("agent-1/stage-artifacts",),
@@ -77,7 +72,7 @@ def test_agents_do_not_wait_for_a_server_that_is_pushed_nothing() -> None:
         FileFact(paths.staged(item.sha256, item.name), item.sha256, 0o644, 0, 1.0) for item in (BINARY, IMAGES)
     )
     facts = {**before.facts, "server-1": on_k3s(before.facts["server-1"], staged=staged)}
-    plan = plan_cluster(replace(before, facts=facts))
+    plan = plan_stages(replace(before, facts=facts))
     assert {step.id: step.needs for step in plan.steps} == {
         "server-1/apply-server": (),
         "agent-1/stage-artifacts": (),
@@ -88,21 +83,19 @@ def test_agents_do_not_wait_for_a_server_that_is_pushed_nothing() -> None:
 def test_agents_do_not_wait_for_a_push_to_a_server_that_was_refused() -> None:
     before = situation(spec(1), pushed=True)
     facts = {**before.facts, "server-1": fresh(hostname="server-1", init="openrc")}
-    plan = plan_cluster(replace(before, facts=facts))
+    plan = plan_stages(replace(before, facts=facts))
     assert {refusal.host for refusal in plan.refusals} == {"server-1"}
     assert {step.id: step.needs for step in plan.steps}["agent-1/stage-artifacts"] == ()
 
 
 def test_machines_that_are_made_and_pushed_to_keep_both_orders() -> None:
-    cluster = plan_cluster(situation(spec(1), pushed=True))
-    survey = Survey(True, tuple(SurveyedMachine(name, "missing") for name in ("server-1", "agent-1")))
-    plan = join_plans(plan_machines("edge", survey), cluster)
+    plan = plan_stages(with_survey(situation(spec(1), pushed=True), server_1="missing", agent_1="missing"))
     needs = {step.id: step.needs for step in plan.steps}
     assert needs["agent-1/stage-artifacts"] == ("agent-1/create-machine", "server-1/stage-artifacts")
 
 
 def test_the_second_plan_is_empty_and_says_why() -> None:
-    plan = plan_cluster(running())
+    plan = plan_stages(running())
     assert plan.is_empty
     assert [item.host for item in plan.unchanged] == ["server-1", "agent-1", "agent-2"]
     assert all("runs as asked" in item.reason for item in plan.unchanged)
@@ -119,13 +112,13 @@ def test_whatever_is_wished_executing_the_plan_leaves_nothing_to_do(
 ) -> None:
     wish = spec(agents, server={"disable": disabled} if disabled else {})
     before = situation(wish, pushed=pushed)
-    after = executed(before, plan_cluster(before))
-    assert ids(plan_cluster(after)) == []
+    after = executed(before, plan_stages(before))
+    assert ids(plan_stages(after)) == []
 
 
 def test_a_changed_server_flag_restarts_the_server_once_and_nothing_else() -> None:
     changed = wish_again(running(), spec(server={"disable": ["traefik"]}))
-    plan = plan_cluster(changed)
+    plan = plan_stages(changed)
     assert ids(plan) == ["server-1/apply-server"]
     assert [change.id for change in plan.steps[0].changes if change.impact == "disrupt"] == ["restart:k3s"]
     assert plan.steps[0].impact == "disrupt"
@@ -134,24 +127,26 @@ def test_a_changed_server_flag_restarts_the_server_once_and_nothing_else() -> No
 
 
 def test_an_agent_added_to_the_file_is_the_only_one_that_joins() -> None:
-    plan = plan_cluster(wish_again(running(1), spec(2)))
+    plan = plan_stages(wish_again(running(1), spec(2)))
     assert ids(plan) == ["agent-2/apply-agent"]
     assert plan.steps[0].needs == ()
-    assert [str(item) for item in plan.steps[0].placeholders] == ["<agent token of server-1>"]
+    (step,) = plan.steps
+    assert isinstance(step, ApplyAgent)
+    assert str(step.token) == "<agent token of server-1>"
 
 
 def test_an_agent_whose_run_was_cut_off_gets_what_its_host_insists_on() -> None:
     """After any number of changes: what is sent then, with the token where the plan has it, is vetoed by nobody."""
     before = situation(spec(1))
-    server = executed(before, replace(plan_cluster(before), steps=plan_cluster(before).steps[:1]))
-    whole = plan_cluster(server).steps[0]
-    assert whole.request is not None
+    server = executed(before, replace(plan_stages(before), steps=plan_stages(before).steps[:1]))
+    whole = plan_stages(server).steps[0]
+    assert isinstance(whole, ApplyAgent)
     for done in range(len(whole.changes)):
         facts = executed(server, Plan("edge", (replace(whole, changes=whole.changes[:done]),))).facts
-        (step,) = plan_cluster(replace(server, facts=facts)).steps
-        assert step.request is not None
+        (step,) = plan_stages(replace(server, facts=facts)).steps
+        assert isinstance(step, ApplyAgent)
         assert step.request.join is not None
-        token = Secret(TOKEN) if step.placeholders else None
+        token = Secret(TOKEN) if step.token else None
         sent = replace(step.request, join=replace(step.request.join, token=token))
         assert assess(sent, facts["agent-1"]).vetoes == ()
 
@@ -161,8 +156,9 @@ def test_a_label_of_a_member_goes_through_the_api_on_the_server() -> None:
     labelled = wish.model_copy(
         update={"nodes": (wish.nodes[0], wish.nodes[1].model_copy(update={"labels": {"disk": "ssd"}}))}
     )
-    plan = plan_cluster(wish_again(running(1), labelled))
+    plan = plan_stages(wish_again(running(1), labelled))
     step, written = plan.steps
+    assert isinstance(step, LabelNode)
     assert (step.id, step.host, step.node, step.labels) == (
         "agent-1/label-node",
         "server-1",
@@ -179,7 +175,8 @@ def test_taints_of_a_member_follow_the_file_on_agents_too() -> None:
     tainted = done.spec.model_copy(
         update={"nodes": (done.spec.nodes[0], done.spec.nodes[1].model_copy(update={"taints": ("a=b:NoSchedule",)}))}
     )
-    step, written = plan_cluster(wish_again(done, tainted)).steps
+    step, written = plan_stages(wish_again(done, tainted)).steps
+    assert isinstance(step, LabelNode)
     assert (step.id, step.host, step.taints) == ("agent-1/label-node", "server-1", ("a=b:NoSchedule",))
     assert step.reason == "its taints differ: a=b:NoSchedule"
     assert [change.id for change in written.changes] == [f"write:{paths.CONFIG}"]
@@ -187,7 +184,7 @@ def test_taints_of_a_member_follow_the_file_on_agents_too() -> None:
 
 def test_a_plan_holds_no_token_even_where_one_was_given() -> None:
     before = situation(spec(1))
-    text = json.dumps(encode(plan_cluster(before))) + "\n".join(plan_lines(plan_cluster(before)))
+    text = json.dumps(encode(plan_stages(before))) + "\n".join(plan_lines(plan_stages(before)))
     assert TOKEN not in text
     assert "K10" not in text
 
@@ -205,20 +202,25 @@ def test_a_wiped_server_with_living_agents_never_founds_a_second_cluster() -> No
     server = before.facts["server-1"]
     facts = {**before.facts, "server-1": replace(on_k3s(server, **wiped(server.k3s)), cluster=None)}
     assert is_member(facts["agent-1"])
-    plan = plan_cluster(replace(before, facts=facts))
+    plan = plan_stages(replace(before, facts=facts))
     assert {refusal.failure.code for refusal in plan.refusals if refusal.host == "server-1"} == {"cluster.second"}
     recorded = replace(before, facts={"server-1": facts["server-1"]}, record=ClusterRecord(CA, "v1.34.4+k3s1"))
-    assert {refusal.failure.code for refusal in plan_cluster(recorded).refusals} == {"cluster.second"}
-    assert ids(plan_cluster(replace(recorded, new_cluster=True))) == ["server-1/apply-server"]
+    assert {refusal.failure.code for refusal in plan_stages(recorded).refusals} == {"cluster.second"}
+    assert ids(plan_stages(replace(recorded, new_cluster=True))) == ["server-1/apply-server"]
 
 
 def test_a_host_of_another_cluster_is_refused() -> None:
     before = replace(running(1), record=ClusterRecord(OTHER_CA, "v1.34.4+k3s1"))
-    assert {refusal.failure.code for refusal in plan_cluster(before).refusals} == {"k3s.ca-mismatch"}
+    assert {refusal.failure.code for refusal in plan_stages(before).refusals} == {"k3s.ca-mismatch"}
 
 
 def test_nodes_that_the_file_does_not_name_are_named_and_left_alone() -> None:
-    plan = plan_cluster(wish_again(running(2), spec(1)))
+    there = wish_again(running(2), spec(1))
+    server = there.facts["server-1"]
+    assert server.cluster is not None
+    nodes = tuple(replace(node, labels={}) if node.name == "agent-2" else node for node in server.cluster.nodes)
+    unmarked = replace(server, cluster=replace(server.cluster, nodes=nodes))
+    plan = plan_stages(replace(there, facts={**there.facts, "server-1": unmarked}))
     assert plan.is_empty
     assert [note for note in plan.notes if "agent-2" in note] == [
         "in the cluster, and not in the file: agent-2; they are left alone"
@@ -230,12 +232,12 @@ def test_machines_to_come_are_planned_on_assumed_facts_and_marked() -> None:
         update={"nodes": tuple(node.model_copy(update={"address": None}) for node in spec(1).nodes)}
     )
     inventory = build_inventory(wish, {})
-    facts = {host.name: assumed_facts(host, Assumption()) for host in inventory.hosts}
-    cluster = plan_cluster(Situation(wish, inventory, facts, situation(spec(1)).files))
-    survey = Survey(True, tuple(SurveyedMachine(host.name, "missing") for host in inventory.hosts))
-    plan = join_plans(plan_machines("edge", survey), cluster)
+    before = Situation(wish, inventory, {}, situation(spec(1)).files)
+    plan = plan_stages(with_survey(before, server_1="missing", agent_1="missing"))
     assert ids(plan)[:2] == ["server-1/create-machine", "agent-1/create-machine"]
-    assert all(step.assumed for step in plan.steps if step.stage == "cluster")
+    later = plan.of_stage("cluster")
+    assert len(later) == 2
+    assert all(step.assumed for step in later if isinstance(step, ApplyServer | ApplyAgent))
     needs = {step.id: step.needs for step in plan.steps}
     assert needs["agent-1/apply-agent"] == ("agent-1/create-machine", "server-1/apply-server")
     text = "\n".join(plan_lines(plan))
@@ -261,6 +263,6 @@ def test_a_name_by_which_nodes_join_is_in_the_certificate() -> None:
     wish = spec(0, tls_san=("k3s.example",))
     wish = wish.model_copy(update={"nodes": (wish.nodes[0].model_copy(update={"address": "server.example"}),)})
     before = situation(wish)
-    request = request_for(before, before.inventory.first_server)
+    request = request_for(before, before.inventory.founder)
     assert request.tls_san == ("k3s.example", "server.example")
     assert request.node_ip is None

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from productive_k3s_infra.errors import HostUnreachable, Interrupted, Locked
-from productive_k3s_infra.operations.recorded import recorded
+from productive_k3s_infra.operations.journaled import journaled
 from productive_k3s_infra.operations.session import Session
 from productive_k3s_infra.workspace.directory import Workspace
 from productive_k3s_infra.workspace.journal import list_journals, read_journal
@@ -34,7 +34,7 @@ def ended(session: Session) -> list[tuple[str, Any]]:
 
 
 def test_an_error_is_written_down_and_knows_the_journal(session: Session) -> None:
-    with pytest.raises(HostUnreachable) as caught, recorded(session, "apply"):
+    with pytest.raises(HostUnreachable) as caught, journaled(session, "apply"):
         raise HostUnreachable("no connection", where="agent-1", remedy="is it up?")
     assert caught.value.journal == str(list_journals(session.workspace)[0])
     (failed, said), (end, code) = ended(session)
@@ -45,7 +45,7 @@ def test_an_error_is_written_down_and_knows_the_journal(session: Session) -> Non
 
 async def test_a_cancelled_run_is_interrupted_and_knows_the_journal(session: Session) -> None:
     async def run() -> None:
-        with recorded(session, "apply"):
+        with journaled(session, "apply"):
             await asyncio.Event().wait()
 
     task = asyncio.ensure_future(run())
@@ -59,16 +59,16 @@ async def test_a_cancelled_run_is_interrupted_and_knows_the_journal(session: Ses
 
 
 def test_a_bug_is_raised_as_it_is_and_its_traceback_kept(session: Session) -> None:
-    with pytest.raises(ZeroDivisionError), recorded(session, "apply"):
+    with pytest.raises(ZeroDivisionError), journaled(session, "apply"):
         _ = 1 / 0
     (kind, said) = ended(session)[-1]
     assert kind == "bug"
     assert "ZeroDivisionError" in said["error"]
-    assert "test_recorded.py" in said["error"]
+    assert "test_journaled.py" in said["error"]
 
 
 def test_only_one_at_a_time(session: Session) -> None:
-    with recorded(session, "apply"), pytest.raises(Locked), recorded(session, "destroy"):
+    with journaled(session, "apply"), pytest.raises(Locked), journaled(session, "destroy"):
         pytest.fail("two at once")
-    with recorded(session, "destroy"):
+    with journaled(session, "destroy"):
         pass

@@ -1,0 +1,41 @@
+"""PURE: how an apply ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from productive_k3s.contract.failure import Failure
+from productive_k3s_infra.execute.model import StepResult, failed
+from productive_k3s_infra.plan.model import Plan
+from productive_k3s_infra.validate.report import Report
+
+_REFUSED, _STEP_FAILED, _INVALID = 4, 5, 6
+
+
+@dataclass(frozen=True)
+class Applied:
+    """How an apply ended. `report` is None where it ended before the validation; `journal` is where the rest is.
+
+    `troubles` went wrong beside the steps and lost nothing of what was done.
+    """
+
+    plan: Plan
+    preflight: Report
+    journal: Path | None
+    results: tuple[StepResult, ...] = ()
+    report: Report | None = None
+    seconds: float = 0.0
+    troubles: tuple[Failure, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """One of the table that both programs share (design, section 9)."""
+        if not self.preflight.passed:
+            return _REFUSED
+        first = next(iter(failed(self.results)), None)
+        if first is not None:
+            return first.failure.exit_code if first.failure and first.failure.exit_code else _STEP_FAILED
+        if self.report is not None and not self.report.passed:
+            return _INVALID
+        return next((trouble.exit_code for trouble in self.troubles), 0)

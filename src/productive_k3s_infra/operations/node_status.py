@@ -1,0 +1,124 @@
+"""PURE: how hosts and nodes are, put together from one look: what is known, and what is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from productive_k3s.contract.facts import Facts, NodeFact
+from productive_k3s_infra.inventory.model import Host, Inventory
+from productive_k3s_infra.inventory.observed import Observed
+from productive_k3s_infra.providers.protocol import Survey
+
+_STEP_FAILED, _INVALID = 5, 6
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """What one host looks like. Empty strings are what is not known; `note` says why, or what stands out.
+
+    `machine` is what the provider sees, `declared` where there is no provider that could; `reached` None: not asked.
+    """
+
+    name: str
+    role: str
+    address: str
+    machine: str
+    service: str = ""
+    version: str = ""
+    ready: bool | None = None
+    note: str = ""
+    reached: bool | None = None
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it is known that K3s runs and the node is Ready."""
+        return self.service == "active" and self.ready is True
+
+
+@dataclass(frozen=True)
+class Status:
+    """The hosts in file order, then nodes of the cluster that are not in the file."""
+
+    cluster: str
+    hosts: tuple[HostStatus, ...]
+    undeclared_nodes: tuple[str, ...] = ()
+
+    @property
+    def unreached(self) -> tuple[str, ...]:
+        """The hosts that should answer and did not."""
+        return tuple(host.name for host in self.hosts if host.reached is False)
+
+    @property
+    def not_ready(self) -> tuple[str, ...]:
+        """The hosts of which it is known that their node is not Ready, or that K3s does not run there."""
+        return tuple(host.name for host in self.hosts if host.reached is not False and not host.is_well)
+
+    @property
+    def exit_code(self) -> int:
+        """0 where all is Ready; 5 where a host was not reached; 6 where a node is not Ready or not there."""
+        return _STEP_FAILED if self.unreached else _INVALID if self.not_ready else 0
+
+    @property
+    def verdict(self) -> str:
+        """What is known of all hosts, in one sentence."""
+        total, bad = len(self.hosts), [*self.unreached, *self.not_ready]
+        said = [f"{total - len(bad)} of {total} nodes are Ready"]
+        said += [f"not reached: {', '.join(self.unreached)}"] if self.unreached else []
+        said += [f"not Ready: {', '.join(self.not_ready)}"] if self.not_ready else []
+        return "; ".join(said)
+
+
+def status_of(survey: Survey, inventory: Inventory, observed: Observed) -> Status:
+    """PURE: put the looks together."""
+    nodes = _nodes(observed)
+    declared = {host.name for host in inventory.hosts}
+    hosts = tuple(_host(host, survey, observed, nodes) for host in inventory.hosts)
+    return Status(inventory.cluster, hosts, tuple(name for name in nodes if name not in declared))
+
+
+def _nodes(observed: Observed) -> dict[str, NodeFact]:
+    for facts in observed.facts.values():
+        if facts.cluster is not None and facts.cluster.reachable:
+            return {node.name: node for node in facts.cluster.nodes}
+    return {}
+
+
+def _host(host: Host, survey: Survey, observed: Observed, nodes: dict[str, NodeFact]) -> HostStatus:
+    machine = survey.machine(host.name)
+    state = machine.state if machine is not None else "missing"
+    node = nodes.get(host.name)
+    base = HostStatus(
+        host.name,
+        host.role,
+        "" if host.assumed else host.address,
+        # What nobody made and nobody watches does not "run": it stands in the file.
+        state if survey.owns_machines else "declared",
+        ready=node.ready if node is not None else None,
+    )
+    if host.name in observed.unreachable:
+        error = observed.unreachable[host.name]
+        return replace(base, note=f"{error.what} [{error.code}]", reached=False)
+    facts = observed.facts.get(host.name)
+    if facts is None:
+        return base
+    return replace(
+        base, service=_service(facts), version=facts.k3s.binary_version, note=_note(facts, node), reached=True
+    )
+
+
+def _service(facts: Facts) -> str:
+    if not facts.k3s.units:
+        return "not installed"
+    unit = facts.k3s.units[0]
+    return unit.active_state if unit.active_state == "active" else f"{unit.active_state} ({unit.sub_state})"
+
+
+def _note(facts: Facts, node: NodeFact | None) -> str:
+    notes = []
+    if facts.k3s.units and facts.k3s.units[0].restarts:
+        notes.append(f"restarted {facts.k3s.units[0].restarts} times by systemd")
+    if node is not None and not node.schedulable:
+        notes.append("cordoned")
+    if facts.k3s.running is not None and facts.k3s.running.digests not in (None, facts.k3s.on_disk):
+        notes.append("runs with other files than lie on disk")
+    return "; ".join(notes)
