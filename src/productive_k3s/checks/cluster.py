@@ -38,8 +38,8 @@ _DEPLOY_SECONDS = 30.0
 class ClusterState:
     """What one look saw. `readiness` is '' or what /readyz says; `pods_error` why the system pods are not known.
 
-    `packaged` are the components that shall run. `in_a_row` says how often each expected node was found right, `leases` those by which controllers lead; `time` is
-    the host's, in Unix seconds.
+    `packaged` are the components that shall run. `in_a_row` says how often each expected node was found right, `leases`
+    those by which controllers lead; `time` is the host's, in Unix seconds.
     """
 
     readiness: str
@@ -50,7 +50,7 @@ class ClusterState:
     in_a_row: Mapping[str, int] = field(default_factory=dict)
     leases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     time: float = 0.0
-    packaged: Packaged = Packaged()
+    packaged: Packaged = field(default_factory=Packaged)
 
 
 @dataclass(frozen=True)

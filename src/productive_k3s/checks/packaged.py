@@ -7,7 +7,7 @@ the pods are those of the manifests in k3s-io/k3s (coredns, local-storage, metri
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, List, Mapping, Sequence, Tuple
+from typing import Any, Mapping, Sequence, Tuple
 
 from productive_k3s.checks.host import config_words
 from productive_k3s.checks.judgement import passed, warned
@@ -16,8 +16,6 @@ from productive_k3s.contract.events import CheckResult
 from productive_k3s.contract.facts import Facts
 from productive_k3s.doors.system import Reading
 from productive_k3s.k3s import paths
-
-_MANIFESTS = paths.DATA + "/server/manifests"
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,11 @@ class Component:
     label: Tuple[str, str]
     manifest: str
 
+    @property
+    def skip(self) -> str:
+        """The file that keeps K3s from deploying it."""
+        return f"{paths.DATA}/server/manifests/{self.manifest}.yaml.skip"
+
     def has_pod(self, pods: Sequence[Pod]) -> bool:
         """PURE: return whether one of the pods is its own."""
         key, value = self.label
@@ -39,10 +42,11 @@ class Component:
         return any(self.image in image.rpartition("/")[2].partition(":")[0] for image in images)
 
 
+_METRICS = "metrics-server/metrics-server-deployment"
 # CoreDNS is not among them: what a cluster is without it is an error, and judged with K3s' pods. ServiceLB has pods
 # only where a Service asks for it.
 COMPONENTS = (
-    Component("metrics-server", "metrics-server", ("k8s-app", "metrics-server"), "metrics-server/metrics-server-deployment"),
+    Component("metrics-server", "metrics-server", ("k8s-app", "metrics-server"), _METRICS),
     Component("local-storage", "local-path-provisioner", ("app", "local-path-provisioner"), "local-storage"),
     Component("traefik", "traefik", ("app.kubernetes.io/name", "traefik"), "traefik"),
 )
@@ -67,10 +71,8 @@ async def expect_packaged(system: Reading, facts: Facts, images: Sequence[str]) 
     """Return the components to expect on this server's cluster; `images` is the list that its release publishes."""
     if not images:
         return Packaged()
-    wanted: List[Component] = []
-    for item in COMPONENTS:
-        if not _is_off(item, facts.k3s.config) and await system.stat(f"{_MANIFESTS}/{item.manifest}.yaml.skip") is None:
-            wanted.append(item)
+    on = [item for item in COMPONENTS if not _is_off(item, facts.k3s.config)]
+    wanted = [item for item in on if await system.stat(item.skip) is None]
     carried = tuple(item for item in wanted if item.is_carried(images))
     return Packaged(carried, tuple(item for item in wanted if item not in carried))
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from productive_k3s_infra.cluster_file import model
 from productive_k3s_infra.cluster_file.file_rules import Folder, check_files, is_directory_source, read_content
 from productive_k3s_infra.cluster_file.flag_rules import check_flags, typed, version_remarks
-from productive_k3s_infra.cluster_file.mistake import Found, Mistake, found
+from productive_k3s_infra.cluster_file.mistake import Found, Mistake
 from productive_k3s_infra.cluster_file.network_rules import check_networks
 from productive_k3s_infra.cluster_file.provider_rules import check_provider, remarks
 from productive_k3s_infra.cluster_file.registries import check_registries

@@ -48,7 +48,9 @@ def version(text: str) -> Objection | None:
     # An image's tag has - for +, and many leave out the v.
     meant = f"v{text.removeprefix('v').replace('-k3s', '+k3s')}"
     remedy = f"did you mean {meant}?" if _is_exact(meant) else "pk3s init resolves a channel into one"
-    return Objection("request.version", f"the version {quoted(text)} is not exact", f"one like {DEFAULT_VERSION}", remedy)
+    return Objection(
+        "request.version", f"the version {quoted(text)} is not exact", f"one like {DEFAULT_VERSION}", remedy
+    )
 
 
 def _is_exact(text: str) -> bool:

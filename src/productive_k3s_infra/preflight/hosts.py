@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from productive_k3s.contract.facts import Facts
+from productive_k3s.plan.vetoes import allows_cgroup_v1
 from productive_k3s_infra.inventory.model import Host
 from productive_k3s_infra.preflight.rule import Finding, Look, gigabytes
 
@@ -18,7 +19,7 @@ LEAST_MEMORY_BYTES = {"server": (1.0e9, 2.0e9), "agent": (256e6, 512e6)}
 LEAST_CPUS = {"server": 2, "agent": 1}
 DISK = "/var/lib/rancher"
 LEAST_DISK_BYTES = (1e9, 5e9)
-# K3s (pkg/cgroups) refuses to start without the first ones, the kubelet without `pids` (k3s.md 3.4).
+# K3s (pkg/cgroups) refuses to start without the first ones, the kubelet without `pids`.
 _CONTROLLERS = {1: ("memory", "pids"), 2: ("cpu", "cpuset", "memory", "pids")}
 _NO_CGROUP_V1 = 35
 
@@ -96,7 +97,7 @@ def judge_read_only(_: Look, host: Host, facts: Facts) -> Iterator[Finding]:
 
 def judge_cgroup_version(look: Look, host: Host, facts: Facts) -> Iterator[Finding]:
     version = facts.host.cgroup_version
-    allowed = "fail-cgroupv1=false" in look.flag_of(host, "kubelet-arg")
+    allowed = allows_cgroup_v1(look.flag_of(host, "kubelet-arg"), facts)
     refused = version == 1 and look.minor is not None and look.minor >= _NO_CGROUP_V1 and not allowed
     message = f"cgroup v{version}"
     if refused:

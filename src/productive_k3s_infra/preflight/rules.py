@@ -129,7 +129,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "host.cgroup-version",
         ("error",),
-        "cgroup v2; v1 below Kubernetes 1.35, or with kubelet-arg fail-cgroupv1=false",
+        "cgroup v2; v1 below Kubernetes 1.35, or where the kubelet is told that it will do",
         "kubelet, failCgroupV1 (KEP-5573)",
         "boot with systemd.unified_cgroup_hierarchy=1, or set kubelet-arg: [fail-cgroupv1=false] under spec.k3s.server "
         "and under spec.k3s.agent",

@@ -90,7 +90,9 @@ def require_plausible(record: ClusterRecord, where: str) -> None:
     if not _CA_HASH.fullmatch(record.ca_hash):
         raise _broken(where, "caHash is no hash of a CA", record.ca_hash, "64 lower-case hex digits are expected")
     if not _VERSION.fullmatch(record.version):
-        raise _broken(where, "version is no exact K3s version", record.version, f"expected is such as {DEFAULT_VERSION}")
+        raise _broken(
+            where, "version is no exact K3s version", record.version, f"expected is such as {DEFAULT_VERSION}"
+        )
 
 
 def _held(path: Path) -> Any:

@@ -183,7 +183,9 @@ def test_a_newer_version_is_a_remark_and_lets_unknown_flags_through(tmp_path: Pa
     assert spec.warnings[0].startswith(f"{tmp_path}/cluster.yaml:7:18: v9.1.0+k3s1 is newer than the flags known here")
 
 
-@pytest.mark.parametrize(("version", "is_past"), [("v1.33.9+k3s1", True), ("v1.34.4+k3s1", True), ("v1.35.1+k3s1", False)])
+@pytest.mark.parametrize(
+    ("version", "is_past"), [("v1.33.9+k3s1", True), ("v1.34.4+k3s1", True), ("v1.35.1+k3s1", False)]
+)
 def test_a_version_past_its_end_of_life_is_a_remark_and_can_be_planned(
     tmp_path: Path, version: str, *, is_past: bool
 ) -> None:

@@ -335,9 +335,9 @@ def packaged(cluster: Cluster, *images: str, **config: object) -> dict[str, Chec
 
 
 def test_what_the_release_carries_is_expected_to_run() -> None:
-    assert {name: check.passed for name, check in packaged(Cluster(system_pods=SYSTEM), *RELEASE).items()} == dict.fromkeys(
-        PACKAGED, True
-    )
+    assert {
+        name: check.passed for name, check in packaged(Cluster(system_pods=SYSTEM), *RELEASE).items()
+    } == dict.fromkeys(PACKAGED, True)
     cluster = Cluster(system_pods=SYSTEM[:-1])
     found = packaged(cluster, *RELEASE)
     assert [name for name, check in found.items() if not check.passed] == ["traefik"]

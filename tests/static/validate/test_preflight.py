@@ -100,6 +100,11 @@ def on_server(**changes: object) -> World:
     return World(server=good(SERVER, **changes))
 
 
+def told_that_v1_will_do(world: World) -> World:
+    """A drop-in of the server's kubelet says it."""
+    return replace(world, server=replace(world.server, k3s=replace(world.server.k3s, fail_cgroup_v1=False)))
+
+
 def on_agent(**changes: object) -> World:
     return World(agent=good(AGENT, **changes))
 
@@ -184,6 +189,10 @@ CASES: tuple[tuple[World, str, str | None, str, str], ...] = (
     (
         replace(on_agent(cgroup_version=1), spec=spec("v1.35.0+k3s1", server={"kubelet-arg": "fail-cgroupv1=false"})),
         *("host.cgroup-version", "error", "agent-1", "refuses"),
+    ),
+    (
+        replace(told_that_v1_will_do(on_server(cgroup_version=1)), spec=spec("v1.35.0+k3s1")),
+        *("host.cgroup-version", None, "server-1", "cgroup v1"),
     ),
     (World(), "host.cgroup-controllers", None, "server-1", "are there"),
     (on_server(cgroup_controllers=("cpu", "cpuset", "pids")), "host.cgroup-controllers", "error", "server-1", "memory"),
