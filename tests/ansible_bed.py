@@ -1,7 +1,7 @@
 """Ansible as a person runs it, with the collection of this checkout.
 
-find(version)    the folder with `ansible-playbook` of a version: that of the tests, or the newest, which needs a newer
-                 Python and is made once for this computer
+find(version)    the folder with `ansible-playbook` of a version: that of the tests, or the oldest or newest that the
+                 collection is for, which is made once for this computer with a Python that it runs on
 Playbook         runs a playbook of the collection on an inventory; `play(...)` returns how it ended
 recorded(...)    an inventory whose hosts are stand-ins on this computer: they note what they are asked, and answer as
                  the test says
@@ -30,9 +30,10 @@ from productive_k3s_infra.workspace.ansible_files import AnsibleInventory, write
 
 COLLECTION = Path(__file__).resolve().parent.parent / "ansible"
 CACHE = Path(os.environ.get("ANSIBLE_TEST_CACHE", "/var/cache/productive-k3s/ansible"))
-LOCKED, NEWEST = "2.19", "2.21.5"
-VERSIONS = (LOCKED, NEWEST)
-_NEEDED_BY_NEWEST = (3, 12)
+OLDEST, LOCKED, NEWEST = "2.16.19", "2.19", "2.21.5"
+VERSIONS = (OLDEST, LOCKED, NEWEST)
+# The Python that a version runs on: from, and before.
+_PYTHONS = {OLDEST: ((3, 10), (3, 13)), NEWEST: ((3, 12), (4, 0))}
 _MOST_SECONDS = 300.0
 
 
@@ -41,9 +42,11 @@ def find(version: str) -> Path:
     """Return the folder of a version's commands; where no Python is new enough the test is skipped, and says so."""
     if version == LOCKED:
         return Path(sys.executable).parent
-    python = next((found for found in pythons.find() if _version(found) >= _NEEDED_BY_NEWEST), None)
+    first, end = _PYTHONS[version]
+    python = next((found for found in pythons.find() if first <= _version(found) < end), None)
     if python is None:
-        pytest.skip(f"ansible-core {version} was NOT tested: no Python 3.12 or newer on this computer")
+        needed = f"{first[0]}.{first[1]} or newer, before {end[0]}.{end[1]}"
+        pytest.skip(f"ansible-core {version} was NOT tested: no Python {needed} on this computer")
     folder = CACHE / f"{version}-python{'.'.join(map(str, _version(python)))}"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:

@@ -34,7 +34,7 @@ import pytest
 import yaml
 
 from productive_k3s.plan import render
-from productive_k3s_infra.providers.local import leftovers
+from productive_k3s_infra.providers.local import kubelet, leftovers
 from productive_k3s_infra.providers.local.machines import Machine, MachineRequest, create, destroy
 from productive_k3s_infra.providers.local.store import SetFolder
 
@@ -43,10 +43,8 @@ CONFIG = "/etc/rancher/k3s/config.yaml"
 SERVER_TOKEN = "/etc/rancher/k3s/server.token"
 AGENT_TOKEN = "/etc/rancher/k3s/agent.token"
 IMAGES = "/var/lib/rancher/k3s/agent/images"
-KUBELET_DROP_INS = "k3s/agent/etc/kubelet.conf.d"
-"""Below /var/lib/rancher; K3s hands the folder to its kubelet."""
-KUBELET_DROP_IN = "50-cgroup-v1.conf"
-"""The lab's own file there."""
+KUBELET_DROP_INS, _, KUBELET_DROP_IN = kubelet.DROP_IN.rpartition("/")
+"""Below /var/lib/rancher, what K3s hands to its kubelet; the lab's own file there."""
 NOTHING_PACKAGED = ["traefik", "servicelb", "metrics-server", "local-storage"]
 _T = TypeVar("_T")
 Files = Mapping[str, tuple[str | bytes | Path, int]]
@@ -138,12 +136,8 @@ class Bed:
         this along. Written from outside: the machine may be read-only, or let nobody in as root. With cgroup v2 on this
         computer nothing is refused, and nothing is written.
         """
-        if cgroup_version() != 1:
-            return
-        folder = SetFolder(self.root, machine.set).machine(machine.name).rancher / KUBELET_DROP_INS
-        folder.mkdir(parents=True, exist_ok=True)
-        kind = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
-        (folder / KUBELET_DROP_IN).write_text(f"{kind}failCgroupV1: false\n")
+        if cgroup_version() == 1:
+            kubelet.allow_cgroup_v1(SetFolder(self.root, machine.set).machine(machine.name))
 
     def ssh(self, machine: Machine, command: str, *, user: str = "root", data: bytes = b"") -> str:
         """Run a shell command and return what it printed, without the last newline."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import multiprocessing
 import os
@@ -16,9 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from productive_k3s.doors.host import drive
+from productive_k3s.facts.flag_files import fail_cgroup_v1
 from productive_k3s_infra import _flock, _process
 from productive_k3s_infra.cluster_file.provider import LocalProvider
 from productive_k3s_infra.errors import BadInput, Locked, ProviderFailed, Refused
+from productive_k3s_infra.inventory.model import Endpoint, Host
+from productive_k3s_infra.plan.assumed import assumed_facts
 from productive_k3s_infra.providers.local import (
     cgroup,
     ground,
@@ -28,12 +33,14 @@ from productive_k3s_infra.providers.local import (
     network,
     power,
     prepare,
+    provider,
     store,
     sysctl,
 )
 from productive_k3s_infra.providers.local.leftovers import parse_mounts_below
 from productive_k3s_infra.providers.local.lock import hold
 from productive_k3s_infra.providers.local.model import MachineRecord, MachineRequest, SetRecord
+from static.contract_program.simulated import SimulatedSystem
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDV6q4p operator"
 
@@ -244,6 +251,23 @@ def test_machines_have_the_control_groups_of_this_computer(tmp_path: Path) -> No
         mountinfo.write_text(text)
         assert cgroup.version(mountinfo) == version
     assert cgroup.version(tmp_path / "none") == 2
+
+
+@pytest.mark.parametrize(("version", "told"), [(1, True), (2, False)])
+def test_the_kubelets_of_machines_are_told_of_control_groups_that_they_would_refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int, *, told: bool
+) -> None:
+    monkeypatch.setattr(provider.cgroup, "version", lambda: version)
+    monkeypatch.setattr(provider.machines, "create", lambda *_, **__: None)
+    monkeypatch.setattr(provider.machines, "survey", lambda *_, **__: ())
+    made = provider.LocalProvider("edge", ("server-1",), tmp_path / "key", lambda: "key", root=tmp_path)
+    survey = asyncio.run(made.create(("server-1",), lambda *_: None))
+    system = SimulatedSystem()
+    for path in tmp_path.rglob("*.conf"):
+        system.put({f"/var/lib/rancher/{str(path).partition('/rancher/')[2]}": path.read_text()})
+    assert drive(fail_cgroup_v1(system)) is (False if told else None)
+    facts = assumed_facts(Host("server-1", "server", "10.0.0.11", Endpoint("10.0.0.11", "root")), survey.assumption)
+    assert facts.k3s.fail_cgroup_v1 is (False if told else None)
 
 
 def test_the_hierarchies_of_this_computer_are_read_from_its_mounts() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shlex
 from collections.abc import Callable, Mapping
@@ -94,19 +93,9 @@ class ActionModule(ActionBase):
         result = self._said(found, changed=False)
         if result.get("failed"):
             return result
-        request = self._program.decode("Request", arguments["request"])
-        facts = self._program.decode("Facts", found["facts"])
         wanted = {change["id"]: change["action"] for change in found["changes"]}
-        result["facts"] = found["facts"]
-        result["member"] = self._program.module("plan.effective").is_member(facts)
-        assessed = self._program.module("plan.changes").assess(request, facts, planning=True)
-        result["wants_token"] = bool(wanted) and (assessed.needs_token or "write-secret" in wanted.values())
-        there = {item.sha256 for item in facts.k3s.staged}
-        asked = (("binary", request.binary), *((f"image:{item.name}", item) for item in request.images))
-        result["lacks"] = [
-            item.sha256 for name, item in asked if item and not item.url and name in wanted and item.sha256 not in there
-        ]
-        return result
+        needs = self._program.decide("needs", request=arguments["request"], facts=found["facts"], wanted=wanted)
+        return {**result, "facts": found["facts"], **needs}
 
     def _apply(self, arguments: Result) -> Result:
         """Make the host what the request asks, or say in check mode what that would change."""
@@ -157,31 +146,22 @@ class ActionModule(ActionBase):
 
     def _label(self, arguments: Result) -> Result:
         """Set labels and taints of nodes that are members, as the API of this server's cluster shows them."""
-        server = self._program.decode("Facts", arguments["facts"])
-        if server.cluster is None or not server.cluster.reachable:
+        server, members = arguments["facts"], arguments["members"]
+        if not members or not (server["cluster"] or {}).get("reachable"):
             return {"changed": False}
         result: Result = {"changed": False, "notes": [], "diff": []}
-        for wish, seen in arguments["members"]:
-            request = self._program.decode("Request", wish)
-            facts = dataclasses.replace(self._program.decode("Facts", seen), cluster=server.cluster)
-            of_node = self._program.module("plan.node")
-            labels, taints = of_node.node_differences(request, facts)
-            words = [f"{key}={value}" if value is not None else f"{key}-" for key, value in sorted(labels.items())]
-            wanted = {"label": words, "taint": of_node.taint_words(taints) if taints is not None else ()}
-            for action, asked in wanted.items():
-                if not asked:
-                    continue
-                said = " ".join(asked)
-                result["changed"] = True
-                result["notes"].append(f"{request.node_name}: {said}")
-                if self._task.diff:
-                    result["diff"].append({"prepared": f"{action}s of {request.node_name}: {said}\n"})
-                if self._task.check_mode:
-                    continue
-                run = Run(("node", action, request.node_name, *asked), deadline_seconds=_SHORT_SECONDS)
-                done = self._said(self._call(run), changed=True)
-                if done.get("failed"):
-                    return {**done, "notes": result["notes"]}
+        for action, node, words in self._program.decide("node_differences", server=server, members=members):
+            said = " ".join(words)
+            result["changed"] = True
+            result["notes"].append(f"{node}: {said}")
+            if self._task.diff:
+                result["diff"].append({"prepared": f"{action}s of {node}: {said}\n"})
+            if self._task.check_mode:
+                continue
+            run = Run(("node", action, node, *words), deadline_seconds=_SHORT_SECONDS)
+            done = self._said(self._call(run), changed=True)
+            if done.get("failed"):
+                return {**done, "notes": result["notes"]}
         return result
 
     def _validate(self, arguments: Result) -> Result:

@@ -1,8 +1,9 @@
 """The host program: as it is run on a host, and as it is asked here.
 
 On a host it runs as `pk3s` runs it: one fixed command reads a loader, one line that says what to run, and the program
-from standard input. Nothing of a run is in an argument vector or in a file. Here the same file gives the types of the
-wire and the few decisions that need several hosts, so that they are made by the code that the hosts run.
+from standard input. Nothing of a run is in an argument vector or in a file. Here the same file makes the few decisions
+that need several hosts, so that they are made by the code that the hosts run; in a process of its own, as Ansible's has
+its modules for all plays and hosts.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import base64
 import hashlib
 import json
 import shlex
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from ansible.errors import AnsibleActionFail
 _GRACE_SECONDS = 10.0
 _EVIDENCE_CHARACTERS = 300
 _KEPT = "/usr/local/lib/productive-k3s"
+_DECISIONS = Path(__file__).with_name("decisions.py")
+_DECIDE_SECONDS = 60.0
 _REWRITE = "write the inventory anew: pk3s inventory"
 
 
@@ -87,19 +90,31 @@ class Program:
         }
         return self._loader + json.dumps(asked).encode("ascii") + b"\n" + base64.b64encode(self._data) + b"\n"
 
-    def module(self, name: str) -> Any:
-        """Return a module of the program, from this very file."""
-        if str(self._path) not in sys.path:
-            sys.path.insert(0, str(self._path))
-        return import_module(f"productive_k3s.{name}")
-
-    def decode(self, kind: str, document: Any) -> Any:
-        """Return a value of the wire: `Result`, `Facts` or `Request`."""
-        home = {"Result": "contract.events", "Facts": "contract.facts", "Request": "contract.request"}[kind]
+    def decide(self, question: str, **documents: Any) -> Any:
+        """Return what the program says to a question of plugin_utils/decisions.py, asked in a process of its own."""
+        asked = json.dumps({"program": str(self._path), "question": question, "documents": documents})
         try:
-            return self.module("contract.codec").decode(getattr(self.module(home), kind), document, kind.lower())
-        except self.module("contract.failure").ContractError as error:
-            raise AnsibleActionFail(in_words(error.failure.__dict__)) from error
+            done = subprocess.run(
+                (sys.executable, "-I", str(_DECISIONS)),
+                input=asked,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_DECIDE_SECONDS,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise _does_not_run(str(error)) from error
+        if done.returncode != 0:
+            raise _does_not_run((done.stderr.strip() or f"it ended with {done.returncode}").splitlines()[-1])
+        answer = json.loads(done.stdout)
+        if "failure" in answer:
+            raise AnsibleActionFail(in_words(answer["failure"]))
+        return answer["answer"]
+
+
+def _does_not_run(seen: str) -> AnsibleActionFail:
+    what = "the host program does not run on this computer [ansible.program]"
+    return AnsibleActionFail(f"{what}; seen: {seen[:_EVIDENCE_CHARACTERS]}; next: {_REWRITE}")
 
 
 def in_words(failure: Mapping[str, Any]) -> str:

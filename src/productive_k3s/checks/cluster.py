@@ -16,6 +16,7 @@ from productive_k3s.checks.nodes import (
     missing,
     unsettled,
 )
+from productive_k3s.checks.packaged import Packaged, expect_packaged, judge_packaged
 from productive_k3s.checks.pods import SYSTEM_NAMESPACE, Pod, judge_system_pods, system_troubles, warnings
 from productive_k3s.contract.events import CheckResult
 from productive_k3s.contract.expectation import Expectation, ExpectedNode
@@ -29,14 +30,16 @@ _SHORTEST_INTERVAL_SECONDS = 0.05
 _JOINING_FACTOR = 3.0
 # A wrong version or role is shown for some seconds after a start; no longer wait mends it.
 _SETTLE_SECONDS = 5.0
+# K3s deploys its packaged components within some seconds of a start, Traefik by a job.
+_DEPLOY_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class ClusterState:
     """What one look saw. `readiness` is '' or what /readyz says; `pods_error` why the system pods are not known.
 
-    `in_a_row` says how often each expected node was found right, `leases` those by which controllers lead; `time` is
-    the host's, in Unix seconds.
+    `packaged` are the components that shall run. `in_a_row` says how often each expected node was found right, `leases`
+    those by which controllers lead; `time` is the host's, in Unix seconds.
     """
 
     readiness: str
@@ -47,6 +50,7 @@ class ClusterState:
     in_a_row: Mapping[str, int] = field(default_factory=dict)
     leases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     time: float = 0.0
+    packaged: Packaged = field(default_factory=Packaged)
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,8 @@ async def watch_cluster(
 
     `on_state` is called after every look. The seconds that it took are returned too.
     """
-    last = ClusterState("", ClusterFacts(False))
+    packaged = await expect_packaged(host.system, facts, wanted.images)
+    last = ClusterState("", ClusterFacts(False), packaged=packaged)
 
     async def look(seconds: float) -> Look[ClusterState]:
         nonlocal last
@@ -76,7 +81,7 @@ async def watch_cluster(
             await on_state(last)
         # Nodes that are still on their way need the host's processors more than they need to be looked at.
         slower = _JOINING_FACTOR if wanted.joining and _are_missing(last) else 1.0
-        return Look(last, _lacking(last, facts, wanted, settling=seconds < _SETTLE_SECONDS), slower)
+        return Look(last, _lacking(last, facts, wanted, seconds), slower)
 
     # How often in a row is counted for each node, as one that comes and goes must not hold up what is said of others.
     bounds = Bounds(wanted.deadline, max(wanted.interval, _SHORTEST_INTERVAL_SECONDS))
@@ -87,7 +92,7 @@ async def watch_cluster(
 async def _look(
     host: ReadingHost, kube: KubeReading, facts: Facts, wanted: Expectation, before: ClusterState
 ) -> ClusterState:
-    seen = ClusterState(await kube.readiness(), await kube.cluster())
+    seen = ClusterState(await kube.readiness(), await kube.cluster(), packaged=before.packaged)
     if not seen.cluster.reachable:
         return seen
     expected = expected_or_shown(wanted.nodes, seen.cluster.nodes)
@@ -122,7 +127,7 @@ def has_dns(facts: Facts) -> bool:
     return "coredns" not in config_words(facts.k3s.config, "disable")
 
 
-def _lacking(seen: ClusterState, facts: Facts, wanted: Expectation, *, settling: bool) -> str:
+def _lacking(seen: ClusterState, facts: Facts, wanted: Expectation, seconds: float) -> str:
     """PURE: return the first thing that is not as expected yet, '' if all is, or if no waiting will mend it."""
     if not seen.cluster.reachable or seen.readiness:
         return f"the API: {seen.readiness or seen.cluster.evidence or 'no answer'}"
@@ -133,11 +138,14 @@ def _lacking(seen: ClusterState, facts: Facts, wanted: Expectation, *, settling:
             still = missing(item, found.get(item.name), asked)
             return still or f"{item.name} is Ready, {seen.in_a_row[item.name]} times in a row"
         wrong = unsettled(item, found.get(item.name), asked)
-        if wrong and settling:
+        if wrong and seconds < _SETTLE_SECONDS:
             return wrong
     troubles = system_troubles(seen.pods, dns=has_dns(facts))
     if seen.pods_error or troubles:
         return seen.pods_error or f"{troubles[0][0]}: {troubles[0][1]}"
+    undeployed = seen.packaged.missing(seen.pods)
+    if undeployed and seconds < _DEPLOY_SECONDS:
+        return f"{undeployed[0].name} is not deployed yet"
     return controllers.trouble(seen.leases, seen.time)
 
 
@@ -164,7 +172,8 @@ def judge_cluster(
     if seen.pods_error:
         what = "K3s' own pods cannot be listed"
         return (api, *nodes, *led, failed("system.pods", SYSTEM_NAMESPACE, what, seen.pods_error, remedy))
-    return (api, *nodes, *led, *judge_system_pods(seen.pods, evidence.warnings, seconds, dns=has_dns(facts)))
+    pods = judge_system_pods(seen.pods, evidence.warnings, seconds, dns=has_dns(facts))
+    return (api, *nodes, *led, *pods, *judge_packaged(seen.packaged, seen.pods, seconds))
 
 
 async def gather_evidence(kube: KubeReading, seen: ClusterState, wanted: Expectation) -> Evidence:

@@ -24,7 +24,8 @@ class Expectation:
     their way: what their pods need is made before they are there.
 
     The pods run `image`, else one that a node has, else one of `images`, those that the release names (its
-    k3s-images.txt). `may_pull` False: the nodes reach no registry, so what is not there is not waited for.
+    k3s-images.txt). Of K3s' packaged components those are expected whose images are in that list. `may_pull` False: the
+    nodes reach no registry, so what is not there is not waited for.
 
     `state` is a digest of what the hosts are made of. With `unless_passed` a full validation is only quick where one
     has passed for this very state.

@@ -29,7 +29,7 @@ def files_digest(files: Sequence[TextFile], values: Mapping[str, Sequence[str]])
 async def fail_cgroup_v1(system: Reading) -> Optional[bool]:
     """Return `failCgroupV1` of the kubelet's drop-ins, of which the last one counts; None where none says it.
 
-    K3s gives its kubelet that folder (docs.k3s.io, advanced; k3s-136.md: cgroup v1).
+    K3s gives its kubelet that folder (docs.k3s.io, advanced; KEP-5573).
     """
     said: Optional[bool] = None
     for name in await system.list_directory(paths.KUBELET_DROP_INS):

@@ -14,6 +14,7 @@ from productive_k3s.contract.request import Artifact
 
 # Used where nobody names a version; a newer program has a newer one, and a host that runs another keeps it.
 DEFAULT_VERSION = "v1.36.4+k3s1"
+DEFAULT_MINOR = DEFAULT_VERSION.rpartition(".")[0]
 RELEASES = "https://github.com/k3s-io/k3s/releases/download"
 
 BINARIES = {"amd64": "k3s", "arm64": "k3s-arm64", "arm": "k3s-armhf"}

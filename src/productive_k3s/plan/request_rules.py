@@ -13,6 +13,7 @@ from productive_k3s.contract.request import SCHEMA, Request
 from productive_k3s.facts import masking
 from productive_k3s.k3s import flags, paths, registries
 from productive_k3s.k3s.flag_files import named_in
+from productive_k3s.k3s.release import DEFAULT_VERSION
 
 _VERSION = re.compile(r"^v(\d+)\.(\d+)\.(\d+)(-[0-9A-Za-z.]+)?\+\S+\Z")
 # RFC 1123 subdomain, which Kubernetes wants of a Node's name; K3s uses the first 63 letters of a label elsewhere.
@@ -72,7 +73,7 @@ def _shape(request: Request) -> Iterator[Failure]:
         found = f"{request.schema}, known is {SCHEMA}"
         yield _wrong("schema", "the request is of another schema", found, "use one version of both programs")
     if not _VERSION.match(request.version):
-        yield _wrong("version", "the version is not exact", request.version, "write it as v1.36.4+k3s1")
+        yield _wrong("version", "the version is not exact", request.version, f"write it as {DEFAULT_VERSION}")
     artifacts = (*((request.binary,) if request.binary else ()), *request.images)
     for artifact in artifacts:
         if not _SHA256.match(artifact.sha256):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterator, Tuple
+from typing import Callable, Iterable, Iterator, Tuple
 
+from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.failure import Failure, refused
 from productive_k3s.contract.request import SCHEMA
 from productive_k3s.facts import masking
@@ -41,7 +42,10 @@ def _platform(desired: Desired, effective: Effective, _: Comparison) -> Iterator
         host.cgroup_version == 1
         and minor is not None
         and minor >= _CGROUP_V1_ENDS
-        and not _allows_v1(desired, effective)
+        # A drop-in of K3s' flags counts too.
+        and not allows_cgroup_v1(
+            (*desired.flags.get("kubelet-arg", ()), *effective.flags.get("kubelet-arg", ())), effective.facts
+        )
     ):
         yield refused(
             "host.cgroup-v1",
@@ -55,14 +59,13 @@ def _platform(desired: Desired, effective: Effective, _: Comparison) -> Iterator
             yield refused("host.read-only", f"{system.path} is read-only", system.type, "mount it read-write")
 
 
-def _allows_v1(desired: Desired, effective: Effective) -> bool:
-    """Whether the kubelet is told to run there: by its command line, which counts more, or by its configuration.
+def allows_cgroup_v1(arguments: Iterable[str], facts: Facts) -> bool:
+    """Return whether the kubelet is told to run there: by its command line, which counts more, or its configuration.
 
-    (k3s-136.md, cgroup v1.) A drop-in of K3s' flags counts too.
+    `arguments` are its own (kubelet-arg), the first one counts. Source: KEP-5573, failCgroupV1.
     """
-    arguments = [*desired.flags.get("kubelet-arg", ()), *effective.flags.get("kubelet-arg", ())]
     said = [item.partition("=")[2] or "true" for item in arguments if item.startswith("fail-cgroupv1")]
-    return said[0] == "false" if said else effective.facts.k3s.fail_cgroup_v1 is False
+    return said[0] == "false" if said else facts.k3s.fail_cgroup_v1 is False
 
 
 def _others(desired: Desired, effective: Effective, _: Comparison) -> Iterator[Failure]:

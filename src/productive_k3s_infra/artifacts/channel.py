@@ -8,7 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from productive_k3s.k3s.release import DEFAULT_VERSION
+from productive_k3s.k3s.release import DEFAULT_MINOR, DEFAULT_VERSION
 from productive_k3s_infra.errors import BadInput, StepFailed
 
 CHANNELS = "https://update.k3s.io/v1-release/channels"
@@ -40,7 +40,7 @@ def resolve_channel(channel: str, *, base: str = "", timeout_seconds: float = 15
             f"there is no channel {channel}",
             where=host,
             evidence=f"HTTP {status}",
-            remedy="use stable, latest, or a minor version such as v1.34",
+            remedy=f"use stable, latest, or a minor version such as {DEFAULT_MINOR}",
             code="channel.unknown",
         )
     return version

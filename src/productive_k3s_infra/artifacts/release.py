@@ -10,6 +10,7 @@ from pathlib import Path
 from productive_k3s.contract.failure import ContractError
 from productive_k3s.contract.request import Artifact
 from productive_k3s.k3s.release import (
+    DEFAULT_VERSION,
     RELEASES,
     binary_name,
     checksum_file_name,
@@ -185,7 +186,7 @@ def _require_version(version: str) -> None:
     # It becomes a part of paths and URLs.
     if not version.startswith("v") or "/" in version or version != version.strip() or not version.isprintable():
         raise _mistake(
-            "version", "this is no K3s version", "spec.k3s.version", version[:80], "write it such as v1.34.4+k3s1"
+            "version", "this is no K3s version", "spec.k3s.version", version[:80], f"write it such as {DEFAULT_VERSION}"
         )
 
 

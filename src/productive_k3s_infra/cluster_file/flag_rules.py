@@ -29,7 +29,7 @@ _OF_THE_CLUSTER = ("disable", "https-listen-port")
 
 def check_flags(tree: Tree) -> Iterator[Found]:
     """Yield what is wrong with the flags of servers, of agents, and of single nodes."""
-    lenient = bool(newer_note(tree))
+    lenient = bool(_newer_note(tree))
     version = tree.text(*_K3S, "version") or ""
     for role in ("server", "agent"):
         path = (*_K3S, role)
@@ -62,8 +62,17 @@ def _of_one_node(path: Path, written: Mapping[str, Any]) -> Iterator[Found]:
             )
 
 
-def newer_note(tree: Tree) -> str:
-    """Return a remark if the version is newer than the flag table, '' else: then unknown flags are let through."""
+def version_remarks(tree: Tree) -> Iterator[Found]:
+    """Yield what is worth to be known of the version: newer than the flags known here, or past its end of life."""
+    path = (*_K3S, "version")
+    newer, past = _newer_note(tree), request_rules.past_end_note(tree.text(*path) or "")
+    if newer:
+        yield found(path, "file.newer-version", newer)
+    if past:
+        yield found(path, "file.version-past-end", past)
+
+
+def _newer_note(tree: Tree) -> str:
     version = tree.text(*_K3S, "version") or ""
     return request_rules.unknown_version_note(Request("server", version)) if version else ""
 

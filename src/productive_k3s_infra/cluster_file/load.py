@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from productive_k3s_infra.cluster_file import model
 from productive_k3s_infra.cluster_file.file_rules import Folder, check_files, is_directory_source, read_content
-from productive_k3s_infra.cluster_file.flag_rules import check_flags, newer_note, typed
-from productive_k3s_infra.cluster_file.mistake import Found, Mistake, found
+from productive_k3s_infra.cluster_file.flag_rules import check_flags, typed, version_remarks
+from productive_k3s_infra.cluster_file.mistake import Found, Mistake
 from productive_k3s_infra.cluster_file.network_rules import check_networks
 from productive_k3s_infra.cluster_file.provider_rules import check_provider, remarks
 from productive_k3s_infra.cluster_file.registries import check_registries
@@ -74,9 +74,7 @@ def _invalid(file: str, mistakes: tuple[Mistake, ...]) -> ClusterFileInvalid:
 
 
 def _warnings(tree: Tree) -> Iterator[Found]:
-    note = newer_note(tree)
-    if note:
-        yield found(("spec", "k3s", "version"), "file.newer-version", note)
+    yield from version_remarks(tree)
     yield from remarks(tree)
 
 

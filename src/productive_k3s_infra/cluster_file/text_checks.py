@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 
 from productive_k3s.contract.request import Request
 from productive_k3s.k3s.registries import is_http_url
+from productive_k3s.k3s.release import DEFAULT_VERSION
 from productive_k3s.plan import request_rules
 from productive_k3s.plan.batches import is_batch_size
 from productive_k3s_infra.cluster_file.mistake import Objection, quoted
 
 # Node names, directories and the machines' names are made of it; a hostname's label has 63 letters.
 LONGEST_CLUSTER_NAME = 40
-_EXACT = "v1.34.4+k3s1"
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _HOST_LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 _LOGIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]*\$?")
@@ -48,7 +48,9 @@ def version(text: str) -> Objection | None:
     # An image's tag has - for +, and many leave out the v.
     meant = f"v{text.removeprefix('v').replace('-k3s', '+k3s')}"
     remedy = f"did you mean {meant}?" if _is_exact(meant) else "pk3s init resolves a channel into one"
-    return Objection("request.version", f"the version {quoted(text)} is not exact", f"one like {_EXACT}", remedy)
+    return Objection(
+        "request.version", f"the version {quoted(text)} is not exact", f"one like {DEFAULT_VERSION}", remedy
+    )
 
 
 def _is_exact(text: str) -> bool:
@@ -120,17 +122,17 @@ def jump_parts(text: str) -> dict[str, str | int] | Objection:
 
 def node_name(name: str) -> Objection | None:
     """Return what is wrong with a node's name; the host's own rule is asked."""
-    return _asked(Request("agent", _EXACT, node_name=name), quoted(name))
+    return _asked(Request("agent", DEFAULT_VERSION, node_name=name), quoted(name))
 
 
 def label(key: str, value: str) -> Objection | None:
     """Return what is wrong with a label; the host's own rule is asked."""
-    return _asked(Request("agent", _EXACT, labels={key: value}), quoted(f"{key}={value}"))
+    return _asked(Request("agent", DEFAULT_VERSION, labels={key: value}), quoted(f"{key}={value}"))
 
 
 def taint(text: str) -> Objection | None:
     """Return what is wrong with a taint; the host's own rule is asked."""
-    return _asked(Request("agent", _EXACT, taints=(text,)), quoted(text))
+    return _asked(Request("agent", DEFAULT_VERSION, taints=(text,)), quoted(text))
 
 
 def _asked(request: Request, shown: str) -> Objection | None:

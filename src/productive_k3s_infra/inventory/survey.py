@@ -44,13 +44,17 @@ class Resource:
 
 @dataclass(frozen=True)
 class Assumption:
-    """What a machine of this provider will be once it exists; `system` and `release` are those of os-release."""
+    """What a machine of this provider will be once it exists; `system` and `release` are those of os-release.
+
+    `allows_cgroup_v1`: its kubelet is told that these control groups will do.
+    """
 
     system: str = "debian"
     release: str = "12"
     architecture: str = "amd64"
     interface: str = "host0"
     cgroup_version: int = 2
+    allows_cgroup_v1: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from productive_k3s.k3s.release import DEFAULT_VERSION
+from productive_k3s.k3s.release import DEFAULT_MINOR, DEFAULT_VERSION
 from productive_k3s_infra._files import explain, explained
 from productive_k3s_infra.artifacts.channel import resolve_channel
 from productive_k3s_infra.cluster_file import text_checks
@@ -180,7 +180,7 @@ def _said(mistake: Mistake) -> str:
     remedy = mistake.remedy
     if mistake.code == "request.version":
         # The loader sends people here.
-        remedy = f"--version {DEFAULT_VERSION}, or --channel v1.34 for the newest of a minor version"
+        remedy = f"--version {DEFAULT_VERSION}, or --channel {DEFAULT_MINOR} for the newest of a minor version"
     return ", ".join(part for part in (mistake.what, expected, remedy) if part)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from productive_k3s.contract.facts import Facts, HostFacts, Interface, OperatingSystem, no_k3s
 from productive_k3s_infra.inventory.model import Host
 from productive_k3s_infra.inventory.survey import Assumption
@@ -33,5 +35,5 @@ def assumed_facts(host: Host, assumption: Assumption) -> Facts:
             active_firewalls=(),
             other_kubernetes=(),
         ),
-        k3s=no_k3s(),
+        k3s=replace(no_k3s(), fail_cgroup_v1=False) if assumption.allows_cgroup_v1 else no_k3s(),
     )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from productive_k3s.contract.facts import Facts
+from productive_k3s.plan.vetoes import allows_cgroup_v1
 from productive_k3s_infra.inventory.model import Host
 from productive_k3s_infra.preflight.rule import Finding, Look, gigabytes
 
@@ -18,7 +19,7 @@ LEAST_MEMORY_BYTES = {"server": (1.0e9, 2.0e9), "agent": (256e6, 512e6)}
 LEAST_CPUS = {"server": 2, "agent": 1}
 DISK = "/var/lib/rancher"
 LEAST_DISK_BYTES = (1e9, 5e9)
-# K3s (pkg/cgroups) refuses to start without the first ones, the kubelet without `pids` (k3s.md 3.4).
+# K3s (pkg/cgroups) refuses to start without the first ones, the kubelet without `pids`.
 _CONTROLLERS = {1: ("memory", "pids"), 2: ("cpu", "cpuset", "memory", "pids")}
 _NO_CGROUP_V1 = 35
 
@@ -96,7 +97,7 @@ def judge_read_only(_: Look, host: Host, facts: Facts) -> Iterator[Finding]:
 
 def judge_cgroup_version(look: Look, host: Host, facts: Facts) -> Iterator[Finding]:
     version = facts.host.cgroup_version
-    allowed = _allows_cgroup_v1(look, host, facts)
+    allowed = allows_cgroup_v1(look.flag_of(host, "kubelet-arg"), facts)
     refused = version == 1 and look.minor is not None and look.minor >= _NO_CGROUP_V1 and not allowed
     message = f"cgroup v{version}"
     if refused:
@@ -104,13 +105,6 @@ def judge_cgroup_version(look: Look, host: Host, facts: Facts) -> Iterator[Findi
     elif version == 1 and not allowed:
         message = f"cgroup v1, which Kubernetes refuses from 1.{_NO_CGROUP_V1} on"
     yield Finding(host.name, not refused, message, "/sys/fs/cgroup is no cgroup2fs" if version == 1 else "")
-
-
-def _allows_cgroup_v1(look: Look, host: Host, facts: Facts) -> bool:
-    """Whether the kubelet is told to run there: by its command line, which counts more, or by its configuration."""
-    arguments = (item.partition("=") for item in look.flag_of(host, "kubelet-arg"))
-    said = [value or "true" for name, _, value in arguments if name == "fail-cgroupv1"]
-    return said[0] == "false" if said else facts.k3s.fail_cgroup_v1 is False
 
 
 def judge_cgroup_controllers(_: Look, host: Host, facts: Facts) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from productive_k3s.k3s.release import DEFAULT_VERSION
 from productive_k3s_infra._files import explained, replace_file
 from productive_k3s_infra._flock import hold_folder
 from productive_k3s_infra.errors import BadInput
@@ -89,7 +90,9 @@ def require_plausible(record: ClusterRecord, where: str) -> None:
     if not _CA_HASH.fullmatch(record.ca_hash):
         raise _broken(where, "caHash is no hash of a CA", record.ca_hash, "64 lower-case hex digits are expected")
     if not _VERSION.fullmatch(record.version):
-        raise _broken(where, "version is no exact K3s version", record.version, "expected is such as v1.34.4+k3s1")
+        raise _broken(
+            where, "version is no exact K3s version", record.version, f"expected is such as {DEFAULT_VERSION}"
+        )
 
 
 def _held(path: Path) -> Any:

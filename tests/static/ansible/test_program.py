@@ -8,11 +8,16 @@ import json
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from ansible.errors import AnsibleActionFail
 
 from ansible_bed import COLLECTION
+from productive_k3s.contract.codec import encode
+from productive_k3s.contract.request import Request
+from productive_k3s_infra.artifacts.program import build_program
+from static.contract_program.hosts import VERSION, fresh
 
 HELLO = json.dumps({"type": "hello", "program": "0.1.0", "python": "3.11", "schema": 1})
 RESULT = json.dumps({"type": "result", "outcome": "done"})
@@ -57,6 +62,39 @@ def test_without_one_result_the_cause_is_named(
 def test_noise_around_the_result_is_no_obstacle(module: ModuleType) -> None:
     noise = 'Welcome\n{"type": 5}\n{"a": 1}\n{broken\n'
     assert module.read_result(0, f"{noise}{HELLO}\n{RESULT}\n", "mesg: not a tty")["outcome"] == "done"
+
+
+@pytest.fixture
+def described(tmp_path: Path) -> dict[str, Any]:
+    """The real program, as the inventory names it."""
+    program, loader = tmp_path / "p.pyz", tmp_path / "loader"
+    built = build_program()
+    program.write_bytes(built.data)
+    loader.write_bytes(b"'loader'\n")
+    return {"path": program, "loader": loader, "command": ["python3"], "sha256": built.sha256}
+
+
+def test_what_the_program_decides_leaves_nothing_in_ansible_s_process(
+    module: ModuleType, described: dict[str, Any]
+) -> None:
+    """Ansible's process is that of all plays and hosts: one program must not be another's."""
+    path, modules = list(sys.path), set(sys.modules)
+    request = encode(Request("agent", VERSION, node_ip="10.0.0.21"))
+    found = module.Program(described).decide("needs", request=request, facts=encode(fresh()), wanted={})
+    assert found == {"member": False, "wants_token": False, "lacks": []}
+    assert (sys.path, set(sys.modules)) == (path, modules)
+
+
+def test_documents_that_the_program_does_not_take_are_named(module: ModuleType, described: dict[str, Any]) -> None:
+    with pytest.raises(AnsibleActionFail, match=r"\[.+\]; seen: .*modus"):
+        module.Program(described).decide("needs", request={"modus": 1}, facts={}, wanted={})
+
+
+def test_a_program_that_does_not_run_here_is_named(module: ModuleType, described: dict[str, Any]) -> None:
+    described["path"].write_bytes(b"no archive")
+    other = {**described, "sha256": hashlib.sha256(b"no archive").hexdigest()}
+    with pytest.raises(AnsibleActionFail, match=r"does not run on this computer \[ansible.program\]; seen: .*; next: "):
+        module.Program(other).decide("needs", request={}, facts={}, wanted={})
 
 
 def test_a_program_that_is_another_one_is_refused(module: ModuleType, tmp_path: Path) -> None:

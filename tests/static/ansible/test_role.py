@@ -184,6 +184,42 @@ def test_labels_of_members_are_set_on_the_server(make: Make) -> None:
     assert asked == [("server-1", ["node", "--json", "label", "agent-1", "disk=ssd"])]
 
 
+def test_labels_and_taints_go_through_the_api_before_agents_are_written(make: Make) -> None:
+    """An agent's configuration is what knows the labels that go: as `pk3s apply` has it, the API comes before."""
+    seen = situation(spec())
+    done = with_a_label(executed(seen, plan_stages(seen)))
+    tainted = done.spec.nodes[1].model_copy(update={"taints": ("dedicated=batch:NoSchedule",)})
+    wish = done.spec.model_copy(update={"nodes": (done.spec.nodes[0], tainted, *done.spec.nodes[2:])})
+    bed = make(replace(wish_again(done, wish), facts=done.facts))
+    bed.playbook.expect(0, "cluster")
+    asked = [(call.host, call.order["arguments"][:1], call.order["arguments"][2:]) for call in bed.calls]
+    changes = [item for item in asked if item[1][0] in ("node", "agent") and "--plan" not in item[2]]
+    assert changes[:2] == [
+        ("server-1", ["node"], ["label", "agent-1", "disk=ssd"]),
+        ("server-1", ["node"], ["taint", "agent-1", "dedicated=batch:NoSchedule"]),
+    ]
+    assert [host for host, _, _ in changes[2:]] == ["agent-1"]
+
+
+@pytest.mark.parametrize(
+    ("tag", "verbs"),
+    [
+        ("validate", ORDER[-3:]),
+        ("look", ORDER[:3]),
+        ("server", ORDER[:4]),
+        ("server,agent", ORDER[:-3]),
+    ],
+)
+@pytest.mark.parametrize("by_role", [False, True])
+def test_tags_choose_parts(make: Make, tmp_path: Path, tag: str, verbs: list[str], *, by_role: bool) -> None:
+    bed = make(situation(spec()))
+    roles = ["productive_k3s.infra.remote_cluster"]
+    own = [{"hosts": "servers:agents", "gather_facts": False, "any_errors_fatal": True, "roles": roles}]
+    (tmp_path / "own.yml").write_text(yaml.safe_dump(own))
+    bed.playbook.expect(0, str(tmp_path / "own.yml") if by_role else "cluster", "--tags", tag)
+    assert [call.verb for call in bed.calls] == verbs
+
+
 def wrong(bed: Recorded, *words: str, playbook: str = "cluster") -> Ended:
     """Run the playbook, which must refuse before a host is asked."""
     ended = bed.playbook.expect(2, playbook, *words)

@@ -22,7 +22,14 @@ from static.cluster_file.files import surround
 CASES = Path(__file__).parent / "cases"
 SOURCES = Path(cluster_file.__file__).parent
 # Said by tests of their own (test_load.py): bytes, missing files, remarks; and the two that stand for no rule.
-ELSEWHERE = {"file.unreadable", "file.encoding", "file.no-effect", "file.newer-version", "file.invalid"}
+ELSEWHERE = {
+    "file.unreadable",
+    "file.encoding",
+    "file.no-effect",
+    "file.newer-version",
+    "file.invalid",
+    "file.version-past-end",
+}
 
 
 def said_of(case: Path, folder: Path) -> str:

@@ -48,7 +48,7 @@ spec:
     key: keys/good
     jump: "gate@[fd00::9]:2200"
   k3s:
-    version: v1.34.4+k3s1
+    version: v1.36.4+k3s1
     artifacts: {{source: release-directory, delivery: push}}
     datastore: sqlite
     tlsSan: [k3s.example, 192.0.2.1]
@@ -85,7 +85,7 @@ kind: Cluster
 metadata: {name: edge}
 spec:
   provider: {kind: local}
-  k3s: {version: v1.34.4+k3s1}
+  k3s: {version: v1.36.4+k3s1}
   nodes:
     - {name: server-1, role: server}
     - {name: agent, role: agent, count: 2, labels: {disk: ssd}, taints: ["a:NoExecute"]}
@@ -176,11 +176,23 @@ def test_a_count_becomes_numbered_nodes(tmp_path: Path) -> None:
 
 
 def test_a_newer_version_is_a_remark_and_lets_unknown_flags_through(tmp_path: Path) -> None:
-    text = LOCAL.replace("{version: v1.34.4+k3s1}", "{version: v9.1.0+k3s1, server: {brand-new: 1}}")
+    text = LOCAL.replace("{version: v1.36.4+k3s1}", "{version: v9.1.0+k3s1, server: {brand-new: 1}}")
     spec = load(tmp_path, text, {})
     assert spec.k3s.server == {"brand-new": 1}
     assert len(spec.warnings) == 1
     assert spec.warnings[0].startswith(f"{tmp_path}/cluster.yaml:7:18: v9.1.0+k3s1 is newer than the flags known here")
+
+
+@pytest.mark.parametrize(
+    ("version", "is_past"), [("v1.33.9+k3s1", True), ("v1.34.4+k3s1", True), ("v1.35.1+k3s1", False)]
+)
+def test_a_version_past_its_end_of_life_is_a_remark_and_can_be_planned(
+    tmp_path: Path, version: str, *, is_past: bool
+) -> None:
+    spec = load(tmp_path, LOCAL.replace("v1.36.4+k3s1", version), {})
+    assert spec.k3s.version == version
+    said = [line for line in spec.warnings if "is past its end of life" in line]
+    assert [line.startswith(f"{tmp_path}/cluster.yaml:7:18: Kubernetes 1.") for line in said] == [True] * is_past
 
 
 def test_what_has_no_effect_is_a_remark(tmp_path: Path) -> None:

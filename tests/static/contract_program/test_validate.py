@@ -28,7 +28,12 @@ from static.contract_program.test_checks_host import healthy
 NAME = "productive-k3s-validate-test"
 IMAGE = "docker.io/rancher/mirrored-library-busybox:1.99.0"
 HERE = "node-1"
-FACTS = on_k3s(healthy(), datastore="etcd")
+ALL_OF_K3S = on_k3s(healthy(), datastore="etcd")
+PACKAGED = {"metrics-server": "mirrored-metrics-server:v0.9.0", "local-storage": "local-path-provisioner:v0.0.36"} | {
+    "traefik": "mirrored-library-traefik:3.7.4"
+}
+RELEASE = tuple(f"docker.io/rancher/{name}" for name in PACKAGED.values())
+FACTS = on_k3s(ALL_OF_K3S, config={"disable": list(PACKAGED)})
 WANTED = Expectation(
     version=VERSION, nodes=(ExpectedNode("s1", "server", "10.0.0.11"), ExpectedNode("a1", "agent", "10.0.0.21"))
 )
@@ -70,6 +75,7 @@ class Cluster:
     locked_by: str | None = None
     images: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"s1": (IMAGE,), "a1": (IMAGE,)})
     images_here: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
     published: str = ""
     asked_urls: list[str] = field(default_factory=list)
     dns_after: float = 0.0
@@ -93,6 +99,9 @@ class Cluster:
     async def sleep(self, seconds: float) -> None:
         assert seconds > 0
         self.time += seconds
+
+    async def stat(self, path: str) -> object | None:
+        return path if path in self.skipped else None
 
     async def list_directory(self, path: str) -> tuple[str, ...]:
         return ()
@@ -303,6 +312,60 @@ def test_system_pods_are_waited_for_and_then_named() -> None:
 def test_coredns_that_is_switched_off_is_not_missed() -> None:
     assert set(bad(Cluster(system_pods=()).run())) == {"system.pods kube-system/coredns"}
     assert Cluster(system_pods=()).run(facts=on_k3s(FACTS, config={"disable": ["coredns"]})).outcome == "done"
+
+
+def labelled(name: str, **labels: str) -> dict[str, Any]:
+    found = pod(name)
+    return {**found, "metadata": {**found["metadata"], "labels": labels}}
+
+
+SYSTEM = (
+    DNS,
+    labelled("metrics", **{"k8s-app": "metrics-server"}),
+    labelled("storage", app="local-path-provisioner"),
+    labelled("traefik", **{"app.kubernetes.io/name": "traefik"}),
+)
+
+
+def packaged(cluster: Cluster, *images: str, **config: object) -> dict[str, CheckResult]:
+    """Return what is said of the packaged components of a release with these images."""
+    result = cluster.run(facts=on_k3s(FACTS, config=config), wanted=replace(WANTED, images=images))
+    assert result.outcome == "done"
+    return {check.subject: check for check in result.checks if check.id == "system.packaged"}
+
+
+def test_what_the_release_carries_is_expected_to_run() -> None:
+    assert {
+        name: check.passed for name, check in packaged(Cluster(system_pods=SYSTEM), *RELEASE).items()
+    } == dict.fromkeys(PACKAGED, True)
+    cluster = Cluster(system_pods=SYSTEM[:-1])
+    found = packaged(cluster, *RELEASE)
+    assert [name for name, check in found.items() if not check.passed] == ["traefik"]
+    assert (found["traefik"].severity, found["traefik"].evidence) == (
+        "warning",
+        "no pod with the label app.kubernetes.io/name=traefik in kube-system",
+    )
+    # Traefik is deployed by a job, so it has its time; no longer, as nothing else hangs on it.
+    assert 30.0 <= cluster.time < WANTED.deadline
+
+
+def test_what_the_release_does_not_carry_is_said_and_not_waited_for() -> None:
+    cluster = Cluster(system_pods=SYSTEM[:-1])
+    found = packaged(cluster, *RELEASE[:-1])
+    assert [name for name, check in found.items() if not check.passed] == ["traefik"]
+    assert (found["traefik"].severity, found["traefik"].message) == ("warning", "this release of K3s does not carry it")
+    assert cluster.time < 5.0
+    assert packaged(Cluster()) == {}, "nobody knows what the release carries"
+
+
+def test_a_component_that_is_switched_off_is_not_missed() -> None:
+    off = {"disable": ["metrics-server,local-storage"], "disable-helm-controller": True}
+    assert packaged(Cluster(), *RELEASE, **off) == {}
+    skipped = tuple(
+        f"/var/lib/rancher/k3s/server/manifests/{name}.yaml.skip"
+        for name in ("metrics-server/metrics-server-deployment", "local-storage", "traefik")
+    )
+    assert packaged(Cluster(skipped=skipped), *RELEASE) == {}
 
 
 def test_an_api_that_is_away_is_one_check() -> None:

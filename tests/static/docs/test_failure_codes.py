@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 DOCUMENT = ROOT / "docs/failure-codes.md"
 TESTS = ROOT / "tests"
 # They tell something and stop nothing.
-REMARKS = {"file.newer-version", "file.no-effect"}
+REMARKS = {"file.newer-version", "file.no-effect", "file.version-past-end"}
 
 
 @dataclass(frozen=True)

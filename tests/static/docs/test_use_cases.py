@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
+from productive_k3s.k3s.release import DEFAULT_VERSION
 from static.docs.command_lines import VERBS, blocks, typed, why_not
 
 ROOT = Path(__file__).parents[3]
@@ -71,6 +73,25 @@ def why_cannot(words: list[str], folder: Path) -> str:
 def targets(makefile: Path) -> set[str]:
     heads = re.findall(r"^([a-z][a-z -]*):(?!=)", makefile.read_text(encoding="utf-8"), re.MULTILINE)
     return {target for head in heads for target in head.split()}
+
+
+def test_samples_name_the_version_that_is_the_default() -> None:
+    samples = [*(ROOT / "use-cases").glob("*/*"), *(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
+    named = {
+        f"{path.relative_to(ROOT)}: {version}"
+        for path in samples
+        if path.is_file()
+        for version in re.findall(r"v1\.[0-9]+\.[0-9]+\+k3s[0-9]+", path.read_text(encoding="utf-8"))
+        if version != DEFAULT_VERSION
+    }
+    assert named == set()
+
+
+@pytest.mark.parametrize("folder", USE_CASES, ids=lambda folder: folder.name)
+def test_a_use_case_takes_nothing_out_of_k3s(folder: Path) -> None:
+    document = yaml.safe_load((folder / "cluster.yaml").read_text(encoding="utf-8"))
+    assert document["spec"]["k3s"]["version"] == f"${{K3S_VERSION:-{DEFAULT_VERSION}}}"
+    assert "disable" not in document["spec"]["k3s"].get("server", {})
 
 
 def test_there_are_use_cases() -> None:

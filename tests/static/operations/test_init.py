@@ -124,7 +124,7 @@ def test_an_address_of_ipv6_needs_no_brackets(tmp_path: Path) -> None:
 
 def test_a_version_that_is_not_exact_leads_to_its_channel(tmp_path: Path) -> None:
     _, output = run(tmp_path, "--version", "1.34")
-    assert "--channel v1.34" in " ".join(output.split())
+    assert "--channel v1.36" in " ".join(output.split())
 
 
 def test_a_file_that_is_there_stays(tmp_path: Path) -> None:

@@ -81,8 +81,13 @@ def test_machines_to_come_are_refused_for_what_they_will_be() -> None:
     before = situation(spec(1))
     wish = before.spec.model_copy(update={"k3s": before.spec.k3s.model_copy(update={"version": "v1.36.4+k3s1"})})
     missing = tuple(SurveyedMachine(host.name, "missing") for host in before.inventory.hosts)
-    for version, refused in ((2, []), (1, ["server-1", "agent-1"])):
-        survey = Survey(True, missing, assumption=Assumption(cgroup_version=version))
+    told = Assumption(cgroup_version=1, allows_cgroup_v1=True)
+    for assumption, refused in (
+        (Assumption(), []),
+        (Assumption(cgroup_version=1), ["server-1", "agent-1"]),
+        (told, []),
+    ):
+        survey = Survey(True, missing, assumption=assumption)
         plan = plan_stages(replace(before, spec=wish, facts={}, survey=survey))
         vetoes = [refusal for refusal in plan.refusals if refusal.failure.code == "host.cgroup-v1"]
         assert [refusal.host for refusal in vetoes] == refused

@@ -12,7 +12,8 @@ from productive_k3s.k3s.release import MACHINES
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.inventory.model import Endpoint, Location
 from productive_k3s_infra.providers.local import cgroup, machines
-from productive_k3s_infra.providers.local.store import DEFAULT_ROOT
+from productive_k3s_infra.providers.local.kubelet import allow_cgroup_v1
+from productive_k3s_infra.providers.local.store import DEFAULT_ROOT, SetFolder
 from productive_k3s_infra.providers.protocol import Assumption, OnProgress, Survey, SurveyedMachine
 from productive_k3s_infra.providers.thread import in_thread
 from productive_k3s_infra.workspace.directory import Workspace
@@ -67,8 +68,8 @@ class LocalProvider:
             replace(self._surveyed(machine), state="extra") for machine in found if machine.name not in self._nodes
         )
         # A machine has the kernel of this computer, and the control groups too.
-        architecture = MACHINES.get(platform.machine(), "amd64")
-        assumption = Assumption(architecture=architecture, cgroup_version=cgroup.version())
+        architecture, version = MACHINES.get(platform.machine(), "amd64"), cgroup.version()
+        assumption = Assumption(architecture=architecture, cgroup_version=version, allows_cgroup_v1=version == 1)
         return Survey(owns_machines=True, machines=(*declared, *extra), assumption=assumption)
 
     def _surveyed(self, machine: machines.Machine) -> SurveyedMachine:
@@ -83,6 +84,9 @@ class LocalProvider:
         await in_thread(
             machines.create, self._name, requests, self._public_key(), root=self._root, on_progress=on_progress
         )
+        if cgroup.version() == 1:
+            for name in names:
+                allow_cgroup_v1(SetFolder(self._root, self._name).machine(name))
         return await self.survey()
 
     async def destroy(self, names: tuple[str, ...], on_progress: OnProgress) -> None:
