@@ -152,7 +152,7 @@ def story(module_lab: Bed, k3s_release: Release, kubectl_tool: Path, tmp_path_fa
         supported=theirs.pk3s("support", "-o", "bundle.tar.gz"),
         bundle=bundle_of(theirs.path / "bundle.tar.gz"),
         own=ours.pk3s("init", "--name", "ours", "--from-host", other.address, *bare),
-        own_planned=ours.pk3s("plan", "--exit-code"),
+        own_planned=ours.pk3s("plan", "--exit-code", "-o", "json"),
         before=before,
         after=runs(),
     )
@@ -206,10 +206,16 @@ def test_what_is_no_cluster_of_a_file_is_refused(story: Story) -> None:
         assert "next: " in done.err
 
 
-def test_a_node_of_the_host_program_gives_a_file_that_plans_nothing(story: Story) -> None:
+def test_a_node_of_the_host_program_gives_a_file_that_plans_the_mark_alone(story: Story) -> None:
+    """Its configuration is ours, so the mark goes there too; nothing starts anew for it."""
     assert story.own.code == 0, story.own
-    assert story.own_planned.code == 0, story.own_planned
-    assert "Nothing to change." in story.own_planned.out
+    assert story.own_planned.code == 3, story.own_planned
+    (step,) = story.own_planned.document["plan"]["steps"]
+    assert (step["id"], step["impact"]) == ("server-2/apply-server", "change")
+    assert {change["id"]: change["reason"] for change in step["changes"]} == {
+        "label:server-2": "labels differ: productive-k3s.io/cluster=ours",
+        f"write:{CONFIG}": "differs in node-label",
+    }
     assert "cosmetic" not in story.own_planned.out
 
 

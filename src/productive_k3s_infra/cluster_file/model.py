@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
 
+from productive_k3s.plan.batches import DEFAULT_BATCH
 from productive_k3s_infra.cluster_file import registries, text_checks
 from productive_k3s_infra.cluster_file.provider import (
     AllowedCidrs,
@@ -223,10 +224,8 @@ class Rollout(Written):
     """How a change that interrupts agents reaches them."""
 
     batch: Batch = Field(
-        default=1, description="How many agents at a time: a number, or a part of them as 25%. Default: 1."
-    )
-    drain: Truth = Field(
-        default=False, description="Whether pods are moved away first. Default: false, pods go on while K3s restarts."
+        default=DEFAULT_BATCH,
+        description="How many agents at a time, after a first one alone: a number, or a part of them. Default: 25%.",
     )
 
 

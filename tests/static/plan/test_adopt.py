@@ -107,13 +107,7 @@ def changes(plan: Plan) -> list[str]:
 
 
 def is_mark(change: Change) -> bool:
-    """An adopted node gets the cluster's mark by its first apply, through the API; that restarts nothing.
-
-    A configuration that this program wrote follows, as K3s sets the labels in it again at each start.
-    """
-    written = [line for line in change.diff if line[:1] in "+-" and line[:3] not in ("+++", "---")]
-    if change.target == paths.CONFIG and written:
-        return change.impact == "change" and all(MARK in line or line == "+node-label:" for line in written)
+    """An adopted node gets the cluster's mark by its first apply, through the API; that restarts nothing."""
     return change.action == "label-node" and change.reason == f"labels differ: {MARK}=edge"
 
 
@@ -267,11 +261,18 @@ def test_what_is_not_said_is_a_remark() -> None:
     assert f"{paths.REGISTRIES} (server-1) is not in this file and is left alone" in remarks
     assert "agent-1: runs v1.33.1+k3s1" in remarks
     assert "agent-1: /etc/systemd/system/k3s-agent.service.env sets CONTAINERD_LOG_LEVEL, which no cluster" in remarks
-    assert "agent-7 (10.0.0.27) is in the cluster, and was not named" in remarks
+    assert "agent-7 (10.0.0.27) is in the cluster, and was not named: it is left alone" in remarks
     assert "--from-host 10.0.0.27" in remarks
     text = render(content)
     assert all(f"# - {remark}" in text for remark in content.remarks)
     assert yaml.safe_load(text) == content.document
+
+
+def test_a_node_that_was_not_named_and_has_the_mark_of_this_cluster_is_said_to_go_with_prune() -> None:
+    for mark, fate in (("edge", "has this cluster's mark, so that --prune removes it"), ("other", "is left alone")):
+        lost = node(agent(7), labels={MARK: mark})
+        content = adopt("edge", require_one_cluster(found(server(*INIT), nodes=(lost,))), Reach("ops"))
+        assert f"agent-7 (10.0.0.27) is in the cluster, and was not named: it {fate}." in "\n".join(content.remarks)
 
 
 def test_names_in_etc_hosts_stay_there() -> None:

@@ -1,4 +1,4 @@
-"""PURE: every exception of asyncssh, by name, as ours. A test walks asyncssh's classes and fails if one is missing."""
+"""Every exception of asyncssh, by name, as ours. A test walks asyncssh's classes and fails if one is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PURE: why the one command did not run on a host, from its exit status and what it said on standard error."""
+"""Why the one command did not run on a host, from its exit status and what it said on standard error."""
 
 from __future__ import annotations
 
