@@ -36,7 +36,7 @@ output "security_group_id" {
 
 output "key_name" {
   description = "The key pair that the nodes were made with."
-  value       = var.key_pair != null ? data.aws_key_pair.given[0].key_name : aws_key_pair.operator[0].key_name
+  value       = var.key_pair != null ? data.aws_key_pair.given[0].key_name : one(aws_key_pair.operator[*].key_name)
 }
 
 output "network" {
