@@ -125,18 +125,19 @@ class Bed:
             self.sets.append(name)
         requests = [MachineRequest(one) if isinstance(one, str) else one for one in wanted]
         machines = create(name, requests, public, root=self.root, image=image)
-        if cgroup_version() == 1:
-            for machine in machines:
-                self.allow_cgroup_v1(machine)
+        for machine in machines:
+            self.allow_cgroup_v1(machine)
         return machines
 
     def allow_cgroup_v1(self, machine: Machine) -> None:
         """Tell a machine's kubelet that cgroup v1 will do, as a person would whose kernel has no other.
 
         Kubelets of 1.35 and newer refuse it otherwise. Done at `create`; whoever takes K3s' data off a machine takes
-        this along. Written from outside: the machine may be read-only, or let nobody in as root.
+        this along. Written from outside: the machine may be read-only, or let nobody in as root. With cgroup v2 on this
+        computer nothing is refused, and nothing is written.
         """
-        kubelet.allow_cgroup_v1(SetFolder(self.root, machine.set).machine(machine.name))
+        if cgroup_version() == 1:
+            kubelet.allow_cgroup_v1(SetFolder(self.root, machine.set).machine(machine.name))
 
     def ssh(self, machine: Machine, command: str, *, user: str = "root", data: bytes = b"") -> str:
         """Run a shell command and return what it printed, without the last newline."""

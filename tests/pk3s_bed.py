@@ -18,6 +18,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -123,6 +124,11 @@ class Site:
         return self.path / "cluster.yaml"
 
     @property
+    def ssh_config(self) -> Path:
+        """The person's ~/.ssh/config; its folder is there once the environment is."""
+        return self.path / ".home" / ".ssh" / "config"
+
+    @property
     def workspace(self) -> Path:
         return self.path / ".pk3s" / self.name
 
@@ -138,7 +144,10 @@ class Site:
         for folder in (home, temporary):
             folder.mkdir(exist_ok=True)
         own = {name: value for name, value in os.environ.items() if name in {"PATH", "LANG"}}
+        own["PATH"] = f"{own_ssh(self.ssh_config)}:{own['PATH']}"
         places = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "TMPDIR": str(temporary)}
+        # This checkout's pk3s, also where the interpreter has another one installed.
+        own["PYTHONPATH"] = str(REPOSITORY / "src")
         return own | places | {"K3S_VERSION": self.release.version, "K3S_ARTIFACTS": str(self.release.directory)}
 
     def pk3s(self, *words: str, seconds: float = _MOST_SECONDS) -> Done:
@@ -345,6 +354,19 @@ class Sampler:
 def unit_of(machine: Machine) -> str:
     """Return the unit of a machine, by its name in the use case."""
     return lab_bed.unit_of("server" if machine.name.startswith("server") else "agent")
+
+
+def own_ssh(config: Path) -> Path:
+    """Return a folder with an `ssh` that reads this configuration: OpenSSH takes no notice of $HOME."""
+    config.parent.mkdir(mode=0o700, exist_ok=True)
+    whole = config.with_name("whole")
+    known_hosts = config.with_name("known_hosts")
+    whole.write_text(f'Include "{config}"\nMatch all\n  UserKnownHostsFile "{known_hosts}"\n')
+    program = config.parent.with_name("bin") / "ssh"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(shutil.which("ssh") or "ssh")} -F "{whole}" "$@"\n')
+    program.chmod(0o755)
+    return program.parent
 
 
 def make_site(path: Path, release: Release, tool: Path, *, agents: int = 2) -> Site:

@@ -11,10 +11,13 @@ from typing import Any
 SETTLE_SECONDS = 900.0
 
 
-async def settle(tasks: Iterable[asyncio.Task[Any]], seconds: float = SETTLE_SECONDS) -> bool:
+async def settle(
+    tasks: Iterable[asyncio.Task[Any]], seconds: float = SETTLE_SECONDS, *, tell_again: bool = False
+) -> bool:
     """Wait until these tasks have ended, whatever came of them; say whether they did in time.
 
-    Being cancelled meanwhile changes nothing: they have been told to stop already, and what they hold is freed after.
+    Being cancelled meanwhile does not end the wait: they have been told to stop already, and what they hold is freed
+    after. With `tell_again` each is then cancelled once more: one that saw a first time through ends at the second.
     """
     until = time.monotonic() + seconds
     pending = {task for task in tasks if not task.done()}
@@ -23,4 +26,6 @@ async def settle(tasks: Iterable[asyncio.Task[Any]], seconds: float = SETTLE_SEC
             _, pending = await asyncio.wait(pending, timeout=left)
         except asyncio.CancelledError:
             pending = {task for task in pending if not task.done()}
+            for task in pending if tell_again else ():
+                task.cancel()
     return not pending

@@ -208,7 +208,7 @@ async def test_the_probe_lets_go_of_the_ports_before_it_returns(hosts: Hosts) ->
         known_hosts=None,
         trust=lambda _host, _keys: False,
         ask_sudo=lambda _host: None,
-        ssh_config=(),
+        ssh_config="none",
     )
     try:
         probes = await probe_ports(inventory, targets, fleet)

@@ -73,12 +73,17 @@ def test_a_cluster_made_by_hand_is_taken_as_it_is(
     nodes = uids(lab, server)
     assert sorted(nodes) == ["agent-1", "server-1"]
     planned = site.expect(3, "plan", "--exit-code")
-    assert "2 steps." in planned.out, planned
+    assert "3 steps." in planned.out, planned
 
     applied = site.expect(0, "apply", "--yes", "-o", "json").document
-    # They get the cluster's mark, through the API, and nothing else.
-    done = {result["step"]: result["changes"] for result in applied["results"]}
-    assert done == {"server-1/apply-server": ["label:server-1"], "agent-1/label-node": []}
+    # They get the cluster's mark, through the API and in K3s' configuration, and nothing else.
+    done = {result["step"]: sorted(result["changes"]) for result in applied["results"]}
+    config = f"write:{lab_bed.CONFIG}"
+    assert done == {
+        "server-1/apply-server": ["label:server-1", config],
+        "agent-1/label-node": [],
+        "agent-1/apply-agent": [config],
+    }
     assert applied["report"]["passed"]
     ca = lab.ssh(server, "sha256sum < /var/lib/rancher/k3s/server/tls/server-ca.crt").split()[0]
     assert f"caHash: {ca}" in (site.path / "cluster.lock").read_text()

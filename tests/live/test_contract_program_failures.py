@@ -72,6 +72,7 @@ def test_an_upload_that_is_cut(module_lab: Bed, bare: Machine) -> None:
         staged = succeed(module_lab, bare, "facts").result["facts"]["k3s"]["staged"]
         assert [item["sha256"] for item in staged] == [digest]
         succeed(module_lab, bare, "uninstall")
+    module_lab.allow_cgroup_v1(bare)
 
 
 def test_a_port_that_is_taken(module_lab: Bed, bare: Machine) -> None:

@@ -167,4 +167,5 @@ def test_a_host_can_come_and_go_as_often_as_one_likes(lab: Bed, with_images: Mac
         authorities.add(ca_hash(lab, with_images))
         succeed(lab, with_images, f"uninstall --cluster {ca_hash(lab, with_images)} --yes")
         assert differences(before, fingerprint(lab, with_images)) == []
+        lab.allow_cgroup_v1(with_images)
     assert len(authorities) == 3, "each a cluster of its own"

@@ -120,6 +120,7 @@ def test_an_agent_goes_by_the_program_and_by_the_script(pair: Pair, k3s_release:
 
     deleted = succeed(pair.bed, pair.server, f"node remove {machine.name}")
     assert deleted.outcome == "done"
+    pair.bed.allow_cgroup_v1(machine)
     succeed(pair.bed, machine, pair.join(f"--token-file {GIVEN}"))
     pair.bed.ssh(machine, "/usr/local/bin/k3s-agent-uninstall.sh")
     left = differences(before, fingerprint(pair.bed, machine), LEFT_BY_UPSTREAM)

@@ -128,8 +128,11 @@ def story(module_lab: Bed, k3s_release: Release, kubectl_tool: Path, tmp_path_fa
     key = ("--key", str(bed.key))
     reach = (*key, "--artifacts", str(k3s_release.directory))
     bare = (*key, "--artifacts", str(without_images(k3s_release, folder / "bare")))
-    hosts = ("--from-host", server.address, "--from-host", agent.address)
+    hosts = ("--from-host", server.address, "--from-host", "worker")
     theirs, ours = site("theirs"), site("ours")
+    # A name that only this person's ~/.ssh/config knows.
+    assert theirs.environment["HOME"] == str(theirs.ssh_config.parents[1])
+    theirs.ssh_config.write_text(f"Host worker\n  HostName {agent.address}\n  User root\n")
     before = runs()
     unattended = theirs.pk3s("init", *hosts, *reach)
     asked = answered(theirs, "init", "--name", "theirs", *hosts, *reach)
@@ -149,7 +152,7 @@ def story(module_lab: Bed, k3s_release: Release, kubectl_tool: Path, tmp_path_fa
         supported=theirs.pk3s("support", "-o", "bundle.tar.gz"),
         bundle=bundle_of(theirs.path / "bundle.tar.gz"),
         own=ours.pk3s("init", "--name", "ours", "--from-host", other.address, *bare),
-        own_planned=ours.pk3s("plan", "--exit-code"),
+        own_planned=ours.pk3s("plan", "--exit-code", "-o", "json"),
         before=before,
         after=runs(),
     )
@@ -159,7 +162,9 @@ def test_host_keys_are_shown_and_asked_and_refused_when_nobody_is_there(story: S
     assert story.unattended.code == 5, story.unattended
     assert "[ssh.host-key-unknown]" in story.unattended.err
     assert story.asked.count("[y/N]") == 2
-    assert len(story.known.splitlines()) == 2
+    names = [line.split()[0].split(",") for line in story.known.splitlines()]
+    assert [len(several) for several in sorted(names, key=len)] == [1, 2]
+    assert max(names, key=len)[0] == "worker"
 
 
 def test_the_file_says_what_runs(story: Story, k3s_release: Release) -> None:
@@ -171,6 +176,7 @@ def test_the_file_says_what_runs(story: Story, k3s_release: Release) -> None:
     assert spec["k3s"]["agent"] == {"kubelet-arg": ["max-pods=50"]}
     names = [(node["name"], node["role"], node.get("labels")) for node in spec["nodes"]]
     assert names == [("server-1", "server", {"disk": "ssd"}), ("agent-1", "agent", None)]
+    assert spec["nodes"][1]["ssh"] == {"address": "worker"}
     assert PASSWORD not in story.text
 
 
@@ -200,10 +206,16 @@ def test_what_is_no_cluster_of_a_file_is_refused(story: Story) -> None:
         assert "next: " in done.err
 
 
-def test_a_node_of_the_host_program_gives_a_file_that_plans_nothing(story: Story) -> None:
+def test_a_node_of_the_host_program_gives_a_file_that_plans_the_mark_alone(story: Story) -> None:
+    """Its configuration is ours, so the mark goes there too; nothing starts anew for it."""
     assert story.own.code == 0, story.own
-    assert story.own_planned.code == 0, story.own_planned
-    assert "Nothing to change." in story.own_planned.out
+    assert story.own_planned.code == 3, story.own_planned
+    (step,) = story.own_planned.document["plan"]["steps"]
+    assert (step["id"], step["impact"]) == ("server-2/apply-server", "change")
+    assert {change["id"]: change["reason"] for change in step["changes"]} == {
+        "label:server-2": "labels differ: productive-k3s.io/cluster=ours",
+        f"write:{CONFIG}": "differs in node-label",
+    }
     assert "cosmetic" not in story.own_planned.out
 
 

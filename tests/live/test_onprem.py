@@ -1,6 +1,8 @@
 """use-cases/onprem-basic as its README says: user `ops` with one sudoers line, port 2222, through a jump host.
 
-The host key of the server stands in the file; those of the agents and of the jump host in a committed known_hosts.
+The host key of the server stands in the file; those of the agents and of the jump host in a committed known_hosts. The
+jump host is called by the name of the use case, which ~/.ssh/config leads to it, and an agent by one that only the jump
+host can resolve.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ NAMES = ("server-1", "agent-1", "agent-2")
 Runs = Mapping[str, tuple[str, str, str]]
 USE_CASE = REPOSITORY / "use-cases" / "onprem-basic"
 PORT = 2222
+BEHIND = "agent-1.internal"
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,15 @@ def fill_in(site: Site, gate: Machine, server: Machine, *agents: Machine) -> Non
     """Do what the README tells: the jump host and one host key in the file, the other keys beside it."""
     text = site.file.read_text()
     jump = "# jump: ops@bastion.example:22 "
-    entry = 'address: "${ONPREM_SERVER}"'
-    assert text.count(jump) == text.count(entry) == 1
-    text = text.replace(jump, f"jump: ops@{gate.address}:22 ")
+    entry, agent = 'address: "${ONPREM_SERVER}"', 'address: "${ONPREM_AGENT_1}"'
+    assert text.count(jump) == text.count(entry) == text.count(agent) == 1
+    text = text.replace(jump, jump.removeprefix("# "))
     text = text.replace(entry, f'{entry}, hostKey: "{server.host_key}"')
-    site.file.write_text(text)
-    lines = [f"[{one.address}]:{PORT} {one.host_key}\n" for one in agents]
-    (site.path / "known_hosts").write_text("".join([f"{gate.address} {gate.host_key}\n", *lines]))
+    site.file.write_text(text.replace(agent, f"{agent}, ssh: {{address: {BEHIND}}}"))
+    site.ssh_config.write_text(f"Host bastion.example\n  HostName {gate.address}\n")
+    names = (BEHIND, *(one.address for one in agents[1:]))
+    lines = [f"[{name}]:{PORT} {one.host_key}\n" for name, one in zip(names, agents, strict=True)]
+    (site.path / "known_hosts").write_text("".join([f"bastion.example {gate.host_key}\n", *lines]))
 
 
 def check_out(site: OwnSite, path: Path, *names: str) -> OwnSite:
@@ -80,7 +85,9 @@ def check_out(site: OwnSite, path: Path, *names: str) -> OwnSite:
     path.mkdir()
     for name in names:
         shutil.copy2(site.path / name, path / name)
-    return OwnSite(path, site.release, site.tool, site.name, site.exports)
+    made = OwnSite(path, site.release, site.tool, site.name, site.exports)
+    shutil.copy2(site.ssh_config, made.ssh_config)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +105,18 @@ def life(module_lab: Bed, k3s_release: Release, kubectl_tool: Path, tmp_path_fac
     }
     site = OwnSite(folder / "my-cluster", k3s_release, kubectl_tool, "onprem", tuple(exports.items()))
     fill_in(site, gate, *nodes)
+    bed.ssh(gate, f"echo '{nodes[1].address} {BEHIND}' >> /etc/hosts")
 
     def touched() -> dict[str, list[str]]:
         return {one.name: differences(before[one.name], fingerprint(bed, one)) for one in nodes}
 
     def runs() -> Runs:
         return {one.name: lab_bed.started(bed, one, lab_bed.unit_of(one.name.partition("-")[0])) for one in nodes}
+
+    def plan_anew() -> Done:
+        for one in nodes:
+            bed.allow_cgroup_v1(one)
+        return site.pk3s("plan")
 
     before = {one.name: fingerprint(bed, one) for one in nodes}
     return Life(
@@ -124,7 +137,7 @@ def life(module_lab: Bed, k3s_release: Release, kubectl_tool: Path, tmp_path_fac
         destroyed=site.pk3s("destroy", "--yes"),
         touched_by_all=touched(),
         left_here=frozenset(path.name for path in site.path.iterdir()),
-        replanned=site.pk3s("plan"),
+        replanned=plan_anew(),
         nothing=site.pk3s("destroy", "--yes"),
     )
 

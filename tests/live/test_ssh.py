@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.artifacts.program import build_program
 from productive_k3s_infra.errors import HostKeyMismatch, HostUnreachable, Pk3sError, SudoRefused
 from productive_k3s_infra.hosts.fleet.session import HostSession
-from productive_k3s_infra.hosts.ssh.fleet import SshFleet, known_hosts
+from productive_k3s_infra.hosts.ssh import known_hosts
+from productive_k3s_infra.hosts.ssh.fleet import SshFleet
 from productive_k3s_infra.hosts.wire import refusals
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory
 from productive_k3s_infra.providers.local.machines import Machine, MachineRequest
@@ -30,6 +31,7 @@ _AFTER_USER = refusals.sudoers_line("ops").removeprefix("ops ")
 _WITH_PASSWORD = _AFTER_USER.replace("NOPASSWD: ", "")
 _SET = "ssh"
 PASSWORD = "correct horse"
+RESTORE_NAME = "hostname asking; cp /root/hosts /etc/hosts"
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ async def fleet(
         trust=answers.trusts,
         ask_sudo=answers.sudo,
         connect_seconds=seconds,
-        ssh_config=(),
+        ssh_config="none",
     )
     try:
         yield made
@@ -235,6 +237,72 @@ class TestSudo:
         assert refusals.sudoers_line("ops") in error.remedy
 
 
+@contextmanager
+def undone(machines: Lab, do: str, undo: str) -> Iterator[None]:
+    """Change something of the host that asks for a password, and change it back."""
+    machines.bed.ssh(machines.asking, do)
+    try:
+        yield
+    finally:
+        machines.bed.ssh(machines.asking, undo)
+
+
+class TestLoginsThatEndBeforeWeBegin:
+    """The host says why, and its words are told; nothing was begun there."""
+
+    async def test_a_host_that_cannot_resolve_its_own_name_is_asked_for_its_password(self, machines: Lab) -> None:
+        answers = Answers(password=PASSWORD)
+        with undone(machines, "cp /etc/hosts /root/hosts; : > /etc/hosts; hostname nowhere", RESTORE_NAME):
+            said = machines.bed.try_ssh(machines.asking, "sudo -n true", user="ops").stderr
+            assert said.startswith("sudo: unable to resolve host"), "sudo warns first"
+            assert await facts_of(machines.endpoint(machines.asking), answers=answers) == "nowhere"
+        assert answers.asked == ["host-0"]
+
+    async def test_a_sudo_that_wants_a_terminal(self, machines: Lab) -> None:
+        line = "echo 'Defaults requiretty' > /etc/sudoers.d/zz-tty; chmod 440 /etc/sudoers.d/zz-tty"
+        with undone(machines, line, "rm -f /etc/sudoers.d/zz-tty"):
+            error = await refusal(machines.endpoint(machines.asking))
+            assert (type(error), error.code) == (SudoRefused, "sudo.tty-wanted")
+            written = error.remedy.partition(": ")[2]
+            machines.bed.ssh(machines.asking, f"umask 227; echo '{written}' > /etc/sudoers.d/zz-zz; visudo -c")
+            try:
+                told = await refusal(machines.endpoint(machines.asking))
+                assert told.code == "sudo.password-wanted", "the line that was printed helps"
+            finally:
+                machines.bed.ssh(machines.asking, "rm /etc/sudoers.d/zz-zz")
+
+    async def test_a_user_without_a_shell(self, machines: Lab) -> None:
+        with undone(machines, "chsh -s /usr/sbin/nologin ops", "chsh -s /bin/sh ops"):
+            error = await refusal(machines.endpoint(machines.asking))
+        assert error.code == "host.not-run"
+        assert "currently not available" in error.evidence
+        assert "usermod --shell" in error.remedy
+
+    async def test_an_expired_password(self, machines: Lab) -> None:
+        with undone(machines, "chage -d 0 ops", "chage -d $(( $(date +%s) / 86400 )) ops"):
+            error = await refusal(machines.endpoint(machines.asking))
+        assert error.code == "host.account-expired"
+        assert "expired" in error.evidence or "required" in error.evidence
+
+    @pytest.mark.parametrize("last", ["exit 0", "echo This host is for backups.; exit 3", "exec cat /etc/hostname"])
+    async def test_a_start_up_file_that_ends(self, machines: Lab, last: str) -> None:
+        with undone(
+            machines,
+            f"chsh -s /bin/bash ops; echo '{last}' > ~ops/.bashrc; chown ops ~ops/.bashrc",
+            "chsh -s /bin/sh ops; rm ~ops/.bashrc",
+        ):
+            error = await refusal(machines.endpoint(machines.asking))
+        assert error.code == "host.not-run"
+        assert "start-up files" in error.remedy
+
+    async def test_a_host_that_lets_only_root_in(self, machines: Lab) -> None:
+        """As while it boots or shuts down."""
+        with undone(machines, "echo Back at noon. > /run/nologin", "rm -f /run/nologin"):
+            error = await refusal(machines.endpoint(machines.asking))
+        assert error.code == "ssh.login-cut-off"
+        assert "Back at noon." in error.evidence
+
+
 class TestHostKeys:
     async def test_an_unknown_key_is_refused_when_nobody_can_say(self, machines: Lab, tmp_path: Path) -> None:
         path = tmp_path / "known_hosts"
@@ -304,7 +372,7 @@ class TestUnreachable:
         jump = machines.endpoint(machines.gate)
         error = await refusal(replace(machines.endpoint(machines.inner), port=1, jump=jump))
         assert error.code == "ssh.jump-refused"
-        assert error.where == f"jump host {jump}"
+        assert error.where == f"jump host {jump} of host-0"
         assert f"{machines.inner.address}:1" in error.what
 
     async def test_something_that_is_no_ssh(self, machines: Lab) -> None:

@@ -35,7 +35,8 @@ class Bug:
     """One wrong text in the place of a right one, and the tests of which at least one must fail.
 
     `function` is `package.module:Class.method` (a module's own text: `package.module:`), so that a bug outlives moved
-    lines; `file` names what is no Python. `replace` stands exactly once in it.
+    lines; `file` names what is no Python. `replace` stands exactly once in it. `needs_root`: its tests are skipped
+    where nobody may mount anything.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Bug:
     replace: str
     wrong: str
     tests: tuple[str, ...]
+    needs_root: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def load_bugs(folder: Path) -> tuple[Bug, ...]:
                 entry["replace"],
                 entry["with"],
                 tuple(entry["tests"]),
+                entry.get("needs") == "root",
             )
             if not bug.tests or bool(bug.function) == bool(bug.file) or bug.replace == bug.wrong:
                 raise ValueError(f"{path.name}: {bug.name}: wants tests, one of function and file, and a difference")
@@ -242,6 +245,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=3600.0, help="begin none after so long")
     flags = parser.parse_args(arguments)
     bugs = [bug for bug in load_bugs(HERE) if not flags.names or any(word in bug.name for word in flags.names)]
+    if os.geteuid() != 0:
+        left_out = sum(bug.needs_root for bug in bugs)
+        bugs = [bug for bug in bugs if not bug.needs_root]
+        print(f"{left_out} bugs are left out: their tests need root")
     if flags.sample is not None:
         bugs = random.Random(flags.seed).sample(bugs, min(flags.sample, len(bugs)))
         print(f"{len(bugs)} bugs, chosen by --seed {flags.seed}")

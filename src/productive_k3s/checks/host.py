@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from productive_k3s.checks.certificates import Certificate, read_certificate
 from productive_k3s.checks.judgement import failed, judged, passed, warned
 from productive_k3s.contract.events import CheckResult
 from productive_k3s.contract.facts import Digests, Facts, FileSystem, UnitFact
-from productive_k3s.doors.system import Reading
 from productive_k3s.k3s import paths
+
+if TYPE_CHECKING:
+    from productive_k3s.doors.system import Reading
 
 _TLS = paths.DATA + "/server/tls"
 # Where K3s keeps certificates (k3s-io/k3s, pkg/daemons/control/deps): the sub-directories are those of a server.

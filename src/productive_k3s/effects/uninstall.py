@@ -116,13 +116,14 @@ async def _remove_names(host: Host, change: Change) -> None:
 
 
 async def _remove_container_state(system: System) -> None:
-    """Remove what runc and the shims noted of pods. Another containerd's (Docker's) lies beside it, and lives on."""
+    """Remove what runc, the shims and containerd left. Another containerd's (Docker's) lies beside it, and lives on."""
     await system.remove_tree(f"{paths.CONTAINERD_STATE}/runc/k8s.io")
     alive = (await system.read("/proc/net/unix") or b"").decode(errors="replace").split()
-    for name in await system.list_directory(f"{paths.CONTAINERD_STATE}/s"):
-        path = f"{paths.CONTAINERD_STATE}/s/{name}"
-        if path not in alive:
-            await system.remove(path)
+    shims = f"{paths.CONTAINERD_STATE}/s"
+    for folder, bound in ((shims, shims), (paths.NRI_STATE, paths.NRI_BOUND)):
+        for name in await system.list_directory(folder):
+            if not {f"{folder}/{name}", f"{bound}/{name}"} & set(alive):
+                await system.remove(f"{folder}/{name}")
 
 
 async def _remove_cgroups(system: System, path: str, *, ours: bool = False) -> None:

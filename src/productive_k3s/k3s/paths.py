@@ -45,6 +45,9 @@ LEFT_BY_K3S = (
     DATA,
 )
 CONTAINERD_STATE = "/run/containerd"
+# Where containerd 2 listens for plugins, by the name that it binds.
+NRI_STATE = "/run/nri"
+NRI_BOUND = "/var/run/nri"
 # Removed only when nothing else is in them, the deepest first.
 SHARED_DIRECTORIES = (
     "/etc/rancher",
@@ -52,6 +55,7 @@ SHARED_DIRECTORIES = (
     CONTAINERD_STATE + "/runc",
     CONTAINERD_STATE + "/s",
     CONTAINERD_STATE,
+    NRI_STATE,
     "/run/netns",
 )
 

@@ -75,12 +75,21 @@ def _mapping(path: Path, value: Any, known: Mapping[str, Check]) -> Iterator[Wro
 
 
 def _by_registry(check: Check) -> Check:
+    """Check each registry and its name, which K3s compares with the host of an image or an endpoint.
+
+    So it never finds one with a scheme or a path, and says nothing about it.
+    """
+
     def checked(path: Path, value: Any) -> Iterator[Wrong]:
         for key in value if isinstance(value, Mapping) else ():
-            # K3s compares it with the host of an image or an endpoint, and so never finds one with a scheme.
-            if "://" in str(key):
-                what, expected = f"'{key}' in {_named(path)} has a scheme", "the registry's host and port alone"
-                yield Wrong((*path, str(key)), what, expected, at_key=True)
+            scheme, _, rest = str(key).rpartition("://")
+            host, slash, _ = rest.partition("/")
+            if scheme or slash or not host:
+                # Whoever writes a URL may write a password into it.
+                shown = f"{scheme}://{rest.rpartition('@')[2]}" if scheme else rest
+                fault = "has a scheme" if scheme else "is no registry's name"
+                expected = "the registry's host and port alone"
+                yield Wrong((*path, str(key)), f"'{shown}' in {_named(path)} {fault}", expected, at_key=True)
         yield from _each(check)(path, value)
 
     return checked

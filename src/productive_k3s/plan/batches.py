@@ -11,7 +11,7 @@ T = TypeVar("T")
 BatchSize = Union[int, str]
 
 DEFAULT_BATCH: BatchSize = "25%"
-_SHARE = re.compile(r"([1-9][0-9]?|100)%")
+SHARE = re.compile(r"([1-9][0-9]?|100)%")
 
 
 def is_batch_size(value: object) -> bool:
@@ -20,7 +20,7 @@ def is_batch_size(value: object) -> bool:
         return False
     if isinstance(value, int):
         return value >= 1
-    return isinstance(value, str) and _SHARE.fullmatch(value) is not None
+    return isinstance(value, str) and SHARE.fullmatch(value) is not None
 
 
 def nodes_at_once(size: BatchSize, nodes: int) -> int:

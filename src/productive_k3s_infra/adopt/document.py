@@ -24,7 +24,7 @@ from productive_k3s_infra.adopt.proxy_and_registries import around
 from productive_k3s_infra.adopt.running_cluster import FoundCluster, FoundHost
 from productive_k3s_infra.cluster_file import text_checks
 from productive_k3s_infra.cluster_file.model import API_VERSION
-from productive_k3s_infra.plan.mark import MARK
+from productive_k3s_infra.plan.mark import MARK, is_ours
 from productive_k3s_infra.plan.model import ClusterRecord
 
 # They have keys of their own in the file, are made by pk3s, or were decided when the node joined.
@@ -100,7 +100,7 @@ def adopt(name: str, cluster: FoundCluster, reach: Reach, source: str = "") -> A
         *(remark for said in own.values() for remark in said.remarks),
         *surroundings.remarks,
         *(remark for host in cluster.hosts for remark in _remarks_on_host(host, cluster)),
-        *_remarks_on_cluster(cluster),
+        *_remarks_on_cluster(name, cluster),
     )
     variables = {**surroundings.variables, **of_server.variables, **of_agents.variables}
     variables |= {name: value for said in own.values() for name, value in said.variables.items()}
@@ -288,7 +288,7 @@ def _remarks_on_host(host: FoundHost, cluster: FoundCluster) -> Iterator[str]:
         yield f"{name}: labels that no kubelet may set are not in this file: {', '.join(prefixed)}"
 
 
-def _remarks_on_cluster(cluster: FoundCluster) -> Iterator[str]:
+def _remarks_on_cluster(name: str, cluster: FoundCluster) -> Iterator[str]:
     registration = _registration(cluster)
     if registration and registration not in cluster.server.facts.k3s.config.get("tls-san", ()):
         yield (
@@ -296,8 +296,10 @@ def _remarks_on_cluster(cluster: FoundCluster) -> Iterator[str]:
             "file, and new agents join at the server's own address"
         )
     for node in cluster.unnamed:
+        # By its mark it is one that left this cluster's file: an apply with --prune would take it out.
+        fate = "has this cluster's mark, so that --prune removes it" if is_ours(node, name) else "is left alone"
         yield (
-            f"{node.name} ({node.internal_ip}) is in the cluster, and was not named: it is left alone. To add it, "
+            f"{node.name} ({node.internal_ip}) is in the cluster, and was not named: it {fate}. To add it, "
             f"write this file anew with --from-host {node.internal_ip} too, or a node of that name and address into it"
         )
     urls = {host.server_url for host in cluster.agents if host.server_url}

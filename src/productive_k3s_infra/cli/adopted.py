@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from productive_k3s_infra.operations.from_host import Adopted
 from productive_k3s_infra.plan.text import plan_lines
+
+if TYPE_CHECKING:
+    from productive_k3s_infra.operations.from_host import Adopted
 
 
 def adopted_lines(adopted: Adopted) -> Iterator[str]:

@@ -110,9 +110,15 @@ def init(
         list[str] | None,
         typer.Option(metavar="ADDRESS", help="A host of a cluster that runs, whoever made it; again for each."),
     ] = None,
-    user: Annotated[str, typer.Option(help="The SSH user (onprem, aws, --from-host). Default: root, aws ubuntu.")] = "",
+    user: Annotated[
+        str,
+        typer.Option(help="The SSH user (onprem, aws, --from-host). Default: ~/.ssh/config's, else root, aws ubuntu."),
+    ] = "",
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="The SSH port (onprem, aws, --from-host). Default: 22.")
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="The SSH port (onprem, aws, --from-host). Default: ~/.ssh/config's, else 22."
+        ),
     ] = None,
     key: Annotated[str, typer.Option(help="The private SSH key (onprem, aws, --from-host).")] = "",
     jump: Annotated[
@@ -134,7 +140,7 @@ def init(
             others = {"--provider": provider, "--server": servers, "--agent": hosts, "--agents": agents}
             others |= {"--region": region, "--allow": networks, "--version": version, "--channel": channel}
             operation.require_only_hosts(others)
-            there = adopting.ToAdopt(name, tuple(from_host), user or "root", port or 22, key, jump, artifacts)
+            there = adopting.ToAdopt(name, tuple(from_host), user, port or 0, key, jump, artifacts)
             terminal = _terminal(assume_yes=False)
             _print(adopted_lines(_wait(adopting.init_from_hosts(file, there, os.environ, terminal), terminal)))
             return 0

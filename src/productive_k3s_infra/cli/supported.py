@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from productive_k3s_infra.operations.support import Supported
+if TYPE_CHECKING:
+    from productive_k3s_infra.operations.support import Supported
 
 
 def supported_lines(supported: Supported) -> Iterator[str]:

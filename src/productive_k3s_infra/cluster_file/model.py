@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
 
+from productive_k3s.plan.batches import DEFAULT_BATCH
 from productive_k3s_infra.cluster_file import registries, text_checks
 from productive_k3s_infra.cluster_file.provider import (
     AllowedCidrs,
@@ -71,8 +72,10 @@ class Jump(Written):
     """A host that is reached first, and through which the others are. Its host key is verified in the same way."""
 
     address: Address = Field(description="Where it is reached.")
-    user: Login | None = Field(default=None, description="User to log in as. Default: the host's own `user`.")
-    port: Port = Field(default=22, description="Port of its SSH server.")
+    user: Login | None = Field(
+        default=None, description="User to log in as. Default: ~/.ssh/config's, else the host's own `user`."
+    )
+    port: Port | None = Field(default=None, description="Port of its SSH server. Default: ~/.ssh/config's, else 22.")
     key: Text | None = Field(default=None, description="Private key for it. Default: the host's own `key`.")
     host_key: HostKeys = Field(default=(), description="Its public host key, one or several.")
 
@@ -80,8 +83,8 @@ class Jump(Written):
 class Ssh(Written):
     """How hosts are reached. What a node leaves out is taken from `spec.ssh`, and then from the defaults."""
 
-    user: Login | None = Field(default=None, description="User to log in as. Default: root.")
-    port: Port | None = Field(default=None, description="Port of the SSH server. Default: 22.")
+    user: Login | None = Field(default=None, description="User to log in as. Default: ~/.ssh/config's, else root.")
+    port: Port | None = Field(default=None, description="Port of the SSH server. Default: ~/.ssh/config's, else 22.")
     key: Text | None = Field(
         default=None,
         description="Private key; relative to the cluster file, ~ is your home. Default: the agent's, usual keys.",
@@ -221,10 +224,8 @@ class Rollout(Written):
     """How a change that interrupts agents reaches them."""
 
     batch: Batch = Field(
-        default=1, description="How many agents at a time: a number, or a part of them as 25%. Default: 1."
-    )
-    drain: Truth = Field(
-        default=False, description="Whether pods are moved away first. Default: false, pods go on while K3s restarts."
+        default=DEFAULT_BATCH,
+        description="How many agents at a time, after a first one alone: a number, or a part of them. Default: 25%.",
     )
 
 

@@ -13,6 +13,7 @@ from productive_k3s.contract.request import Request
 from productive_k3s.k3s.registries import is_http_url
 from productive_k3s.k3s.release import DEFAULT_VERSION
 from productive_k3s.plan import request_rules
+from productive_k3s.plan.batches import is_batch_size
 from productive_k3s_infra.cluster_file.mistake import Objection, quoted
 
 # Node names, directories and the machines' names are made of it; a hostname's label has 63 letters.
@@ -28,7 +29,6 @@ _INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-PERCENT = re.compile(r"([1-9][0-9]?|100)%")
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 _JUMP = re.compile(r"(?:(?P<user>[^@]*)@)?(?P<address>\[[^\]]*\]|[^:@\[\]]*)(?::(?P<port>.*))?")
 
@@ -218,8 +218,6 @@ def file_name(name: str) -> Objection | None:
 
 def batch(value: object) -> Objection | None:
     """Return what is wrong with a number of nodes at a time: a number from 1 on, or a part from 1% to 100%."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-        return None
-    if isinstance(value, str) and PERCENT.fullmatch(value):
+    if is_batch_size(value):
         return None
     return Objection("file.batch", f"{quoted(value)} is no number of nodes at a time", "a number from 1 on, or 25%")

@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from productive_k3s.plan.batches import SHARE
 from productive_k3s_infra.cluster_file import text_checks
 from productive_k3s_infra.cluster_file.mistake import Objection
 from productive_k3s_infra.cluster_file.substitute import Substituted
@@ -141,7 +142,7 @@ Batch = Annotated[
         {
             "anyOf": [
                 {"type": "integer", "minimum": 1},
-                {"type": "string", "pattern": f"^{text_checks.PERCENT.pattern}$"},
+                {"type": "string", "pattern": f"^{SHARE.pattern}$"},
             ]
         }
     ),

@@ -100,13 +100,16 @@ class _Run:
         return ended("failed" if failure else "done", result, failure)
 
     async def _stop(self) -> None:
-        """Tell the steps that run to stop, and wait for them: each sees to its own host."""
+        """Tell the steps that run to stop, and wait for them: each sees to its own host.
+
+        Who says it a second time does not want to wait for a host; what works in this process is waited for still.
+        """
         try:
             self._listener.stopping(tuple(step for task, step in self._running.items() if not task.done()))
         finally:
             for task in self._running:
                 task.cancel()
-            await settle(self._running)
+            await settle(self._running, tell_again=True)
             # What else went wrong is known by its step's event; asyncio wants to see it taken.
             _ = [task.exception() for task in self._running if task.done() and not task.cancelled()]
 

@@ -6,9 +6,10 @@ are written. Host keys that a person accepts go into `known_hosts` beside the fi
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -19,11 +20,20 @@ from productive_k3s_infra.adopt.running_cluster import FoundCluster, FoundHost, 
 from productive_k3s_infra.artifacts.program import build_program
 from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.cluster_file.model import ClusterSpec
+from productive_k3s_infra.cluster_file.provider import OnpremProvider
 from productive_k3s_infra.errors import BadInput, ClusterFileInvalid
 from productive_k3s_infra.hosts.fleet.gathering import gather
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.hosts.ssh.fleet import SshFleet
-from productive_k3s_infra.inventory.build import build_inventory, declared_location
+from productive_k3s_infra.hosts.ssh.openssh import OpenSsh
+from productive_k3s_infra.inventory.build import (
+    DEFAULT_PORT,
+    Login,
+    LoginOf,
+    build_inventory,
+    declared_location,
+    nothing_configured,
+)
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory
 from productive_k3s_infra.operations.init import (
     host_parts,
@@ -42,12 +52,12 @@ from productive_k3s_infra.workspace.record import read_record, write_record
 
 @dataclass(frozen=True)
 class ToAdopt:
-    """What the command line says. `addresses` may be `user@host:port`; empty texts are not said."""
+    """What the command line says. `addresses` may be `user@host:port`; empty texts and 0 are not said."""
 
     name: str
     addresses: tuple[str, ...]
-    user: str = "root"
-    port: int = 22
+    user: str = ""
+    port: int = 0
     key: str = ""
     jump: str = ""
     artifacts: str = ""
@@ -69,7 +79,7 @@ async def init_from_hosts(
     """Look at the hosts and write the file; raises BadInput for hosts that cannot be one cluster of it."""
     require_free(file)
     workspace = Workspace(file, wanted.name)
-    inventory = inventory_of(wanted)
+    inventory = await asyncio.to_thread(inventory_of, wanted, OpenSsh().login)
     fleet = SshFleet(
         inventory,
         program=build_program(),
@@ -88,7 +98,9 @@ def write_adopted(file: Path, wanted: ToAdopt, environment: Mapping[str, str], f
     """Write cluster.lock and the file of what was found, or nothing; see `init_from_hosts`."""
     workspace = Workspace(file, wanted.name)
     cluster = require_one_cluster(found)
-    content = adopt(wanted.name, cluster, _reach(wanted, file), release_source(wanted.artifacts))
+    content = adopt(
+        wanted.name, cluster, _reach(wanted, file, cluster.server.endpoint), release_source(wanted.artifacts)
+    )
     _require_same_record(workspace, content)
     text = render(content)
     spec = load_text(text, file, {**content.variables, **environment})
@@ -98,24 +110,29 @@ def write_adopted(file: Path, wanted: ToAdopt, environment: Mapping[str, str], f
     return Adopted(file, cluster, content, plan)
 
 
-def inventory_of(wanted: ToAdopt) -> Inventory:
-    """PURE: return the hosts to ask, called as they were named; raises BadInput for an address that is none."""
-    jump = _endpoint(wanted.jump, wanted.user, 22, wanted.key) if wanted.jump else None
-    hosts = []
-    for given in dict.fromkeys(wanted.addresses):
-        endpoint = _endpoint(given, wanted.user, wanted.port, wanted.key, jump)
-        hosts.append(Host(given, "agent", endpoint.address, endpoint))
+def inventory_of(wanted: ToAdopt, login_of: LoginOf = nothing_configured) -> Inventory:
+    """Return the hosts to ask, called as they were named; raises BadInput for an address that is none.
+
+    What nobody says of a login, `login_of` may say, then the defaults.
+    """
+    jump = _endpoint(wanted.jump, wanted, Login(wanted.user or None), login_of) if wanted.jump else None
+    said = Login(wanted.user or None, wanted.port or None)
+    endpoints = {given: _endpoint(given, wanted, said, login_of) for given in wanted.addresses}
+    hosts = (
+        Host(given, "agent", endpoint.address, replace(endpoint, jump=jump)) for given, endpoint in endpoints.items()
+    )
     return Inventory(wanted.name, tuple(hosts))
 
 
-def _endpoint(given: str, user: str, port: int, key: str, jump: Endpoint | None = None) -> Endpoint:
+def _endpoint(given: str, wanted: ToAdopt, said: Login, login_of: LoginOf) -> Endpoint:
     parts = host_parts(given)
+    address, user = str(parts["address"]), str(parts.get("user") or said.user or "") or None
+    configured = login_of(address, user)
     return Endpoint(
-        address=str(parts["address"]),
-        user=str(parts.get("user", user)),
-        port=int(parts.get("port", port)),
-        key=str(Path(key).expanduser().absolute()) if key else None,
-        jump=jump,
+        address=address,
+        user=user or configured.user or OnpremProvider.capabilities.default_user,
+        port=int(parts.get("port") or said.port or configured.port or DEFAULT_PORT),
+        key=str(Path(wanted.key).expanduser().absolute()) if wanted.key else None,
     )
 
 
@@ -128,8 +145,10 @@ async def look_at(inventory: Inventory, fleet: Fleet) -> tuple[FoundHost, ...]:
     return tuple(FoundHost(host.name, host.endpoint, facts[host.name]) for host in inventory.hosts)
 
 
-def _reach(wanted: ToAdopt, file: Path) -> Reach:
-    return Reach(wanted.user, wanted.port, shown_key(wanted.key, file) if wanted.key else "", wanted.jump)
+def _reach(wanted: ToAdopt, file: Path, first: Endpoint) -> Reach:
+    """Return how hosts were reached: a colleague's OpenSSH configuration may say less."""
+    user, port = wanted.user or first.user, wanted.port or first.port
+    return Reach(user, port, shown_key(wanted.key, file) if wanted.key else "", wanted.jump)
 
 
 def _require_same_record(workspace: Workspace, content: AdoptedFile) -> None:

@@ -18,6 +18,8 @@ from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.cluster_file.mistake import Mistake, Objection
 from productive_k3s_infra.cluster_file.provider import DOCUMENTS, Capabilities, capabilities_of, kind_of, kinds_with
 from productive_k3s_infra.errors import BadInput, ClusterFileInvalid
+from productive_k3s_infra.hosts.ssh.openssh import OpenSsh
+from productive_k3s_infra.inventory.build import Login, LoginOf
 from productive_k3s_infra.workspace.directory import AREA
 
 DEFAULT_CHANNEL = "stable"
@@ -50,8 +52,11 @@ class NewCluster:
     channel: str = ""
 
 
-def init(file: Path, wanted: NewCluster, environment: Mapping[str, str]) -> str:
+def init(file: Path, wanted: NewCluster, environment: Mapping[str, str], login_of: LoginOf | None = None) -> str:
     """Write the file and return its version of K3s. Everything that was said is in it, or BadInput is raised.
+
+    A user that nobody says is the one that `login_of` says, by default this computer's OpenSSH configuration: the file
+    is a colleague's too.
 
     Nobody is asked for a version before it is certain that the file can be written. Raises StepFailed too, where the
     channel server or the disk does not answer.
@@ -61,12 +66,20 @@ def init(file: Path, wanted: NewCluster, environment: Mapping[str, str]) -> str:
     require_acceptable(file, replace(wanted, version=wanted.version or DEFAULT_VERSION), environment)
     exact = replace(wanted, version=wanted.version or resolve_channel(wanted.channel or DEFAULT_CHANNEL))
     require_acceptable(file, exact, environment)
-    write_cluster_file(file, render_cluster_file(exact, file))
+    write_cluster_file(file, render_cluster_file(_with_user(exact, login_of or OpenSsh().login), file))
     return exact.version
 
 
+def _with_user(wanted: NewCluster, login_of: LoginOf) -> NewCluster:
+    if wanted.user or not wanted.servers:
+        return wanted
+    parts = host_parts(wanted.servers[0])
+    login = Login() if "user" in parts else login_of(str(parts["address"]), None)
+    return replace(wanted, user=login.user or "")
+
+
 def require_wanted(wanted: NewCluster) -> None:
-    """Raise BadInput for options that no cluster file can say together (PURE)."""
+    """Raise BadInput for a options that no cluster file can say together (PURE)."""
     kinds = [kind_of(document) for document in DOCUMENTS]
     can = capabilities_of(wanted.provider)
     if can is None:

@@ -14,6 +14,7 @@ from productive_k3s.plan.notes import COSMETIC
 from productive_k3s_infra.inventory.model import Host
 from productive_k3s_infra.plan.model import Refusal, Unchanged, Unreached
 from productive_k3s_infra.plan.requests import Situation, request_for
+from productive_k3s_infra.plan.rollout import in_turn
 from productive_k3s_infra.plan.rule import Draft, Item, Note
 from productive_k3s_infra.plan.servers import live_server
 from productive_k3s_infra.plan.step import (
@@ -57,9 +58,10 @@ def agents(situation: Situation, draft: Draft) -> Iterator[Item]:
 
     They are pushed to after the founder, on which all of them wait: one uplink serves it alone, then them. If that
     push fails their files stay here too. None of them could join in this run, as each needs the server's start.
+    What interrupts them reaches them in batches.
     """
-    for host in situation.inventory.agents:
-        yield from _host(situation, draft, host)
+    found = [item for host in situation.inventory.agents for item in _host(situation, draft, host)]
+    yield from in_turn(found, situation.spec.rollout.batch)
 
 
 def _host(situation: Situation, draft: Draft, host: Host) -> Iterator[Item]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.errors import ProviderFailed
-from productive_k3s_infra.inventory.build import declared_location
+from productive_k3s_infra.hosts.ssh.openssh import OpenSsh
+from productive_k3s_infra.inventory.build import LoginOf, declared_location
 from productive_k3s_infra.providers.protocol import OnProgress, Survey, SurveyedMachine
 from productive_k3s_infra.workspace.directory import Workspace
 
@@ -12,8 +15,9 @@ from productive_k3s_infra.workspace.directory import Workspace
 class OnpremProvider:
     """Implements `Provider` over the declared addresses. Whether a host answers is for its session to say."""
 
-    def __init__(self, spec: ClusterSpec) -> None:
+    def __init__(self, spec: ClusterSpec, login_of: LoginOf | None = None) -> None:
         self._spec = spec
+        self._login_of = login_of or OpenSsh().login
 
     @classmethod
     def of(cls, spec: ClusterSpec, workspace: Workspace) -> OnpremProvider:
@@ -22,10 +26,12 @@ class OnpremProvider:
         return cls(spec)
 
     async def survey(self) -> Survey:
-        """See Provider."""
-        machines = (
-            SurveyedMachine(node.name, "running", declared_location(self._spec, node)) for node in self._spec.nodes
+        """See Provider. What the cluster file does not say of a login, the OpenSSH configuration here may say."""
+        nodes = self._spec.nodes
+        found = await asyncio.gather(
+            *(asyncio.to_thread(declared_location, self._spec, node, self._login_of) for node in nodes)
         )
+        machines = (SurveyedMachine(node.name, "running", there) for node, there in zip(nodes, found, strict=True))
         return Survey(owns_machines=False, machines=tuple(machines))
 
     async def create(self, names: tuple[str, ...], on_progress: OnProgress) -> Survey:

@@ -111,15 +111,23 @@ def test_a_balanced_service(full):
 def test_what_is_disabled_goes(full):
     """A component that is disabled later is deleted at the next start, its manifest too; the others stay.
 
-    Source: installation/packaged-components. (Last here: it changes the cluster.)
+    Source: installation/packaged-components.
     """
-    config = lab_bed.server_config(full.server, disable=["metrics-server"])
+    ask = "k3s kubectl -n kube-system get deployment --no-headers -o custom-columns=:metadata.name"
+    restart_without(full, "metrics-server")
+    try:
+        lab_bed.until(lambda: "metrics-server" not in full.on(ask), 60, "metrics-server is gone")
+        assert {"coredns", "local-path-provisioner"} <= set(full.on(ask).split())
+        assert not full.on(f"find {K}/server/manifests -path '*metrics-server*' -type f")
+    finally:
+        restart_without(full)
+    lab_bed.until(lambda: "metrics-server" in full.on(ask), 60, "metrics-server is there again")
+
+
+def restart_without(full, *names: str) -> None:
+    config = lab_bed.server_config(full.server, disable=list(names))
     lab_bed.configure(full.bed, full.server, "server", config, lab_bed.TOKENS)
     lab_bed.start(full.bed, full.server, "server", verb="restart")
-    ask = "k3s kubectl -n kube-system get deployment --no-headers -o custom-columns=:metadata.name"
-    lab_bed.until(lambda: "metrics-server" not in full.on(ask), 60, "metrics-server is gone")
-    assert {"coredns", "local-path-provisioner"} <= set(full.on(ask).split())
-    assert not full.on(f"find {K}/server/manifests -path '*metrics-server*' -type f")
 
 
 def test_the_lab_says_that_traefik_is_missing(full):

@@ -20,6 +20,7 @@ _NAMESPACES = ("unshare", "--mount", "--pid", "--net", "--fork", "--mount-proc")
 LEFT_BY_THE_SCRIPT = (
     "/etc/rancher/node",
     "/run/containerd",
+    "/run/nri",
     "/var/log/pods",
 )
 WAYS = ("script", "program")

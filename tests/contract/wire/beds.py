@@ -164,6 +164,7 @@ async def loopback(folder: Path) -> AsyncIterator[LoopbackBed]:
     bed = LoopbackBed(folder)
     host_key, key = asyncssh.generate_private_key("ssh-ed25519"), asyncssh.generate_private_key("ssh-ed25519")
     key.write_private_key(str(folder / "key"))
+    (folder / "key").chmod(0o600)
     (folder / "authorized").write_bytes(key.export_public_key())
     bed.server = await asyncssh.listen(
         "127.0.0.1",
@@ -181,7 +182,7 @@ async def loopback(folder: Path) -> AsyncIterator[LoopbackBed]:
         known_hosts=None,
         trust=lambda *_: False,
         ask_sudo=lambda _: None,
-        ssh_config=(),
+        ssh_config="none",
     )
     try:
         bed.session = await fleet.session(HOST)

@@ -9,22 +9,15 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from productive_k3s_infra.artifacts import download as module
 from productive_k3s_infra.artifacts.cache import ReleaseCache, default_cache
 from productive_k3s_infra.artifacts.download import download
 from productive_k3s_infra.errors import BadInput, Pk3sError, StepFailed
-from static.artifacts.mirror import FILES, Mirror, digest, mirror
+from static.artifacts.mirror import FILES, Mirror, certificate, digest, mirror
 
 
 @pytest.fixture
@@ -126,26 +119,10 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch,
     assert "timed out" in caught.value.evidence
 
 
-def _certificate(folder: Path) -> Path:
-    """Make a key and a certificate for 127.0.0.1 that only those trust who name it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mirror")])
-    now = datetime.now(UTC)
-    builder = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    )
-    pem = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
-    path = folder / "certificate.pem"
-    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + pem)
-    return path
-
-
 def test_tls_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    pem = _certificate(tmp_path)
+    pem = certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     target = tmp_path / "cache" / "k3s"
@@ -162,7 +139,7 @@ def test_tls_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("target", ["http://127.0.0.1:1/k3s?signature", "file:///etc/passwd?signature"])
 def test_a_redirect_never_leaves_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
-    pem = _certificate(tmp_path)
+    pem = certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))

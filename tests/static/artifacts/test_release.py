@@ -335,16 +335,16 @@ class TestDirectory:
 @pytest.mark.parametrize(
     ("source", "version", "arch", "code"),
     [
-        ("https://", VERSION, "amd64", "source"),
-        ("ftp://mirror/k3s", VERSION, "amd64", "source"),
-        ("file:///srv/k3s", VERSION, "amd64", "source"),
-        ("https://mirror:port/k3s", VERSION, "amd64", "source"),
-        ("https://user:hunter2@mirror/k3s", VERSION, "amd64", "source"),
-        ("https://mirror/k3s?x=hunter2", VERSION, "amd64", "source"),
-        ("release", "", "amd64", "version"),
-        ("release", "stable", "amd64", "version"),
-        ("release", "v1/../..", "amd64", "version"),
-        ("release", VERSION, "riscv64", "architecture"),
+        ("https://", VERSION, "amd64", "artifact.source"),
+        ("ftp://mirror/k3s", VERSION, "amd64", "artifact.source"),
+        ("file:///srv/k3s", VERSION, "amd64", "artifact.source"),
+        ("https://mirror:port/k3s", VERSION, "amd64", "artifact.source"),
+        ("https://user:hunter2@mirror/k3s", VERSION, "amd64", "artifact.source"),
+        ("https://mirror/k3s?x=hunter2", VERSION, "amd64", "artifact.source"),
+        ("release", "", "amd64", "artifact.version"),
+        ("release", "stable", "amd64", "artifact.version"),
+        ("release", "v1/../..", "amd64", "artifact.version"),
+        ("release", VERSION, "riscv64", "artifact.architecture"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_asked(
@@ -352,6 +352,6 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_asked(
 ) -> None:
     with pytest.raises(BadInput) as caught:
         resolve(source, cache, frozenset({arch}), version=version)
-    assert caught.value.code == f"artifact.{code}"
+    assert caught.value.code == code
     assert "hunter2" not in repr(vars(caught.value))
     assert not cache.exists()

@@ -21,7 +21,7 @@ from productive_k3s.contract.events import Result
 from productive_k3s_infra.errors import StepFailed
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
-from productive_k3s_infra.operations import apply, destroy, machines, plan, session
+from productive_k3s_infra.operations import afterwards, apply_run, destroy, plan, session
 from productive_k3s_infra.operations.session import Session
 from productive_k3s_infra.progress.interaction import Interaction
 from static.fleet_doubles import Call
@@ -60,7 +60,7 @@ def main() -> None:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     what = sys.argv.pop(1)
     patch = pytest.MonkeyPatch()
-    answer_for(patch, [WORLD], apply, destroy, machines, plan)
+    answer_for(patch, [WORLD], apply_run, afterwards, destroy, plan)
 
     def open_session(file: Path, _environment: object, interaction: Interaction) -> Session:
         return session_of(file, WORLD, interaction)
@@ -81,8 +81,8 @@ def main() -> None:
         yield fleet
 
     patch.setattr(session, "open_session", open_session)
-    for operation in (apply, destroy, machines, plan):
-        patch.setattr(operation, "fleet_of", fleet_of, raising=False)
+    for operation in (apply_run, destroy, plan):
+        patch.setattr(operation, "fleet_of", fleet_of)
     if sys.argv[1] == "destroy":
         WORLD.machines["server-1"] = None
         WORLD.machines["server-1"] = WORLD.empty("server-1")

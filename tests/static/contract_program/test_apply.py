@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import json
 from dataclasses import replace
 
@@ -15,11 +16,9 @@ import pytest
 from productive_k3s.contract.change import Change
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.failure import ContractError, Failure
-from productive_k3s.contract.request import Artifact, Request
-from productive_k3s.contract.secret import Secret
+from productive_k3s.contract.request import Artifact
 from productive_k3s.doors.host import ReadingHost, drive
 from productive_k3s.doors.system import Answer, Completed
-from productive_k3s.effects.install import apply_change
 from productive_k3s.effects.sequence import make_changes
 from productive_k3s.effects.task import Task
 from productive_k3s.facts.gather import gather
@@ -29,6 +28,7 @@ from productive_k3s.verbs import install
 from productive_k3s_infra.rehearse.system import Command
 from static.contract_program.hosts import VERSION, server
 from static.contract_program.simulated import LiveMachine, Machine
+from static.contract_program.systemd import Systemd, do, task
 
 BINARY = b"the new k3s"
 IMAGES = b"images"
@@ -73,17 +73,6 @@ def shell() -> Stager:
     machine.system.put({STAGED: BINARY, STAGED_IMAGES: IMAGES})
     machine.system.script(paths.BINARY, "--version", stdout=f"k3s version {VERSION} (e060c0b1)\n")
     return Stager(machine)
-
-
-def task(machine: Machine, request: Request, facts: Facts | None = None) -> Task:
-    return Task(machine.host(), request, facts or machine.facts(), lambda: Secret("new"), gather)
-
-
-def do(work: Task, *ids: str) -> None:
-    """Apply these changes of those that the host needs."""
-    needed = {change.id: change for change in assess(work.request, work.facts).changes}
-    for name in ids:
-        drive(apply_change(work, needed[name]))
 
 
 def failure(work: Task, name: str) -> Failure:
@@ -209,39 +198,6 @@ class TestStaged:
         assert (binary.content, binary.mode) == (BINARY, 0o755)
 
 
-class Systemd:
-    """Systemd on a simulated machine: what it holds of the unit, and what it was told, in order."""
-
-    def __init__(self, machine: Machine, *, is_old: bool = False) -> None:
-        self.machine = machine
-        self.is_old = is_old
-        self.told: list[str] = []
-        for verb in ("daemon-reload", "reset-failed", "enable", "start", "restart"):
-            machine.system.script_process(("systemctl", verb), self.tell)
-        machine.system.script_process(("systemctl", "show", "k3s"), self.show)
-
-    def show(self, command: Command) -> Completed:
-        """Units can be named without their suffix."""
-        return self.machine.units.show(replace(command, argv=("systemctl", "show", "k3s.service")))
-
-    def tell(self, command: Command) -> Completed:
-        verb = command.argv[1]
-        self.told.append(verb)
-        units = self.machine.units
-        if verb in ("daemon-reload", "enable"):
-            units.set("k3s", LoadState="loaded", NeedDaemonReload="no", FragmentPath=paths.unit_file("k3s"))
-        if verb in ("start", "restart"):
-            held = units.properties["k3s.service"]
-            if held["LoadState"] == "not-found":
-                # It looks for the file now; before version 247 it believes what it saw at the last reload.
-                if self.is_old:
-                    return Completed(5, "", "Unit k3s.service not found.")
-                units.set("k3s", LoadState="loaded", NeedDaemonReload="no", FragmentPath=paths.unit_file("k3s"))
-            assert (held["LoadState"], held["NeedDaemonReload"]) == ("loaded", "no"), "it would start something else"
-            units.set("k3s", ActiveState="activating", MainPID="99", InvocationID="i2")
-        return Completed(0, "", "")
-
-
 WRITE = f"write:{paths.unit_file('k3s')}"
 
 
@@ -297,6 +253,22 @@ class TestReload:
         systemd.machine.units.set("k3s", ActiveState=state, MainPID="0")
         do(task(systemd.machine, server(binary=None)), "start:k3s")
         assert systemd.told == [*before, "start"]
+
+
+def test_a_start_is_recorded_when_it_has_begun(systemd: Systemd) -> None:
+    """systemctl does not wait for it: what runs a moment later may still be the process of before."""
+    machine, looks = systemd.machine, itertools.count()
+
+    def show(command: Command) -> Completed:
+        if next(looks) == 4:
+            machine.units.set("k3s", ActiveState="activating", MainPID="99", InvocationID="i2")
+        return systemd.show(command)
+
+    machine.system.script("systemctl", "restart")
+    machine.system.script_process(("systemctl", "show", "k3s"), show)
+    do(task(machine, server(binary=None, config={"debug": True})), "restart:k3s")
+    record = json.loads(machine.system.snapshot()[paths.running_record("k3s")].content)
+    assert record["invocation_id"] == "i2"
 
 
 def test_a_start_is_recorded_without_asking_the_machine_or_the_cluster(systemd: Systemd) -> None:

@@ -115,6 +115,9 @@ class TestTaints:
         found = machine.assess(taints=("c:NoExecute",))
         assert ids(found) == ["taint:node-1", f"write:{paths.CONFIG}"]
         assert found.changes[0].reason == "taints differ: c:NoExecute, a:NoSchedule goes"
+        new = Own(wish(), taints=there[1:]).assess(taints=("a=b:NoSchedule",))
+        assert ids(new) == ["taint:node-1", f"write:{paths.CONFIG}"]
+        assert new.changes[0].reason == "taints differ: a=b:NoSchedule"
         noted = Own(wish(), taints=there, own_taints=("a:NoSchedule",))
         assert ids(noted.assess()) == ["taint:node-1"]
         assert ids(Own(wish(), taints=there).assess()) == []

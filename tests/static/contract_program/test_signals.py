@@ -80,8 +80,7 @@ def test_a_terminal_that_goes_away_breaks_no_change_off(tmp_path: Path, *, deaf:
         assert b"begun" in os.read(mine, 1000)
         os.close(its)
         os.close(mine)
-        if not deaf:
-            process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGHUP)
         (tmp_path / "go").touch()
         _, errors = process.communicate(timeout=SECONDS)
         assert (process.returncode, errors) == (0, "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,6 +30,7 @@ from productive_k3s.k3s import paths
 from productive_k3s.k3s import registries as registry_rules
 from productive_k3s.plan.changes import assess
 from productive_k3s.plan.desired import desired_files, registries
+from static.artifacts.mirror import FILES, certificate, digest, mirror
 from static.contract_program.hosts import server
 from static.contract_program.simulated import STARTED_SECONDS, LiveMachine
 
@@ -197,6 +199,20 @@ class TestRealDownload:
         assert caught.value.failure.code == "network.unreachable"
         assert [asked for asked, _ in proxy.asked] == ([path] if "moved" in path else [])
 
+    def test_whoever_answers_has_to_be_who_was_asked(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        target, pem = tmp_path / "k3s", certificate(tmp_path)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem)
+        with mirror(context) as served:
+            url, sha256 = f"{served.url}/k3s", digest(FILES["k3s"])
+            with pytest.raises(ContractError) as caught:
+                local_http.download(url, str(target), sha256, 0o755, pace(), {})
+            assert "certificate verify failed" in caught.value.failure.evidence
+            assert served.asked == []
+            monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+            local_http.download(url, str(target), sha256, 0o755, pace(), {})
+        assert target.read_bytes() == FILES["k3s"]
+
     def test_the_password_is_not_in_a_failure(self, tmp_path: Path) -> None:
         variables = {"HTTP_PROXY": f"http://ops:{PASSWORD}@127.0.0.1:1"}
         with pytest.raises(ContractError) as caught:
@@ -253,6 +269,9 @@ class TestRegistries:
             ({"mirrors": {"d": {"endpoint": ["https://u:p@a"]}}}, "mirrors/d/endpoint/0", "names a user"),
             ({"mirrors": {"d": {"rewrite": {"a": 1}}}}, "mirrors/d/rewrite/a", "not a string"),
             ({"mirrors": ["docker.io"]}, "mirrors", "not a mapping"),
+            ({"mirrors": {"https://mirror.example": {}}}, "mirrors/https://mirror.example", "has a scheme"),
+            ({"mirrors": {"docker.io/library": None}}, "mirrors/docker.io/library", "no registry's name"),
+            ({"configs": {"http://r:5000": {"auth": {"username": "x"}}}}, "configs/http://r:5000", "has a scheme"),
             ({"configs": {"r": {"auth": {"passwort": "x"}}}}, "configs/r/auth/passwort", "unknown key"),
             ({"configs": {"r": {"auth": {"password": 1234}}}}, "configs/r/auth/password", "not a string"),
             ({"configs": {"r": {"tls": {"ca_file": "ca.pem"}}}}, "configs/r/tls/ca_file", "not an absolute path"),

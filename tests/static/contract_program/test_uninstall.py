@@ -181,6 +181,16 @@ class TestWhoLivesOn:
         assert "only server" not in str(result.failures)
         assert machine.uninstall(cluster=OWN, yes=True, force=True).outcome == "done"
 
+    def test_a_datastore_whose_unit_is_gone_is_a_server_s_all_the_same(self) -> None:
+        machine = Installed()
+        machine.stop()
+        drive(machine.system.remove(paths.unit_file("k3s")))
+        machine.units.properties.clear()
+        assert machine.facts().k3s.role is None
+        result = machine.uninstall(cluster=OWN)
+        assert set(codes(result)) == {"cluster.members-unknown", "cluster.would-be-lost"}
+        assert machine.is_untouched
+
     @pytest.mark.parametrize("force", [False, True])
     def test_a_datastore_goes_with_a_yes_only(self, force: bool) -> None:
         machine = Installed()
@@ -243,6 +253,15 @@ class TestChanges:
             said,
         )
         assert drive(machine.system.read(f"{paths.DATA}/server/db/etcd/member/wal")) == b"data"
+
+    def test_a_unit_that_does_not_stop_stops_it(self) -> None:
+        machine = Installed()
+        machine.system.script("systemctl", "stop")
+        machine.system.script("systemctl", "show", "k3s", stdout="ActiveState=deactivating\n")
+        result = machine.uninstall(cluster=OWN, yes=True)
+        assert (result.outcome, result.failures[0].code) == ("failed", "k3s.does-not-stop")
+        assert "deactivating" in result.failures[0].evidence
+        assert machine.is_untouched
 
     def test_a_link_to_another_disk_stays_and_what_is_behind_it_goes(self) -> None:
         machine = Installed()

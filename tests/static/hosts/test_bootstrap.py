@@ -159,12 +159,26 @@ def test_an_old_python_says_so() -> None:
     assert sys.version.split()[0] in error.evidence
 
 
+UNRESOLVED = "sudo: unable to resolve host k3s-1"
+
+
 @pytest.mark.parametrize(
     ("status", "said", "code"),
     [
         (1, "sudo: a password is required", "sudo.password-wanted"),
         (1, "sudo: interactive authentication is required", "sudo.password-wanted"),
-        (1, "sudo: sorry, you must have a tty to run sudo", "sudo.refused"),
+        (1, "sudo: sorry, you must have a tty to run sudo", "sudo.tty-wanted"),
+        (1, f"{UNRESOLVED}: Name or service not known\nsudo: a password is required", "sudo.password-wanted"),
+        (1, "sudo: setrlimit(RLIMIT_CORE): Not permitted\nsudo: a password is required", "sudo.password-wanted"),
+        (1, f"{UNRESOLVED}: Temporary failure\nSorry, user ops may not run sudo on k3s-1.", "sudo.refused"),
+        (1, "sudo: Account or password is expired, reset your password and try again", "host.account-expired"),
+        (
+            1,
+            "WARNING: Your password has expired.\nPassword change required, no TTY.",
+            "host.account-expired",
+        ),
+        (1, f"{UNRESOLVED}: Host not found", None),
+        (1, "sudo: PAM account management error: Authentication failure", "sudo.refused"),
         (1, "Sorry, user ops is not allowed to execute '/usr/bin/python3 -I -c x' as root on a.", "sudo.refused"),
         (1, "ops is not in the sudoers file.  This incident will be reported.", "sudo.refused"),
         (1, "sudo: /usr/bin/python3: command not found", "host.no-python"),
@@ -177,7 +191,7 @@ def test_an_old_python_says_so() -> None:
     ],
 )
 def test_why_the_command_did_not_run(status: int | None, said: str, code: str | None) -> None:
-    error = refusals.explain("node-1", "ops", status, ["stty: no tty", said] if said else [])
+    error = refusals.explain("node-1", "ops", status, ["stty: no tty", *said.splitlines()] if said else [])
     assert (error.code if error else None) == code
     if error is not None:
         assert error.remedy

@@ -128,6 +128,7 @@ async def test_a_wrong_password_ends_it_before_the_order_is_sent() -> None:
     channel = ScriptedChannel(sudo_that_asks(right=False))
     channel.complain(bootstrap.SUDO_PROMPT)
     assert (await refusal(channel, password=PASSWORD)).code == "sudo.wrong-password"
+    assert channel.written.count(f"{PASSWORD}\n".encode()) == 1, "three wrong ones may lock an account"
     assert not any(is_order(data) for data in channel.written)
 
 

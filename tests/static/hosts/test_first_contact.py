@@ -131,6 +131,27 @@ async def test_who_shows_its_key_is_told_apart_from_who_does_not() -> None:
     assert found == {"ours": "proven", "other": "other", "silent": "silent", "locked": "proven"}
 
 
+@pytest.mark.parametrize("kind", [HostKeyMismatch, AuthenticationRefused])
+async def test_a_jump_host_proves_nothing_of_a_machine_behind_it(kind: type[Pk3sError]) -> None:
+    error = kind("refused", where="jump host ops@gate:22 of edge-1", evidence="x", code="ssh.authentication")
+    found = await identify({"edge-1": HERE}, lambda _endpoints: FakeFleet({}, {"edge-1": error}))
+    assert found == {"edge-1": "silent"}
+
+
+async def test_a_key_of_ours_that_cannot_be_used_proves_nothing() -> None:
+    error = AuthenticationRefused("the private key is encrypted", where="edge-1", code="ssh.key-encrypted")
+    with pytest.raises(AuthenticationRefused):
+        await identify({"edge-1": HERE}, lambda _endpoints: FakeFleet({}, {"edge-1": error}))
+
+
+async def test_a_jump_host_that_refuses_us_is_not_waited_for() -> None:
+    error = AuthenticationRefused("refused", where="jump host ops@gate:22 of edge-1", code="ssh.authentication")
+    booting = Booting([error])
+    with pytest.raises(AuthenticationRefused):
+        await wait_for_machine("edge-1", HERE, say=print, patience=QUICK, open_fleet=booting.open_fleet)
+    assert booting.looks == 1
+
+
 async def test_nobody_is_asked_where_there_is_nobody() -> None:
     def never(_endpoints: Mapping[str, Endpoint]) -> FakeFleet:
         raise AssertionError("no fleet is needed")

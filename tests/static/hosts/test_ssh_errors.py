@@ -11,8 +11,10 @@ import pytest
 
 from productive_k3s_infra.errors import AuthenticationRefused, HostUnreachable, Pk3sError
 from productive_k3s_infra.hosts.ssh import errors
+from productive_k3s_infra.hosts.ssh.client_config import ClientConfig
+from productive_k3s_infra.hosts.ssh.hops import Hop
 
-TO = ("node-1", "ops", "10.0.0.11", 22)
+HOP = Hop("10.0.0.11", "ops", 22, ClientConfig("10.0.0.11", "ops", 22))
 
 
 def exceptions(below: type[BaseException] = Exception) -> dict[str, type[BaseException]]:
@@ -44,7 +46,7 @@ def test_no_meaning_is_left_of_an_exception_that_went() -> None:
 def test_remedies_name_only_what_is_known() -> None:
     for meaning in errors.MEANINGS.values():
         names = {name for _, name, _, _ in string.Formatter().parse(meaning.remedy) if name}
-        assert names <= {"user", "address", "port"}
+        assert names <= {"user", "address", "port", "ssh"}
         assert meaning.remedy
 
 
@@ -65,7 +67,7 @@ def test_remedies_name_only_what_is_known() -> None:
     ],
 )
 def test_what_an_exception_means(error: Exception, kind: type[Pk3sError], code: str) -> None:
-    found = errors.explain(error, *TO)
+    found = errors.explain(error, HOP, "node-1")
     assert type(found) is kind
     assert found.code == code
     assert found.where == "node-1"
@@ -74,4 +76,4 @@ def test_what_an_exception_means(error: Exception, kind: type[Pk3sError], code: 
 
 
 def test_a_bug_stays_a_bug() -> None:
-    assert errors.explain(ValueError("ours"), *TO) is None
+    assert errors.explain(ValueError("ours"), HOP, "node-1") is None

@@ -11,6 +11,8 @@ from productive_k3s.contract.events import Result
 from productive_k3s_infra.cli.adopted import adopted_lines
 from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.errors import BadInput, HostUnreachable
+from productive_k3s_infra.inventory.build import Login
+from productive_k3s_infra.inventory.model import Endpoint
 from productive_k3s_infra.operations import from_host
 from productive_k3s_infra.operations.from_host import (
     ToAdopt,
@@ -101,6 +103,22 @@ def test_how_hosts_are_reached() -> None:
     assert code_of(inventory_of, ToAdopt("edge", ("ops@",))).code == "init.address"
 
 
+def test_what_nobody_says_of_a_login_the_configuration_says() -> None:
+    """And the file says it, as a colleague's configuration may not."""
+
+    def login_of(address: str, user: str | None) -> Login:
+        return {("web", None): Login("deploy", 2222), ("gate", "me"): Login("other", 2200)}.get(
+            (address, user), Login()
+        )
+
+    (first, second, third) = (
+        str(host.endpoint) for host in inventory_of(ToAdopt("edge", ("web", "db", "me@gate")), login_of).hosts
+    )
+    assert (first, second, third) == ("deploy@web:2222", "root@db:22", "me@gate:2200")
+    reach = from_host._reach(ToAdopt("edge", ("web",)), Path("cluster.yaml"), Endpoint("web", "deploy", 2222))
+    assert (reach.user, reach.port) == ("deploy", 2222)
+
+
 @pytest.mark.parametrize(
     ("key", "written"), [("keys/k", "../keys/k"), ("~/.ssh/k", "~/.ssh/k"), ("/keys/k", "/keys/k")]
 )
@@ -109,7 +127,7 @@ def test_a_key_is_named_from_home_or_from_the_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    reach = from_host._reach(ToAdopt("edge", (), key=key), Path("site/cluster.yaml"))
+    reach = from_host._reach(ToAdopt("edge", (), key=key), Path("site/cluster.yaml"), Endpoint("10.0.0.11"))
     assert reach.key == written
 
 

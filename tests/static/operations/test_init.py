@@ -19,6 +19,7 @@ from productive_k3s_infra.artifacts.channel import resolve_channel
 from productive_k3s_infra.cli.app import app
 from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.errors import BadInput, StepFailed
+from productive_k3s_infra.inventory.build import Login, nothing_configured
 from productive_k3s_infra.operations.init import NewCluster, init
 
 AWS = ("--provider", "aws", "--region", "eu-central-1", "--allow", "203.0.113.0/24")
@@ -162,7 +163,7 @@ def test_what_is_written_is_accepted_and_says_all_of_it(
 ) -> None:
     file = tmp_path_factory.mktemp("init") / "cluster.yaml"
     try:
-        version = init(file, wanted, {})
+        version = init(file, wanted, {}, nothing_configured)
     except (BadInput, StepFailed):
         assert list(file.parent.iterdir()) == []
         return
@@ -249,3 +250,23 @@ def test_the_proxy_of_the_environment_is_asked(name: str, monkeypatch: pytest.Mo
     assert seen == ["CONNECT update.example:443"]
     assert caught.value.code == "channel.unreachable"
     assert DEFAULT_VERSION in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("said", "servers", "user"),
+    [
+        ("", ("web",), "deploy"),
+        ("ops", ("web",), "ops"),
+        ("", ("10.0.0.11",), "root"),
+        ("", ("admin@web",), "root"),
+    ],
+)
+def test_a_user_that_nobody_says_is_the_one_of_ssh_config(
+    tmp_path: Path, said: str, servers: tuple[str, ...], user: str
+) -> None:
+    def login_of(address: str, user: str | None) -> Login:
+        return Login("deploy") if address == "web" else Login(user)
+
+    wanted = NewCluster(name="edge", provider="onprem", version="v1.34.4+k3s1", servers=servers, user=said)
+    init(tmp_path / "cluster.yaml", wanted, {}, login_of)
+    assert load_cluster_file(tmp_path / "cluster.yaml", {}).ssh.user == user

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from productive_k3s_infra.errors import BadInput
+from productive_k3s_infra.inventory.survey import Survey
 from productive_k3s_infra.operations import kubeconfig as fetching
 from productive_k3s_infra.operations import validate as validating
 from productive_k3s_infra.operations.session import Session
@@ -57,6 +59,14 @@ DAMAGED = [
     b"apiVersion: v1\nkind: Conf",
     b"kind: Config\nclusters: []\nusers: []\ncontexts: []\ncurrent-context: edge\n",
     b"kind: Config\nclusters: []\nusers: []\ncontexts: [{name: a, context: {cluster: a}}]\ncurrent-context: a\n",
+    (
+        b"kind: Config\nclusters: [{name: b, cluster: {}}]\nusers: [{name: u, user: {}}]\n"
+        b"contexts: [{name: a, context: {cluster: a, user: u}}]\ncurrent-context: a\n"
+    ),
+    (
+        b"kind: Config\nclusters: [{name: b, cluster: {}}]\nusers: [{name: u, user: {}}]\n"
+        b"contexts: [{name: a, context: {cluster: b, user: v}}]\ncurrent-context: a\n"
+    ),
 ]
 
 
@@ -82,6 +92,25 @@ async def test_one_that_is_well_is_taken_as_it_is(session: Session, documents: l
     path.write_text(path.read_text().replace("users:", "extra: mine\nusers:"))
     await validating.validate(session, full=False)
     assert documents[0]["extra"] == "mine"
+
+
+async def test_it_names_the_address_that_people_reach(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes reach each other at addresses that nobody else does."""
+
+    def server_of(text: str) -> str:
+        return str(yaml.safe_load(text)["clusters"][0]["cluster"]["server"])
+
+    assert server_of((await fetching.get_kubeconfig(session)).read_text()) == "https://10.213.0.11:6443"
+    survey = await session.provider.survey()
+    (machine,) = survey.machines
+    assert machine.location is not None
+    public = replace(machine, location=replace(machine.location, public_address="203.0.113.7"))
+
+    async def survey_public(_: object) -> Survey:
+        return replace(survey, machines=(public,))
+
+    monkeypatch.setattr(type(session.provider), "survey", survey_public)
+    assert server_of((await fetching.get_kubeconfig(session)).read_text()) == "https://203.0.113.7:6443"
 
 
 async def test_what_cannot_be_read_is_a_note(session: Session, documents: list[Any]) -> None:

@@ -31,7 +31,7 @@ from productive_k3s_infra.inventory.model import Endpoint
 from productive_k3s_infra.operations.from_host import first_plan, load_text, render
 from productive_k3s_infra.plan.mark import MARK
 from productive_k3s_infra.plan.model import Plan
-from productive_k3s_infra.plan.step import ApplyServer, LabelNode
+from productive_k3s_infra.plan.step import ApplyAgent, ApplyServer, LabelNode
 from static.contract_program import hosts
 from static.contract_program.hosts import CA, OTHER_CA, VERSION, after, digested, file, fresh, merged, on_k3s
 from static.contract_program.left_by_others import OLD_PRE, VARIABLES, configured, left_by_script
@@ -118,7 +118,7 @@ def only_marks(plan: Plan) -> bool:
     )
 
 
-def made_by_pk3s(name: str, address: str, **wishes: Any) -> Facts:
+def made_by_us(name: str, address: str, **wishes: Any) -> Facts:
     """A member that this program set up from nothing."""
     request = (hosts.agent if name.startswith("agent") else hosts.server)(binary=None, **wishes)
     facts = at(name, address)
@@ -170,21 +170,34 @@ WAYS = {
     ),
     "agents alike": (server(*INIT), agent(1, "--selinux"), agent(2, "--selinux")),
     "pk3s": (
-        made_by_pk3s("server-1", "10.0.0.11", config={"disable": ["traefik"]}, labels={"a": "b"}),
-        made_by_pk3s("agent-1", "10.0.0.21"),
+        made_by_us("server-1", "10.0.0.11", config={"disable": ["traefik"]}, labels={MARK: "edge", "a": "b"}),
+        made_by_us("agent-1", "10.0.0.21", labels={MARK: "edge"}),
     ),
 }
 
 
 @pytest.mark.parametrize("facts", WAYS.values(), ids=WAYS)
 def test_the_first_plan_changes_nothing(facts: tuple[Facts, ...]) -> None:
-    nodes = tuple(node(one, labels={"a": "b"}, own_labels=("a",)) for one in facts if one.k3s.config.get("node-label"))
-    content, plan = adopted(*facts, nodes=nodes)
+    content, plan = adopted(*facts, nodes=tuple(map(labelled, facts)))
     assert changes(plan) == []
-    marked = {step.host for step in plan.steps if isinstance(step, ApplyServer)}
+    marked = {step.host for step in plan.steps if isinstance(step, ApplyServer | ApplyAgent)}
     assert {item.host for item in plan.unchanged} | marked == {one.k3s.node_name for one in facts}
     assert "***" not in render(content)
     assert "hunter2" not in render(content)
+
+
+def labelled(facts: Facts) -> NodeFact:
+    """The Node with the labels that its kubelet was started with."""
+    labels = dict(item.split("=") for item in facts.k3s.config.get("node-label", ()))
+    return node(facts, labels=labels, own_labels=tuple(labels))
+
+
+def test_what_was_made_by_hand_gets_the_mark_in_its_configuration_too() -> None:
+    """The host program knows no cluster's name, so its nodes have no mark; nothing starts anew for it."""
+    facts = (made_by_us("server-1", "10.0.0.11", labels={"a": "b"}), made_by_us("agent-1", "10.0.0.21"))
+    _content, plan = adopted(*facts, nodes=tuple(map(labelled, facts)))
+    assert set(changes(plan)) == {f"write:{paths.CONFIG}"}
+    assert {step.impact for step in plan.steps} == {"change"}
 
 
 def test_the_unit_of_another_tool_is_left_and_said_to_be_cosmetic() -> None:
@@ -248,11 +261,18 @@ def test_what_is_not_said_is_a_remark() -> None:
     assert f"{paths.REGISTRIES} (server-1) is not in this file and is left alone" in remarks
     assert "agent-1: runs v1.33.1+k3s1" in remarks
     assert "agent-1: /etc/systemd/system/k3s-agent.service.env sets CONTAINERD_LOG_LEVEL, which no cluster" in remarks
-    assert "agent-7 (10.0.0.27) is in the cluster, and was not named" in remarks
+    assert "agent-7 (10.0.0.27) is in the cluster, and was not named: it is left alone" in remarks
     assert "--from-host 10.0.0.27" in remarks
     text = render(content)
     assert all(f"# - {remark}" in text for remark in content.remarks)
     assert yaml.safe_load(text) == content.document
+
+
+def test_a_node_that_was_not_named_and_has_the_mark_of_this_cluster_is_said_to_go_with_prune() -> None:
+    for mark, fate in (("edge", "has this cluster's mark, so that --prune removes it"), ("other", "is left alone")):
+        lost = node(agent(7), labels={MARK: mark})
+        content = adopt("edge", require_one_cluster(found(server(*INIT), nodes=(lost,))), Reach("ops"))
+        assert f"agent-7 (10.0.0.27) is in the cluster, and was not named: it {fate}." in "\n".join(content.remarks)
 
 
 def test_names_in_etc_hosts_stay_there() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from productive_k3s.contract.secret import Secret
 from productive_k3s.k3s import paths
 from productive_k3s.plan.changes import assess
 from productive_k3s.plan.effective import is_member
+from productive_k3s_infra.cluster_file.model import Rollout
 from productive_k3s_infra.inventory.build import build_inventory
 from productive_k3s_infra.plan.model import ClusterRecord, Plan
 from productive_k3s_infra.plan.requests import Situation, registration_url, request_for
@@ -168,6 +170,29 @@ def test_a_label_of_a_member_goes_through_the_api_on_the_server() -> None:
     # K3s sets the labels of its configuration at each start: it follows, and nothing restarts.
     assert (written.id, written.needs) == ("agent-1/apply-agent", (step.id,))
     assert [change.id for change in written.changes] == [f"write:{paths.CONFIG}"]
+
+
+def test_what_interrupts_agents_reaches_one_first_and_then_batches() -> None:
+    done = running(9)
+    agent = {"kubelet-arg": ["max-pods=50"]}
+    changed = done.spec.model_copy(update={"k3s": done.spec.k3s.model_copy(update={"agent": agent})})
+    steps = {step.id: step for step in plan_stages(wish_again(done, changed)).steps}
+    assert {step.impact for step in steps.values()} == {"disrupt"}
+    turns = [[f"agent-{n}/apply-agent" for n in turn] for turn in ((1,), (2, 3), (4, 5), (6, 7), (8, 9))]
+    assert list(steps) == [name for turn in turns for name in turn]
+    for before, turn in pairwise([[], *turns]):
+        assert {steps[name].needs for name in turn} == {tuple(before)}
+    at_once = changed.model_copy(update={"rollout": Rollout(batch=100)})
+    needs = [step.needs for step in plan_stages(wish_again(done, at_once)).steps]
+    assert needs == [(), *[("agent-1/apply-agent",)] * 8]
+
+
+def test_new_agents_wait_for_no_batch() -> None:
+    done = running(2)
+    more = situation(spec(4)).spec
+    changed = more.model_copy(update={"k3s": more.k3s.model_copy(update={"agent": {"kubelet-arg": ["max-pods=50"]}})})
+    needs = {step.host: step.needs for step in plan_stages(wish_again(done, changed)).steps}
+    assert needs == {"agent-1": (), "agent-2": ("agent-1/apply-agent",), "agent-3": (), "agent-4": ()}
 
 
 def test_taints_of_a_member_follow_the_file_on_agents_too() -> None:

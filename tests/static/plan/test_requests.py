@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from productive_k3s_infra.cluster_file.load import load_cluster_file
@@ -62,3 +63,8 @@ def test_files_go_by_name_and_those_of_a_node_come_first(tmp_path: Path) -> None
     server, own, _ = (request_for(there, host) for host in there.inventory.hosts)
     assert dict(server.files) == {"audit.yaml": "kind: Policy\n", "shared.yaml": "kind: Policy\n"}
     assert dict(own.files) == {"audit.yaml": "kind: Policy\n", "shared.yaml": "kind: Own\n"}
+
+
+def test_only_a_server_may_found_a_new_cluster(tmp_path: Path) -> None:
+    there = replace(situation(tmp_path), new_cluster=True)
+    assert [request_for(there, host).new_cluster for host in there.inventory.hosts] == [True, False, False]

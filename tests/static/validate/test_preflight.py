@@ -100,13 +100,13 @@ def on_server(**changes: object) -> World:
     return World(server=good(SERVER, **changes))
 
 
-def told_that_v1_will_do(world: World) -> World:
-    """A drop-in of the server's kubelet says it."""
-    return replace(world, server=replace(world.server, k3s=replace(world.server.k3s, fail_cgroup_v1=False)))
-
-
 def on_agent(**changes: object) -> World:
     return World(agent=good(AGENT, **changes))
+
+
+def configured(world: World, *, allows: bool) -> World:
+    """The kubelet's own configuration on the server says whether cgroup v1 will do."""
+    return replace(world, server=replace(world.server, k3s=replace(world.server.k3s, fail_cgroup_v1=not allows)))
 
 
 def system(name: str, version: str, arch: str = "amd64") -> OperatingSystem:
@@ -191,8 +191,19 @@ CASES: tuple[tuple[World, str, str | None, str, str], ...] = (
         *("host.cgroup-version", "error", "agent-1", "refuses"),
     ),
     (
-        replace(told_that_v1_will_do(on_server(cgroup_version=1)), spec=spec("v1.35.0+k3s1")),
+        replace(configured(on_server(cgroup_version=1), allows=True), spec=spec("v1.35.0+k3s1")),
         *("host.cgroup-version", None, "server-1", "cgroup v1"),
+    ),
+    (
+        replace(configured(on_server(cgroup_version=1), allows=False), spec=spec("v1.35.0+k3s1")),
+        *("host.cgroup-version", "error", "server-1", "refuses"),
+    ),
+    (
+        replace(
+            configured(on_server(cgroup_version=1), allows=True),
+            spec=spec("v1.35.0+k3s1", server={"kubelet-arg": "fail-cgroupv1"}),
+        ),
+        *("host.cgroup-version", "error", "server-1", "refuses"),
     ),
     (World(), "host.cgroup-controllers", None, "server-1", "are there"),
     (on_server(cgroup_controllers=("cpu", "cpuset", "pids")), "host.cgroup-controllers", "error", "server-1", "memory"),

@@ -90,6 +90,7 @@ def test_somebody_elses_folder_is_not_used(tmp_path: Path, monkeypatch: pytest.M
         (errno.EACCES, "workspace.permission", BadInput),
         (errno.ENOSPC, "workspace.no-space", StepFailed),
         (errno.EDQUOT, "workspace.no-space", StepFailed),
+        (errno.ELOOP, "workspace.link", BadInput),
         (errno.EIO, "workspace.io", StepFailed),
     ],
 )
@@ -105,6 +106,12 @@ def test_what_the_disk_says_becomes_an_error_with_a_remedy(
     assert caught.value.code == code  # type: ignore[attr-defined]
     assert caught.value.remedy  # type: ignore[attr-defined]
     assert caught.value.where == str(tmp_path / ".pk3s")  # type: ignore[attr-defined]
+
+
+def test_a_path_that_is_too_long_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as caught:
+        open_workspace(tmp_path / "cluster.yaml", "e" * 300)
+    assert caught.value.code == "workspace.name"
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -196,4 +196,4 @@ def test_a_cut_last_line_is_left_out_and_a_broken_one_is_named(workspace: Worksp
     path.write_bytes(b"{}\n" + whole)
     with pytest.raises(BadInput) as caught:
         read_journal(path)
-    assert caught.value.where == f"{path}:1"
+    assert (caught.value.code, caught.value.where) == ("journal.broken", f"{path}:1")

@@ -42,7 +42,7 @@ def test_a_second_process_is_told_who_holds_it(tmp_path: Path) -> None:
     with other_process(workspace.cluster_file) as process:
         with pytest.raises(Locked) as caught, hold(workspace, "destroy"):
             pytest.fail("two hold it")
-        assert caught.value.exit_code == 7
+        assert (caught.value.code, caught.value.exit_code) == ("workspace.locked", 7)
         assert f"process {process.pid}: pk3s apply, user " in caught.value.evidence
         assert "since 20" in caught.value.evidence
         assert str(process.pid) in caught.value.remedy

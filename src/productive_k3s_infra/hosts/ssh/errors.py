@@ -1,4 +1,4 @@
-"""PURE: every exception of asyncssh, by name, as ours. A test walks asyncssh's classes and fails if one is missing."""
+"""Every exception of asyncssh, by name, as ours. A test walks asyncssh's classes and fails if one is missing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import errno
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+import asyncssh
 
 from productive_k3s_infra.errors import (
     AuthenticationRefused,
@@ -15,14 +17,15 @@ from productive_k3s_infra.errors import (
     HostUnreachable,
     Pk3sError,
 )
+from productive_k3s_infra.hosts.ssh.hops import Hop
 
-_TRY_SSH = "try: ssh {user}@{address} -p {port}"
+_TRY_SSH = "try: {ssh}"
 _CONFIG = "see ~/.ssh/config"
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What an exception means for a person; the remedy may name {user}, {address} and {port}."""
+    """What an exception means for a person; the remedy may name {user}, {address}, {port} and {ssh}, the command."""
 
     kind: type[Pk3sError]
     code: str
@@ -88,13 +91,13 @@ _UNREACHABLE = {
 }
 
 
-def explain(error: BaseException, where: str, user: str, address: str, port: int) -> Pk3sError | None:
+def explain(error: BaseException, hop: Hop, where: str) -> Pk3sError | None:
     """Return ours for an exception of asyncssh or of the system; None for what nobody expects."""
-    names = {"user": user, "address": address, "port": port}
+    names = {"user": hop.user, "address": hop.address, "port": hop.port, "ssh": hop.ssh_command}
     evidence = " ".join(str(error).split())
     if isinstance(error, OSError):
         code, what, remedy = _system(error)
-        seen = f"{user}@{address}:{port}: {evidence or type(error).__name__}"
+        seen = f"{hop}: {evidence or type(error).__name__}"
         return HostUnreachable(what, where=where, evidence=seen, remedy=remedy.format(**names), code=code)
     for kind in type(error).__mro__:
         meaning = MEANINGS.get(kind.__name__) if kind.__module__.startswith("asyncssh.") else None
@@ -102,6 +105,75 @@ def explain(error: BaseException, where: str, user: str, address: str, port: int
             remedy = meaning.remedy.format(**names)
             return meaning.kind(meaning.what, where=where, evidence=evidence, remedy=remedy, code=meaning.code)
     return None
+
+
+def explained(error: Exception, hop: Hop, where: str, evidence: str = "") -> Pk3sError:
+    """Return ours for one of asyncssh's or the system's; what nobody expects is raised as it is."""
+    found = explain(error, hop, where)
+    if found is None:
+        raise error
+    found.evidence = evidence or found.evidence
+    return found
+
+
+def tell_of_jump_host(error: Pk3sError) -> None:
+    """Let an error say by itself that it is a jump host's: lists of hosts show it under the host behind."""
+    host = "the host"
+    error.what = error.what.replace(host, "the jump host", 1) if host in error.what else f"the jump host: {error.what}"
+
+
+def jump_refused(error: asyncssh.ChannelOpenError, hop: Hop, where: str) -> HostUnreachable:
+    """Return the error of a jump host that does not connect us to the host behind it."""
+    there = f"{hop.config.hostname}:{hop.port}"
+    return HostUnreachable(
+        f"the jump host {hop.via} does not connect us to {there}",
+        where=hop.behind(where),
+        evidence=error.reason,
+        remedy=f"see that it knows and reaches the host (there: nc -vz {hop.config.hostname} {hop.port}), "
+        "and that its sshd has AllowTcpForwarding yes",
+        code="ssh.jump-refused",
+    )
+
+
+def not_usable(error: Exception, hop: Hop, where: str) -> Pk3sError:
+    """Return the error for a name, a key or an option that the SSH library cannot use; it has no class for that."""
+    meant = explain(error, hop, where)
+    return meant or BadInput(
+        "the host cannot be reached with this name and these options",
+        where=where,
+        evidence=f"{hop}: {' '.join(str(error).split()) or type(error).__name__}",
+        remedy=f"see the address, and what ssh -G {hop.address} says",
+        code="ssh.config",
+    )
+
+
+def login_cut_off(error: Exception, hop: Hop, where: str, evidence: str) -> AuthenticationRefused:
+    """Return the error of a host that closed the connection after it had seen a key: it may have said why."""
+    return AuthenticationRefused(
+        "the host closed the connection while we logged in",
+        where=where,
+        evidence=f"{evidence}: {error}",
+        remedy=f"see on the host whether there is /run/nologin or /etc/nologin, the account (chage -l {hop.user}), "
+        "and its log: journalctl -u ssh",
+        code="ssh.login-cut-off",
+    )
+
+
+def is_too_many_keys(error: Exception) -> bool:
+    """Return whether the host cut us off because of MaxAuthTries; sshd says it in these words."""
+    return isinstance(error, asyncssh.DisconnectError) and "too many authentication failures" in error.reason.lower()
+
+
+def too_many_keys(error: Exception, hop: Hop, where: str, evidence: str) -> AuthenticationRefused:
+    """Return the error of a host that had heard enough keys before it heard the right one."""
+    return AuthenticationRefused(
+        "the host cut us off before it was offered the right key: it takes a few attempts only (MaxAuthTries)",
+        where=where,
+        evidence=f"{evidence}: {error}",
+        remedy=f"name the key of {hop.user} there: `ssh.key` in the cluster file, "
+        "or IdentityFile with `IdentitiesOnly yes` in ~/.ssh/config",
+        code="ssh.too-many-keys",
+    )
 
 
 def _system(error: OSError) -> tuple[str, str, str]:

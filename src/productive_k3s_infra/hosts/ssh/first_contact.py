@@ -21,6 +21,7 @@ from productive_k3s_infra.errors import (
 from productive_k3s_infra.hosts.fleet.gathering import require_facts
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.hosts.ssh.fleet import SshFleet
+from productive_k3s_infra.hosts.ssh.hops import JUMP_HOST
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory
 
 Say = Callable[[str], None]
@@ -32,7 +33,13 @@ _CONNECT_SECONDS = 5.0
 # A machine that boots closes the port, then sshd, then the user's keys, then sudo: all of it is the ordinary way there.
 # Refused credentials are no mistake yet: cloud-init writes the keys after sshd may already answer.
 _NOT_YET = (HostUnreachable, AuthenticationRefused, SudoRefused, HostProgramFailed)
-_FOR_EVER = frozenset({"host.old-python", "host.no-python"})
+_FOR_EVER = frozenset(
+    {"host.old-python", "host.no-python", "ssh.agent", "ssh.key-encrypted", "ssh.key-hardware", "ssh.too-many-keys"}
+)
+
+
+# Refusals of a host that has proven itself before.
+_AFTER_THE_KEY = frozenset({"ssh.authentication", "ssh.login-cut-off", "ssh.no-signature", "ssh.too-many-keys"})
 
 
 @dataclass(frozen=True)
@@ -112,12 +119,16 @@ async def identify(
 async def _identity(name: str, fleet: Fleet) -> Identity:
     try:
         await fleet.session(name)
-    except HostKeyMismatch:
-        return "other"
-    except AuthenticationRefused:
-        return "proven"
     except HostUnreachable:
         return "silent"
+    except (HostKeyMismatch, AuthenticationRefused) as error:
+        # What a jump host shows or refuses says nothing of the machine behind it.
+        if error.where.startswith(JUMP_HOST):
+            return "silent"
+        if isinstance(error, HostKeyMismatch):
+            return "other"
+        if error.code not in _AFTER_THE_KEY:
+            raise  # our own key cannot be used: nobody was asked yet
     return "proven"
 
 
@@ -129,7 +140,8 @@ async def _until_it_lets_us_in(name: str, endpoint: Endpoint, fleet: Fleet, pati
         try:
             return await _facts(name, fleet)
         except _NOT_YET as error:
-            if error.code in _FOR_EVER:
+            is_of_jump_host = isinstance(error, AuthenticationRefused) and error.where.startswith(JUMP_HOST)
+            if error.code in _FOR_EVER or is_of_jump_host:
                 raise
             last = error
             return None

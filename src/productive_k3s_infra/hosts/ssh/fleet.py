@@ -13,7 +13,10 @@ from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.artifacts.program import Program
 from productive_k3s_infra.errors import BadInput, Pk3sError
 from productive_k3s_infra.hosts.fleet.session import HostSession, OnEvent
-from productive_k3s_infra.hosts.ssh.connection import Connections, Trust
+from productive_k3s_infra.hosts.ssh.connection import Connections
+from productive_k3s_infra.hosts.ssh.hops import Hop, Ways
+from productive_k3s_infra.hosts.ssh.host_keys import HostKeys, Trust
+from productive_k3s_infra.hosts.ssh.openssh import OpenSsh
 from productive_k3s_infra.hosts.ssh.sudo_passwords import AskSudo, SudoPasswords
 from productive_k3s_infra.hosts.wire import bootstrap, refusals
 from productive_k3s_infra.hosts.wire.exchange import Exchange, Order
@@ -25,8 +28,8 @@ class SshFleet:
 
     `known_hosts` is the team's file beside the cluster file (None: there is none, and nothing is remembered). `trust`
     shows a host key that nobody knows yet and says whether it is the host's; `ask_sudo` asks for a sudo password, once
-    for all hosts that take it. Both may block: they are called in a thread, one at a time. `ssh_config` are OpenSSH
-    configuration files, ~/.ssh/config by default.
+    for all hosts that take it. Both may block: they are called in a thread, one at a time. `ssh_config` is the file
+    that `ssh -F` would be given ("none": nothing is read); by default ssh reads what it reads by itself.
     """
 
     def __init__(
@@ -38,14 +41,15 @@ class SshFleet:
         trust: Trust,
         ask_sudo: AskSudo,
         connect_seconds: float = 15.0,
-        ssh_config: tuple[Path, ...] | None = None,
+        ssh_config: str = "",
     ) -> None:
         self._inventory = inventory
         questions = asyncio.Lock()
-        self._connections = Connections(known_hosts, trust, questions, connect_seconds, ssh_config)
+        self._connections = Connections(HostKeys(known_hosts, trust, questions), connect_seconds)
+        ways = Ways(OpenSsh(ssh_config))
         passwords = SudoPasswords(ask_sudo, questions)
         self._sessions = {
-            host.name: SshSession(host, self._connections, program, passwords) for host in inventory.hosts
+            host.name: SshSession(host, ways, self._connections, program, passwords) for host in inventory.hosts
         }
 
     async def session(self, host: str) -> HostSession:
@@ -64,8 +68,11 @@ class SshFleet:
 class SshSession:
     """Implements HostSession: every call is one run of the program in one channel of the host's connection."""
 
-    def __init__(self, host: Host, connections: Connections, program: Program, passwords: SudoPasswords) -> None:
+    def __init__(
+        self, host: Host, ways: Ways, connections: Connections, program: Program, passwords: SudoPasswords
+    ) -> None:
         self._host = host
+        self._ways = ways
         self._connections = connections
         self._program = program
         self._passwords = passwords
@@ -77,7 +84,7 @@ class SshSession:
 
     async def connect(self) -> None:
         """Make the connection unless it is open."""
-        await self._connections.get(self._host.endpoint, self.name)
+        await self._connections.get(await self._hop(), self.name)
 
     async def call(
         self,
@@ -109,13 +116,17 @@ class SshSession:
 
     async def close(self) -> None:
         """See HostSession."""
-        await self._connections.drop(self._host.endpoint)
+        hop = self._ways.found(self._host.endpoint)
+        if hop is not None:
+            await self._connections.drop(hop)
+
+    async def _hop(self) -> Hop:
+        return await self._ways.to(self._host.endpoint, self.name)
 
     async def _run(self, order: Order, on_event: OnEvent | None, payload: AsyncIterator[bytes] | None) -> Result:
-        endpoint = self._host.endpoint
-        if endpoint.user == "root":
+        if self._host.endpoint.user == "root":
             command = bootstrap.root_command()
         else:
             command = bootstrap.sudo_command(with_password=order.password is not None)
-        channel = await self._connections.channel(endpoint, self.name, command)
+        channel = await self._connections.channel(await self._hop(), self.name, command)
         return await Exchange(channel, order, on_event, payload).run()

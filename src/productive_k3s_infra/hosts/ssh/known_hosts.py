@@ -1,33 +1,34 @@
-"""The team's committed known_hosts: what a key looks like there, and adding one. What it says is asked in `ssh`."""
+"""The team's committed known_hosts: what a key looks like there, and adding one. `host_keys` asks what it says."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 from pathlib import Path
+
+import asyncssh
 
 from productive_k3s_infra._files import explained
 from productive_k3s_infra.errors import BadInput
 
 _AREA = "known-hosts"
-_SSH_PORT = 22
+
+
+def name_of(address: str, port: int, *, is_alias: bool = False) -> str:
+    """PURE: return what a host is called there, as sshd(8) wants it; a HostKeyAlias stands without a port."""
+    return address if port == asyncssh.DEFAULT_PORT or is_alias else f"[{address}]:{port}"
 
 
 def entry(address: str, port: int, key: str) -> str:
-    """PURE: return a line for a host's public key ("ssh-ed25519 AAAA..."), as sshd(8) wants it."""
-    name = address if port == _SSH_PORT else f"[{address}]:{port}"
+    """PURE: return a line for a host's public key ("ssh-ed25519 AAAA...")."""
     kind, body = key.split()[:2]
-    return f"{name} {kind} {body}"
+    return f"{name_of(address, port)} {kind} {body}"
 
 
 def fingerprint(key: str) -> str:
     """PURE: return a public key's fingerprint as ssh-keygen prints it, or the text if it is no key."""
     try:
-        digest = hashlib.sha256(base64.b64decode(key.split()[1], validate=True)).digest()
-    except (IndexError, binascii.Error):
+        return asyncssh.import_public_key(key).get_fingerprint()
+    except asyncssh.KeyImportError:
         return key
-    return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
 
 def read(path: Path | None) -> str:

@@ -1,25 +1,21 @@
-"""How to log in: keys, the SSH agent, and what the person's OpenSSH configuration says, read as asyncssh reads it.
-
-A keyword of that configuration which asyncssh does not know is ignored if the connection is as safe and goes to the
-same place without it, and is an error otherwise.
-"""
+"""What `asyncssh.connect` is told for a host. It reads no configuration by itself: ssh has said what there is."""
 
 from __future__ import annotations
 
-import getpass
-import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NoReturn
+import functools
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import asyncssh
-from asyncssh.config import ConfigParseError, SSHClientConfig, SSHConfig
 
-from productive_k3s_infra.errors import AuthenticationRefused, BadInput
-from productive_k3s_infra.inventory.model import Endpoint
+from productive_k3s_infra.errors import BadInput
+from productive_k3s_infra.hosts.ssh.hops import Hop
+from productive_k3s_infra.hosts.ssh.host_keys import Known
 
+# A dead way is noticed after a minute, and firewalls that forget silent connections are kept awake.
+_KEEPALIVE_SECONDS = 15
+_KEEPALIVES_MISSED = 4
 # Fast first: asyncssh leaves GCM to OpenSSL in one call per packet; the others cost two.
 _CIPHERS = (
     "aes128-gcm@openssh.com",
@@ -29,133 +25,92 @@ _CIPHERS = (
     "aes192-ctr",
     "aes128-ctr",
 )
-# ssh_config(5): they change where a connection goes, what proves a host or a user, or what is forbidden.
-_NOT_HONOURED = (
-    "BindInterface",
-    "KnownHostsCommand",
-    "ProxyUseFdpass",
-    "PubkeyAcceptedAlgorithms",
-    "PubkeyAcceptedKeyTypes",
-    "RequiredRSASize",
-    "RevokedHostKeys",
-    "SecurityKeyProvider",
+# OpenSSH's defaults for plain keys, newest first: a host without a key of a known kind shows the one it has.
+_HOST_KEYS = (
+    *("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
+    *("rsa-sha2-512", "rsa-sha2-256"),
 )
+_RSA = ("rsa-sha2-512", "rsa-sha2-256")
+_FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
+# As ssh_config(5) calls them, and as asyncssh does.
+_LISTS = {"ciphers": "encryption_algs", "macs": "mac_algs", "kexalgorithms": "kex_algs"}
 
 
-def _refuse(config: SSHClientConfig, option: str, args: list[str]) -> NoReturn:
-    raise ConfigParseError(f"{config._path} line {config._line_no}: {option} {' '.join(args)} is not supported")  # noqa: SLF001 - as asyncssh's own handlers
-
-
-class _Refusing(SSHClientConfig):
-    """Reads a configuration as asyncssh does, and refuses keywords that match and cannot be honoured."""
-
-    _handlers = SSHClientConfig._handlers | {name.lower(): (name, _refuse) for name in _NOT_HONOURED}  # noqa: SLF001 - the one place where asyncssh keeps its keywords
-
-
-@dataclass(frozen=True)
-class Login:
-    """What asyncssh.connect is given for an endpoint, and in words which keys it tries."""
-
-    options: Mapping[str, Any]
-    keys: str
-
-
-@asynccontextmanager
-async def login_options(endpoint: Endpoint, where: str, ssh_config: tuple[Path, ...] | None) -> AsyncIterator[Login]:
-    """Give the options for a login; an SSH agent that is needed stays open for the block.
-
-    Raises BadInput for a configuration or key that cannot be used, AuthenticationRefused for an encrypted key that no
-    agent holds.
-    """
-    files = _configuration() if ssh_config is None else ssh_config
-    config = _read(files, endpoint, where)
+def connect_options(hop: Hop, known: Known, where: str) -> Mapping[str, Any]:
+    """Return the options; raises BadInput for lists of algorithms of which asyncssh has none."""
     options: dict[str, Any] = {
-        "username": endpoint.user,
-        "config": [str(file) for file in files],
+        "config": None,
+        "username": hop.user,
+        "known_hosts": known.lists,
+        "host_key_alias": hop.config.host_key_alias,
+        "server_host_key_algs": _host_key_algorithms(hop, known, where),
+        "encryption_algs": list(_CIPHERS),
         "compression_algs": "none",
+        # Keys are handed out one by one, see the client.
+        "client_keys": None,
+        "agent_path": None,
         "password_auth": False,
         "kbdint_auth": False,
+        "gss_auth": False,
+        "gss_kex": False,
+        "host_based_auth": False,
         "agent_forwarding": False,
         "x11_forwarding": False,
+        "keepalive_interval": _KEEPALIVE_SECONDS,
+        "keepalive_count_max": _KEEPALIVES_MISSED,
     }
-    if config.get("Ciphers") is None:
-        options["encryption_algs"] = list(_CIPHERS)
-    if endpoint.key is None:
-        yield Login(options, "the SSH agent's and the usual keys")
-        return
-    path = Path(os.path.expanduser(endpoint.key))  # noqa: PTH111, ASYNC240 - no file is touched
-    if not _is_encrypted(path, where):
-        yield Login({**options, "client_keys": [str(path)], "agent_path": None}, f"the key {path}")
-        return
-    async with _agent_key(path, where, config.get("IdentityAgent")) as key:
-        yield Login({**options, "client_keys": [key], "agent_path": None}, f"the key {path} of the SSH agent")
+    for keyword, option in _LISTS.items():
+        if hop.config.listed(keyword):
+            options[option] = _supported(keyword, option, hop, where)
+    if hop.config.address_family in _FAMILIES:
+        options["family"] = _FAMILIES[hop.config.address_family]
+    if hop.config.bind_address:
+        options["local_addr"] = (hop.config.bind_address, 0)
+    return options
 
 
-def _configuration() -> tuple[Path, ...]:
-    path = Path("~/.ssh/config").expanduser()
-    return (path,) if os.access(path, os.R_OK) else ()
+def _host_key_algorithms(hop: Hop, known: Known, where: str) -> Sequence[str]:
+    """Return kinds of keys: those of the known keys first, so that a host shows the one that is known."""
+    listed = _supported("hostkeyalgorithms", "server_host_key_algs", hop, where)
+    if known.authorities:
+        if hop.config.listed("casignaturealgorithms"):
+            raise _not_honoured("casignaturealgorithms", hop, where, "beside @cert-authority in known_hosts")
+        return listed or ()
+    wanted = [
+        name for key in known.keys for name in (_RSA if key.algorithm == b"ssh-rsa" else (key.algorithm.decode(),))
+    ]
+    if not listed:
+        return list(dict.fromkeys((*wanted, *_HOST_KEYS)))
+    plain = [name for name in listed if "-cert-" not in name]
+    if not plain:
+        raise _not_honoured("hostkeyalgorithms", hop, where, "names certificates only, and no authority is known")
+    return sorted(plain, key=lambda name: name not in wanted)
 
 
-def _read(files: tuple[Path, ...], endpoint: Endpoint, where: str) -> SSHConfig:
-    try:
-        return _Refusing.load(
-            None, list(files), False, False, False, getpass.getuser(), endpoint.user, endpoint.address, endpoint.port
-        )
-    except (ConfigParseError, OSError) as error:
-        raise BadInput(
-            "the OpenSSH configuration cannot be honoured",
-            where=where,
-            evidence=str(error),
-            remedy="remove the keyword for this host, or say in the cluster file how to reach it",
-            code="ssh.config",
-        ) from error
+def _supported(keyword: str, option: str, hop: Hop, where: str) -> list[str]:
+    """Return what asyncssh has of a list that somebody set, in its order."""
+    listed = hop.config.listed(keyword)
+    found = [name for name in listed if _is_known(option, name)]
+    if listed and not found:
+        raise _not_honoured(keyword, hop, where, f"{','.join(listed)}: pk3s has none of them")
+    return found
 
 
-def _is_encrypted(path: Path, where: str) -> bool:
-    try:
-        asyncssh.read_private_key(str(path))
-    except OSError as error:
-        raise BadInput(
-            "the private key cannot be read",
-            where=where,
-            evidence=f"{path}: {error.strerror}",
-            remedy="correct `key`, or make the file readable for you only: chmod 600",
-            code="ssh.key-unreadable",
-        ) from error
-    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
-        if "assphrase" in str(error):
-            return True
-        raise BadInput(
-            "the private key is no key",
-            where=where,
-            evidence=f"{path}: {error}",
-            remedy="name the private key, not its .pub file",
-            code="ssh.key-unusable",
-        ) from error
-    return False
-
-
-@asynccontextmanager
-async def _agent_key(path: Path, where: str, configured: object) -> AsyncIterator[asyncssh.SSHKeyPair]:
-    """Give the agent's pair for an encrypted key, found by the public key beside it."""
-    address = str(configured or os.environ.get("SSH_AUTH_SOCK", ""))
-    try:
-        public = asyncssh.read_public_key(f"{path}.pub").public_data
-        agent = await asyncssh.connect_agent(address)
-    except (OSError, asyncssh.KeyImportError, asyncssh.ChannelOpenError) as error:
-        raise _encrypted(path, where, str(error)) from error
-    async with agent:
-        found = [key for key in await agent.get_keys() if key.public_data == public]
-        if not found:
-            raise _encrypted(path, where, "the SSH agent does not hold it")
-        yield found[0]
-
-
-def _encrypted(path: Path, where: str, evidence: str) -> AuthenticationRefused:
-    return AuthenticationRefused(
-        "the private key is encrypted, and the SSH agent cannot help",
+def _not_honoured(keyword: str, hop: Hop, where: str, why: str) -> BadInput:
+    return BadInput(
+        "the OpenSSH configuration cannot be honoured",
         where=where,
-        evidence=f"{path}: {evidence}",
-        remedy=f"ssh-add {path}",
-        code="ssh.key-encrypted",
+        evidence=f"ssh -G {hop.address} says: {keyword} {why}",
+        remedy="take it out for this host",
+        code="ssh.config",
     )
+
+
+@functools.cache
+def _is_known(option: str, name: str) -> bool:
+    given: dict[str, Any] = {option: [name]}
+    try:
+        asyncssh.SSHClientConnectionOptions(config=None, client_keys=None, **given)
+    except ValueError:
+        return False
+    return True

@@ -15,7 +15,7 @@ from typing import Protocol
 from productive_k3s.contract.events import Event, Hello, Result
 from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.artifacts.program import Program
-from productive_k3s_infra.errors import HostProgramFailed, SudoRefused
+from productive_k3s_infra.errors import HostProgramFailed, Pk3sError, SudoRefused
 from productive_k3s_infra.hosts.fleet.session import OnEvent
 from productive_k3s_infra.hosts.wire import bootstrap, refusals
 from productive_k3s_infra.hosts.wire.bootstrap import GRACE_SECONDS, Invocation
@@ -78,6 +78,8 @@ class Exchange:
         self._said: deque[str] = deque(maxlen=_SAID_LINES)
         self._last_word = ""
         self._prompts = 0
+        # Once the loader runs, whoever had to let us in has done so, and nobody else's words are taken for its end.
+        self._is_begun = False
         self._refused: SudoRefused | None = None
         self._payload_error: Exception | None = None
         self._sending: asyncio.Task[None] | None = None
@@ -90,6 +92,8 @@ class Exchange:
             async with asyncio.timeout(limit):
                 return await self._converse(errors)
         except TimeoutError as error:
+            if not self._is_begun:
+                raise self._not_run(None, limit) from error
             raise HostProgramFailed(
                 f"no result within {limit:.0f} s, so how far the host's program came is unknown",
                 where=self._order.host,
@@ -128,7 +132,13 @@ class Exchange:
             refusal = refusals.explain(self._order.host, self._order.user, status, self._said)
             if refusal is not None:
                 raise refusal
+            if not self._is_begun:
+                raise self._not_run(status, None)
         return self._wire.require_result(lost or (self._said[-1] if self._said else ""))
+
+    def _not_run(self, status: int | None, seconds: float | None) -> Pk3sError:
+        said = (*self._wire.noise, *self._said)
+        return refusals.not_run(self._order.host, self._order.user, status, said, seconds)
 
     async def _read_output(self) -> None:
         while self._wire.result is None:
@@ -139,6 +149,7 @@ class Exchange:
                 self._hear(message)
 
     def _hear(self, message: Message) -> None:
+        self._is_begun = True
         if isinstance(message, Event):
             self._last_word = message.message
             if self._on_event is not None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from productive_k3s_infra._process import ProcessResult
 from productive_k3s_infra.errors import ProcessFailed, ProviderFailed
+
+if TYPE_CHECKING:
+    from productive_k3s_infra._process import ProcessResult
 
 INSTALL = "install it (Linux: snap install multipass; macOS: brew install --cask multipass)"
 _TIMEOUT_EXIT, _DAEMON_EXIT = 5, 3

@@ -1,4 +1,4 @@
-"""PURE: which instances belong to a cluster, and what state each of its machines is in."""
+"""Which instances belong to a cluster, and what state each of its machines is in."""
 
 from __future__ import annotations
 
