@@ -18,6 +18,8 @@ from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.errors import ProcessFailed
 
 _EVIDENCE_LINES = 3
+# What a program that was interrupted has to end in order.
+_LAST_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def run_with_lines(
 ) -> None:
     """Run a long program and hand over each line it says (both streams) as it comes. Fails as `run` does.
 
-    `on_start` is given what sends the program SIGINT: it has a process group of its own and hears no Ctrl-C.
+    One that is over its time is interrupted, as by Ctrl-C, and killed only if it does not end then. `on_start` is given
+    what sends the program SIGINT: it has a process group of its own and hears no Ctrl-C.
     """
     words = _plain_words(argv, env)
     last: list[str] = []
@@ -91,9 +94,13 @@ def run_with_lines(
         raise _not_started(words, error) from error
     expired = threading.Event()
 
+    killer = threading.Timer(_LAST_SECONDS, _kill_group, (process,))
+
     def give_up() -> None:
+        # It may have to write down what it made: OpenTofu keeps its state, and frees its lock, when it is interrupted.
         expired.set()
-        _kill_group(process)
+        _signal_group(process, signal.SIGINT)
+        killer.start()
 
     timer = threading.Timer(timeout_seconds, give_up)
     timer.start()
@@ -109,6 +116,7 @@ def run_with_lines(
         raise
     finally:
         timer.cancel()
+        killer.cancel()
     if expired.is_set():
         raise _too_slow(words, timeout_seconds, "\n".join(last))
     if process.returncode != 0:
@@ -142,8 +150,12 @@ def start_detached(argv: Sequence[str], log: Path, *, env: Mapping[str, str] | N
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
     # Its children hold the pipe open as well, and reading would go on for as long as they live.
+    _signal_group(process, signal.SIGKILL)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     try:
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, number)
     except ProcessLookupError:
         return  # all of them have ended
 

@@ -80,7 +80,6 @@ class Refused(Pk3sError):
     """Nothing was changed, because changing it would harm or was not allowed."""
 
     exit_code = ExitCode.REFUSED
-    default_code = "plan.refused"
 
 
 class NotAgreed(Refused):
@@ -93,7 +92,6 @@ class StepFailed(Pk3sError):
     """A step or a wait failed."""
 
     exit_code = ExitCode.FAILED
-    default_code = "step.failed"
 
 
 class HostUnreachable(StepFailed):

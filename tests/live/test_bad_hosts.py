@@ -130,7 +130,9 @@ def test_hosts_that_cannot_be_asked_are_all_named_at_once(hosts: Hosts) -> None:
         shown = found(done, host, "host.reachable")
         assert shown.seen.startswith(f"seen: {code}"), shown
         assert remedy in shown.remedy, shown
-    assert "server-1: " not in done.out.replace("server-1: the plan", ""), done
+    # Nothing is wrong with the server but what all lab machines lack: they have no resolver.
+    of_server = [line for line in done.out.splitlines() if ": server-1: " in line]
+    assert all(line.startswith("warning: ") and line.endswith("[host.nameserver]") for line in of_server), done
     assert not (site.path / "known_hosts").exists()
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from productive_k3s.doors.host import drive
 from productive_k3s.facts.flag_files import fail_cgroup_v1
-from productive_k3s_infra import _flock
+from productive_k3s_infra import _flock, _process
 from productive_k3s_infra.cluster_file.provider import LocalProvider
 from productive_k3s_infra.errors import BadInput, Locked, ProviderFailed, Refused
 from productive_k3s_infra.inventory.model import Endpoint, Host
@@ -28,6 +28,7 @@ from productive_k3s_infra.providers.local import (
     cgroup,
     ground,
     image,
+    machines,
     model,
     network,
     power,
@@ -88,6 +89,30 @@ def test_an_address_is_used_again_only_when_its_machine_is_gone() -> None:
     assert model.choose_octet(without_b) == 12
     with pytest.raises(BadInput, match="full"):
         model.choose_octet(a_set(*(f"m{number}" for number in range(240))))
+
+
+def test_who_is_not_root_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(Refused) as caught:
+        machines.sets(root=tmp_path)
+    assert (caught.value.code, caught.value.exit_code) == ("local.root", 4)
+    assert "sudo" in caught.value.remedy
+
+
+def test_a_bridge_of_another_set_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = a_set("server-1")
+    theirs = json.dumps([{"ifname": record.bridge, "ifalias": "productive-k3s of somebody else"}])
+    asked: list[tuple[str, ...]] = []
+
+    def run(argv: tuple[str, ...], **_: object) -> _process.ProcessResult:
+        asked.append(argv)
+        return _process.ProcessResult(argv, 0, theirs, "")
+
+    monkeypatch.setattr(_process, "run", run)
+    with pytest.raises(ProviderFailed) as caught:
+        network.ensure_bridge(record, tmp_path)
+    assert (caught.value.code, caught.value.evidence) == ("local.bridge-taken", "productive-k3s of somebody else")
+    assert asked == [("ip", "-j", "link", "show")]
 
 
 def test_interface_names_fit_the_kernel() -> None:

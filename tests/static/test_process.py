@@ -37,16 +37,27 @@ def test_a_missing_program_is_told_from_a_failing_one() -> None:
     assert "no-such-program-here" in caught.value.what
 
 
-def test_a_program_that_hangs_is_killed() -> None:
+def test_a_program_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_process, "_LAST_SECONDS", 0.3)
     began = time.monotonic()
     with pytest.raises(ProcessFailed) as caught:
         _process.run(("sh", "-c", "echo working; exec sleep 60"), timeout_seconds=0.3)
     assert caught.value.code == "process.timeout"
     assert caught.value.evidence == "working"
     with pytest.raises(ProcessFailed) as caught:
-        _process.run_with_lines(("sh", "-c", "sleep 60; true"), lambda _line: None, timeout_seconds=0.3)
+        _process.run_with_lines(("sh", "-c", "trap '' INT; sleep 60; true"), lambda _line: None, timeout_seconds=0.3)
     assert caught.value.code == "process.timeout"
     assert time.monotonic() - began < 20
+
+
+def test_a_long_program_over_its_time_may_end_in_order() -> None:
+    """OpenTofu writes down what it made, and frees the lock of its state."""
+    lines: list[str] = []
+    script = "trap 'echo saved; exit 1' INT; echo begun; while :; do sleep 0.05; done"
+    with pytest.raises(ProcessFailed) as caught:
+        _process.run_with_lines(("sh", "-c", script), lines.append, timeout_seconds=0.5)
+    assert caught.value.code == "process.timeout"
+    assert lines == ["begun", "saved"]
 
 
 def test_standard_input_is_never_the_terminal() -> None:

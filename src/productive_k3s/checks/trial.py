@@ -20,6 +20,7 @@ from productive_k3s.checks.trial_cleanup import remove, remove_leftovers
 from productive_k3s.checks.trial_images import Images, image_trouble
 from productive_k3s.checks.trial_objects import Trial, namespace_path, pod_name
 from productive_k3s.contract.events import CheckResult
+from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.expectation import Expectation
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.failure import ContractError
@@ -31,7 +32,6 @@ _POLL_SECONDS = 0.2
 # More than a report has: two lines for each of a thousand nodes.
 _LOG_LINES = 2100
 _NO_IMAGE = "no image is known that the nodes have or can get"
-_INTERRUPTED = 130
 _NEEDS_SECONDS = 30.0
 # A kubelet reports within 10 s that it has other images; its first report after a start may be without any.
 _NO_PULL_SECONDS = 25.0
@@ -289,7 +289,7 @@ class TrialRun:
 def _refused(error: ContractError, subject: str) -> CheckResult:
     """Turn what the API refused into a check; an interruption goes on upwards."""
     failure = error.failure
-    if failure.exit_code == _INTERRUPTED:
+    if failure.exit_code == ExitCode.INTERRUPTED:
         raise error
     return failed("pod.made", subject, failure.what, failure.evidence, failure.remedy)
 

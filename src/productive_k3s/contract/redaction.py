@@ -14,6 +14,7 @@ REDACTED = "[redacted]"
 # Shorter ones are words, of which text is full.
 _SHORTEST = 6
 _SECRET_WORD = "token|passw(?:or)?d|passphrase|secret|credential|(?:private|access|api)[._-]?key"  # noqa: S105 - no secret
+_SCHEMES = "basic|bearer|digest|negotiate|token"
 # A whole word that holds one of those. It is tried once a word: from its middle it would be tried once a letter.
 _START = r"(?<![\w.-])"
 _HOLDS = rf"(?=[\w.-]*(?:{_SECRET_WORD}))"
@@ -35,7 +36,14 @@ _PATTERNS = (
     # A user with a password in a URL (RFC 3986, section 3.2.1), also one whose @ is not written as %40.
     (re.compile(r"(?<=//)[^/:@\s\"']*:[^/\s\"']*(?=@)"), REDACTED),
     # What HTTP sends (RFC 9110, section 11.6.2).
-    (re.compile(rf"(?i)\b(authorization[\"'\\]*\s?[:=]\s?[\"'\\]*(?:[A-Z]+\s)?){_SHOWN}[^\s\"',;]+"), rf"\1{REDACTED}"),
+    # A scheme that is not known may be the secret itself: both words go.
+    (
+        re.compile(
+            rf"(?i)\b(authorization[\"'\\]*\s?[:=]\s?[\"'\\]*(?:(?:{_SCHEMES})\s)?)"
+            rf"{_SHOWN}[^\s\"',;]+(?:[ \t][^\s\"',;]+)?"
+        ),
+        rf"\1{REDACTED}",
+    ),
     (re.compile(r"(?i)\b(bearer|basic)(\s{1,8})[A-Za-z0-9._~+/=-]{8,}"), rf"\1\2{REDACTED}"),
     # The id of an access key of AWS; the key itself has no look of its own, only a name.
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), REDACTED),

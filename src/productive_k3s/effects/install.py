@@ -9,11 +9,14 @@ from productive_k3s.contract.change import Action, Change
 from productive_k3s.contract.failure import ContractError, system_failure
 from productive_k3s.effects import artifacts, files, nodes, start
 from productive_k3s.effects.task import Task
+from productive_k3s.k3s import paths
 
 
 async def apply_change(task: Task, change: Change) -> None:
     """Do one change and look whether it is done; what does not work is a ContractError."""
     try:
+        if change.target == paths.CONFIG:
+            await start.keep_start(task)
         await _EFFECTS[change.action](task, change)
     except OSError as error:
         failure = system_failure(error)

@@ -81,6 +81,27 @@ def _never_started(unit: str, state: str) -> Failure:
     )
 
 
+async def keep_start(task: Task) -> None:
+    """Note what the process was started with while its files still say so: before one that a start reads changes.
+
+    Somebody else started it (a boot): there is no record, and what is written without a restart, such as labels, would
+    look as if it had been started with something else.
+    """
+    k3s = task.facts.k3s
+    running = k3s.running
+    unit = next((item for item in k3s.units if item.name.split(".")[0] == task.request.unit), None)
+    if unit is None or running is None or running.source != "unchanged" or running.digests is None:
+        return
+    document = running_record(unit.invocation_id, running.digests)
+    document["large_files"] = large_files(k3s, await task.host.system.now())
+    await _write_record(task.host.system, task.request.unit, document)
+
+
+async def _write_record(system: System, unit: str, document: Dict[str, object]) -> None:
+    await system.make_directory(paths.RUN_DIRECTORY, 0o700)
+    await system.write(paths.running_record(unit), json.dumps(document).encode(), 0o600)
+
+
 async def record_start(task: Task, unit: str) -> None:
     """Note what the unit's running process was started with, for the facts of later runs."""
     system = task.host.system
@@ -92,8 +113,7 @@ async def record_start(task: Task, unit: str) -> None:
         return
     document = running_record(found.invocation_id, k3s.on_disk)
     document["large_files"] = large_files(k3s, now)
-    await system.make_directory(paths.RUN_DIRECTORY, 0o700)
-    await system.write(paths.running_record(unit), json.dumps(document).encode(), 0o600)
+    await _write_record(system, unit, document)
 
 
 def running_record(invocation_id: str, digests: Digests) -> Dict[str, object]:

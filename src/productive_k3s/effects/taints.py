@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict
 from urllib.parse import quote
 
-from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.contract.failure import ContractError, Failure, bad_input
 from productive_k3s.doors.kube import Kube
 from productive_k3s.doors.kube_objects import OWN_TAINTS, node_fact
 from productive_k3s.plan.node import Taints, own_places, with_taints
@@ -24,7 +24,7 @@ async def set_taints(kube: Kube, name: str, taints: Taints) -> bool:
         node = await kube.get(f"/api/v1/nodes/{quote(name)}")
         if not node:
             raise ContractError(
-                Failure("kube.no-node", f"{name} is no node of this cluster", "it was one before", "run it again", 2)
+                bad_input("kube.no-node", f"{name} is no node of this cluster", "it was one before", "run it again")
             )
         spec: Dict[str, Any] = node.get("spec") or {}
         there = list(spec.get("taints") or ())

@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Iterable, Mapping, Optional, Tuple
 
+from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.failure import Failure
 from productive_k3s.k3s.paths import ADMIN_KUBECONFIG
 
@@ -221,4 +222,4 @@ def _check_one(role: str, key: str) -> Optional[Failure]:
 
 
 def _wrong(code: str, what: str, remedy: str) -> Failure:
-    return Failure(code=f"request.{code}", what=what, remedy=remedy, exit_code=2)
+    return Failure(code=f"request.{code}", what=what, remedy=remedy, exit_code=ExitCode.BAD_INPUT)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Iterator, Mapping
 
-from productive_k3s.contract.failure import Failure
+from productive_k3s.contract.failure import Failure, refused
 from productive_k3s.k3s.token import parse_token
 from productive_k3s.plan.compare import FIXED, Comparison
 from productive_k3s.plan.desired import Desired, interface_of
 from productive_k3s.plan.effective import Effective
-from productive_k3s.plan.refusal import refuse
 from productive_k3s.plan.tokens import token_unclear
 
 
@@ -17,19 +16,19 @@ def identity(desired: Desired, effective: Effective, _: Comparison) -> Iterator[
     """Refuse another name for a node that has one, and an address that this host does not have."""
     k3s, request, host = effective.facts.k3s, desired.request, effective.facts.host
     if effective.is_member and request.node_name and k3s.node_name and request.node_name != k3s.node_name:
-        yield refuse(
+        yield refused(
             "k3s.node-name-changes",
             f"this node is {k3s.node_name}, not {request.node_name}",
             remedy="a node keeps its name: declare it so, or remove the node and join it anew",
         )
     if not desired.address:
-        yield refuse(
+        yield refused(
             "host.no-default-route",
             "this host has no address beside a default route",
             remedy="add a default route (K3s needs one), or say node-ip",
         )
     elif interface_of(desired.address, effective.facts) is None:
-        yield refuse(
+        yield refused(
             "host.address-missing",
             f"no interface of this host has the address {desired.address}",
             ", ".join(f"{item.name} {' '.join(item.addresses)}" for item in host.interfaces),
@@ -45,7 +44,7 @@ def _address(desired: Desired, effective: Effective) -> Iterator[Failure]:
     )
     after = desired.flags.get("node-ip", [])
     if effective.is_member and effective.facts.k3s.datastore == "etcd" and before and after and before[0] != after[0]:
-        yield refuse(
+        yield refused(
             "k3s.address-changes",
             f"this member of etcd has the address {before[0]}, and cannot be given {after[0]}",
             "the other members and the nodes that joined here keep looking for it at the old one",
@@ -60,7 +59,7 @@ def fixed(desired: Desired, effective: Effective, _: Comparison) -> Iterator[Fai
         asked = desired.flags.get(key)
         there = effective.own.get(key, effective.flags.get(key))
         if effective.is_member and asked != there:
-            yield refuse(
+            yield refused(
                 "k3s.fixed-at-first-start",
                 f"{key} cannot be changed on a cluster that exists",
                 f"is {there or 'the default'}, asked {asked or 'the default'}",
@@ -76,7 +75,7 @@ def encryption(desired: Desired, effective: Effective, _: Comparison) -> Iterato
     key = "secrets-encryption"
     goes = effective.is_member and key in effective.flags and key not in desired.flags
     if goes and effective.facts.k3s.encrypts_secrets is not False:
-        yield refuse(
+        yield refused(
             "k3s.secrets-encryption-goes",
             "without secrets-encryption K3s cannot read the secrets that are encrypted, and does not start",
             f"{key} is set now, and secrets in the datastore are encrypted",
@@ -91,14 +90,14 @@ def cluster(desired: Desired, effective: Effective, _: Comparison) -> Iterator[F
     k3s, request = effective.facts.k3s, desired.request
     if request.role == "server" and k3s.datastore is None and request.join is None and not request.new_cluster:
         if request.expected_ca:
-            yield refuse(
+            yield refused(
                 "cluster.second",
                 "this would found a second cluster: one with another CA is recorded",
                 f"recorded CA {request.expected_ca[:12]}..., and no datastore on this host",
                 "restore this server from a snapshot, or agree to a new cluster with --new-cluster",
             )
         if request.others_are_members:
-            yield refuse(
+            yield refused(
                 "cluster.second",
                 "this would found a second cluster: other hosts are members of one already",
                 "no datastore on this host",
@@ -106,7 +105,7 @@ def cluster(desired: Desired, effective: Effective, _: Comparison) -> Iterator[F
             )
     expected = request.expected_ca
     if expected and k3s.ca_hash and effective.is_member and k3s.ca_hash != expected and not request.new_cluster:
-        yield refuse(
+        yield refused(
             "k3s.ca-mismatch",
             "this host belongs to another cluster",
             f"its CA is {k3s.ca_hash[:12]}..., recorded is {expected[:12]}...",
@@ -127,11 +126,11 @@ def token(desired: Desired, effective: Effective, *, wants_token: bool) -> Itera
     join = request.join
     if join is None:
         if request.role == "agent":
-            yield refuse("request.no-server", "an agent needs a server to join", remedy="say --server URL")
+            yield refused("request.no-server", "an agent needs a server to join", remedy="say --server URL")
         return
     if join.token is None:
         if wants_token:
-            yield refuse(
+            yield refused(
                 "k3s.no-token",
                 "a join without a token would found a second cluster or never end",
                 join.server,
@@ -140,7 +139,7 @@ def token(desired: Desired, effective: Effective, *, wants_token: bool) -> Itera
         return
     found = parse_token(join.token.unmask()).ca_hash
     if not found:
-        yield refuse(
+        yield refused(
             "k3s.token-not-secure",
             "the token is not in its secure form, so the cluster cannot be checked",
             "it does not look like K10<64 hex digits>::<user>:<password>",
@@ -153,7 +152,7 @@ def token(desired: Desired, effective: Effective, *, wants_token: bool) -> Itera
     }
     for owner, ca in known.items():
         if ca and ca != found:
-            yield refuse(
+            yield refused(
                 "k3s.ca-mismatch",
                 "the token belongs to another cluster",
                 f"its CA is {found[:12]}..., {owner} is {ca[:12]}...",

@@ -7,6 +7,7 @@ import re
 from typing import Any, Iterator, Mapping, Tuple
 from urllib.parse import urlsplit
 
+from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.failure import Failure
 from productive_k3s.contract.request import SCHEMA, Request
 from productive_k3s.facts import masking
@@ -64,7 +65,7 @@ def _number(version: str) -> Tuple[int, ...]:
 
 
 def _wrong(code: str, what: str, evidence: str, remedy: str) -> Failure:
-    return Failure(code=f"request.{code}", what=what, evidence=evidence, remedy=remedy, exit_code=2)
+    return Failure(code=f"request.{code}", what=what, evidence=evidence, remedy=remedy, exit_code=ExitCode.BAD_INPUT)
 
 
 def _shape(request: Request) -> Iterator[Failure]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Iterator, Optional, Tuple
 
 from productive_k3s.contract.change import Change
+from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.facts import TokenFact
 from productive_k3s.contract.failure import Failure
 from productive_k3s.k3s import paths
@@ -93,7 +94,7 @@ def token_unclear(effective: Effective) -> Optional[Failure]:
             f"after k3s token rotate on this server, write the new token into {paths.SERVER_TOKEN}; "
             f"after a rotation elsewhere, that one: then start K3s once (systemctl restart k3s)"
         ),
-        exit_code=4,
+        exit_code=ExitCode.REFUSED,
     )
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Callable, Iterable, Iterator, Tuple
 
+<<<<<<< HEAD
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.failure import Failure
+=======
+from productive_k3s.contract.failure import Failure, refused
+>>>>>>> main
 from productive_k3s.contract.request import SCHEMA
 from productive_k3s.facts import masking
 from productive_k3s.k3s import flags, paths
@@ -14,7 +18,6 @@ from productive_k3s.plan import cluster_vetoes
 from productive_k3s.plan.compare import TOKENS, Comparison
 from productive_k3s.plan.desired import Desired
 from productive_k3s.plan.effective import Effective
-from productive_k3s.plan.refusal import refuse
 
 # K3s reads these in place of flags (docs.k3s.io, cli/server and cli/agent), so they decide over config.yaml.
 _OVERRIDING = ("K3S_CONFIG_FILE", "K3S_DATA_DIR", "K3S_NODE_NAME", "K3S_TOKEN", "K3S_TOKEN_FILE", "K3S_URL")
@@ -32,7 +35,7 @@ def vetoes(desired: Desired, effective: Effective, comparison: Comparison, *, wa
 def _platform(desired: Desired, effective: Effective, _: Comparison) -> Iterator[Failure]:
     host, version = effective.facts.host, desired.request.version
     if host.init != "systemd":
-        yield refuse(
+        yield refused(
             "host.no-systemd",
             "this host does not run systemd",
             f"PID 1 is {host.init}",
@@ -48,7 +51,7 @@ def _platform(desired: Desired, effective: Effective, _: Comparison) -> Iterator
             (*desired.flags.get("kubelet-arg", ()), *effective.flags.get("kubelet-arg", ())), effective.facts
         )
     ):
-        yield refuse(
+        yield refused(
             "host.cgroup-v1",
             f"the kubelet of {version} refuses cgroup v1",
             "/sys/fs/cgroup is no cgroup2fs",
@@ -57,7 +60,7 @@ def _platform(desired: Desired, effective: Effective, _: Comparison) -> Iterator
         )
     for system in host.file_systems:
         if system.read_only:
-            yield refuse("host.read-only", f"{system.path} is read-only", system.type, "mount it read-write")
+            yield refused("host.read-only", f"{system.path} is read-only", system.type, "mount it read-write")
 
 
 def allows_cgroup_v1(arguments: Iterable[str], facts: Facts) -> bool:
@@ -74,13 +77,13 @@ def _others(desired: Desired, effective: Effective, _: Comparison) -> Iterator[F
     if facts.k3s.role is not None:
         return
     for other in facts.host.other_kubernetes:
-        yield refuse(
+        yield refused(
             "host.other-kubernetes", f"{other} is on this host", other, "remove it first; two kubelets harm each other"
         )
     ports = (6443, 10250) if desired.request.role == "server" else (10250,)
     for listener in facts.host.listeners:
         if listener.protocol == "tcp" and listener.port in ports:
-            yield refuse(
+            yield refused(
                 "k3s.port-in-use",
                 f"port {listener.port} is taken",
                 f"{listener.process or 'a process'} listens on {listener.address}:{listener.port}",
@@ -93,16 +96,18 @@ def _files(_: Desired, effective: Effective, comparison: Comparison) -> Iterator
     # Our own config.yaml says at its top that it is replaced: whatever became of it, it is.
     ours = effective.is_ours and k3s.config_error.startswith(f"{paths.CONFIG}:")
     if k3s.config_error and not ours:
-        yield refuse("config.unreadable", "K3s' configuration cannot be read", k3s.config_error, "correct or remove it")
+        yield refused(
+            "config.unreadable", "K3s' configuration cannot be read", k3s.config_error, "correct or remove it"
+        )
     if schema_of(k3s.written_by) > SCHEMA:
-        yield refuse(
+        yield refused(
             "host.newer-program",
             "a newer version of this program wrote this host's files",
             k3s.written_by,
             "use that version or a newer one",
         )
     for key, path in sorted(comparison.overridden.items()):
-        yield refuse(
+        yield refused(
             "config.overridden",
             f"{path} sets {key} differently",
             f"{key}: {', '.join(k3s.config.get(key, ()))}",
@@ -115,14 +120,14 @@ def _secrets(_: Desired, __: Effective, comparison: Comparison) -> Iterator[Fail
     for key in outside if comparison.moves else ():
         if masking.is_secret(key) and key not in TOKENS:
             place = "the unit" if key in comparison.on_unit else "its environment file"
-            yield refuse(
+            yield refused(
                 "config.secret-elsewhere",
                 f"{key} is a secret that stands on {place} only, and would be lost",
                 f"these move to config.yaml: {', '.join(outside)}",
                 f"move {key} into {paths.CONFIG}.d/secret.yaml, mode 0600",
             )
     for key in comparison.kept if comparison.file else ():
-        yield refuse(
+        yield refused(
             "config.secret-elsewhere",
             f"{key} is a secret in somebody else's {paths.CONFIG}, and would be lost",
             f"it is rewritten for {', '.join(comparison.file)}",
@@ -136,7 +141,7 @@ def _units(desired: Desired, effective: Effective, _: Comparison) -> Iterator[Fa
         return
     for path, lines in effective.in_drop_ins.items():
         if any(key == "ExecStart" for _, key, _ in lines):
-            yield refuse(
+            yield refused(
                 "unit.overridden", f"{path} replaces the unit's command", "it sets ExecStart", f"remove {path}"
             )
     for path, variables in unit.variables.items():
@@ -144,7 +149,7 @@ def _units(desired: Desired, effective: Effective, _: Comparison) -> Iterator[Fa
         # In our own file flags are counted as flags; that another file is read they cannot say.
         keys = [key for key in variables if key in (("K3S_CONFIG_FILE",) if own else _OVERRIDING)]
         if keys:
-            yield refuse(
+            yield refused(
                 "environment.overridden",
                 f"{path} decides over config.yaml",
                 f"it sets {', '.join(sorted(keys))}",
@@ -155,14 +160,14 @@ def _units(desired: Desired, effective: Effective, _: Comparison) -> Iterator[Fa
 def _installed(desired: Desired, effective: Effective, _: Comparison) -> Iterator[Failure]:
     k3s, request = effective.facts.k3s, desired.request
     if k3s.role is not None and k3s.role != request.role:
-        yield refuse(
+        yield refused(
             "k3s.other-role",
             f"this host is a K3s {k3s.role}, not {'an agent' if request.role == 'agent' else 'a server'}",
             f"unit {', '.join(unit.name for unit in k3s.units)}",
             "uninstall K3s from it first, or correct its role",
         )
     if k3s.role is not None and k3s.binary_version and k3s.binary_version != request.version:
-        yield refuse(
+        yield refused(
             "k3s.version-differs",
             f"K3s {k3s.binary_version} is installed, {request.version} is asked for",
             paths.BINARY,

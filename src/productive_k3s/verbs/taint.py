@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Sequence
 
 from productive_k3s.contract.events import Result
-from productive_k3s.contract.failure import Failure
+from productive_k3s.contract.failure import bad_input
 from productive_k3s.doors.host import Host
 from productive_k3s.effects.taints import set_taints
 from productive_k3s.k3s import paths
@@ -19,7 +19,7 @@ async def run(host: Host, name: str, words: Sequence[str]) -> Result:
     wrong = [word for word in words if not is_taint(word[:-1] if word.endswith("-") else word)]
     if wrong or not words:
         what = f"{wrong[0]} is no taint" if wrong else "taint wants at least one KEY=VALUE:EFFECT or KEY:EFFECT-"
-        return Result("failed", failures=(Failure("request.flag", what, remedy="a=b:NoSchedule", exit_code=2),))
+        return Result("failed", failures=(bad_input("request.flag", what, remedy="a=b:NoSchedule"),))
     if await host.system.stat(paths.ADMIN_KUBECONFIG) is None:
         return Result("refused", failures=(no_server("nodes are acted on from a server", paths.ADMIN_KUBECONFIG),))
     taints = parse_taints(words)

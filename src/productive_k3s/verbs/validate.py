@@ -12,6 +12,7 @@ from productive_k3s.checks.trial import Target, TrialRun, random_name
 from productive_k3s.checks.trial_objects import PREFIX
 from productive_k3s.contract.codec import decode
 from productive_k3s.contract.events import CheckResult, Result
+from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.expectation import Expectation
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.failure import ContractError, Failure
@@ -95,7 +96,7 @@ def _require_server(facts: Facts) -> None:
                 what="a cluster is validated from one of its servers",
                 evidence=f"this host is {'an agent' if facts.k3s.role == 'agent' else 'no node'}",
                 remedy="run it on a server, or with --scope host",
-                exit_code=2,
+                exit_code=ExitCode.BAD_INPUT,
             )
         )
 

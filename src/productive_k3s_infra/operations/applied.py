@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.execute.model import StepResult, failed
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.validate.report import Report
-
-_REFUSED, _STEP_FAILED, _INVALID = 4, 5, 6
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,10 @@ class Applied:
     def exit_code(self) -> int:
         """One of the table that both programs share (design, section 9)."""
         if not self.preflight.passed:
-            return _REFUSED
+            return ExitCode.REFUSED
         first = next(iter(failed(self.results)), None)
         if first is not None:
-            return first.failure.exit_code if first.failure and first.failure.exit_code else _STEP_FAILED
+            return first.failure.exit_code if first.failure and first.failure.exit_code else ExitCode.FAILED
         if self.report is not None and not self.report.passed:
-            return _INVALID
+            return ExitCode.INVALID
         return next((trouble.exit_code for trouble in self.troubles), 0)

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from productive_k3s.contract.codec import encode
+from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.execute.model import StepResult
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.step import DestroyMachine, DestroyShared, Step, UninstallHost
 from productive_k3s_infra.plan.teardown import how_to_clean
-
-_STEP_FAILED = 5
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Destroyed:
     @property
     def exit_code(self) -> int:
         """0, or 5 where something is left."""
-        return _STEP_FAILED if self.left else 0
+        return ExitCode.FAILED if self.left else 0
 
     @property
     def is_whole(self) -> bool:

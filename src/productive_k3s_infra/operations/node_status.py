@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.facts import Facts, NodeFact
 from productive_k3s_infra.inventory.model import Host, Inventory
 from productive_k3s_infra.inventory.observed import Observed
 from productive_k3s_infra.providers.protocol import Survey
-
-_STEP_FAILED, _INVALID = 5, 6
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Status:
     @property
     def exit_code(self) -> int:
         """0 where all is Ready; 5 where a host was not reached; 6 where a node is not Ready or not there."""
-        return _STEP_FAILED if self.unreached else _INVALID if self.not_ready else 0
+        return ExitCode.FAILED if self.unreached else ExitCode.INVALID if self.not_ready else 0
 
     @property
     def verdict(self) -> str:

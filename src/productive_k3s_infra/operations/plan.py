@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s_infra.inventory.observed import Probe
 from productive_k3s_infra.operations.observe import Observation, observe, with_leaving
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
@@ -11,8 +12,6 @@ from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.stages import plan_stages
 from productive_k3s_infra.preflight.rules import preflight_checks
 from productive_k3s_infra.validate.report import Report
-
-_REFUSED = 4
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Planned:
     @property
     def exit_code(self) -> int:
         """0, or 4 where applying would be refused."""
-        return 0 if self.preflight.passed else _REFUSED
+        return 0 if self.preflight.passed else ExitCode.REFUSED
 
 
 async def make_plan(session: Session, *, new_cluster: bool = False, replacing: tuple[str, ...] = ()) -> Planned:

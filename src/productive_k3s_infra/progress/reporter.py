@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from productive_k3s.contract.codec import encode
 from productive_k3s.contract.events import Event
+from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.execute.model import StepResult
 from productive_k3s_infra.plan.model import Plan
@@ -17,7 +18,6 @@ from productive_k3s_infra.progress.interaction import Interaction
 from productive_k3s_infra.validate.report import Report
 from productive_k3s_infra.workspace.journal import Journal
 
-_INTERRUPTED = 130
 _ACTIVITIES = {
     "shared-resources": "change what the machines share",
     "create-machine": "create the machine",
@@ -82,7 +82,7 @@ class Reporter:
         self._interaction.finished(
             step.subject, _ACTIVITIES[step.action], result.seconds, failed=result.outcome != "done"
         )
-        if failure is not None and failure.exit_code == _INTERRUPTED:
+        if failure is not None and failure.exit_code == ExitCode.INTERRUPTED:
             self._interaction.note(f"{step.id}: {failure.what}; {failure.remedy}")
 
     def stopping(self, running: tuple[Step, ...]) -> None:

@@ -289,6 +289,20 @@ def test_a_start_is_recorded_without_asking_the_machine_or_the_cluster(systemd: 
     assert running.source == "recorded"
 
 
+def test_labels_that_are_written_after_a_boot_leave_the_start_known(systemd: Systemd) -> None:
+    """Nobody recorded the start of the boot: what the files said until now is what it was started with."""
+    machine = systemd.machine
+    wish = server(binary=None, labels={"disk": "ssd"})
+    running = machine.facts().k3s.running
+    assert running is not None
+    assert running.source == "unchanged"
+    do(task(machine, wish), f"write:{paths.CONFIG}")
+    assert b"disk=ssd" in machine.system.snapshot()[paths.CONFIG].content
+    facts = machine.facts()
+    assert facts.k3s.running == replace(running, source="recorded")
+    assert facts.k3s.on_disk == running.digests
+
+
 class TestAFailureThatIsTold:
     """The first failure is why a run ended; that nobody can look afterwards is one more, and hides nothing."""
 

@@ -61,6 +61,13 @@ def test_no_secret_gets_through_whatever_stands_around_it(
     assert REDACTED in found
 
 
+@pytest.mark.parametrize("after", ["", " :", " and more"])
+def test_a_header_without_a_known_scheme_is_the_secret_itself(after: str) -> None:
+    assert "queen" not in redact(f"Authorization: queenbee{after}")
+    assert "queen" not in redact(f"Authorization: Hawk queenbee{after}")
+    assert redact("Authorization: Bearer queenbee").startswith("Authorization: Bearer [")
+
+
 @given(_NAMES, _QUOTED, st.sampled_from("\"'"))
 def test_in_quotes_all_of_it_goes(name: str, value: str, quote: str) -> None:
     value = f"s{value}"

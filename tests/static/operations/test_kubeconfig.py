@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from productive_k3s_infra.errors import BadInput
+from productive_k3s_infra.errors import BadInput, StepFailed
 from productive_k3s_infra.inventory.survey import Survey
 from productive_k3s_infra.operations import kubeconfig as fetching
 from productive_k3s_infra.operations import validate as validating
@@ -92,6 +92,14 @@ async def test_one_that_is_well_is_taken_as_it_is(session: Session, documents: l
     path.write_text(path.read_text().replace("users:", "extra: mine\nusers:"))
     await validating.validate(session, full=False)
     assert documents[0]["extra"] == "mine"
+
+
+async def test_where_no_machine_runs_there_is_none(session: Session, tmp_path: Path) -> None:
+    world = World("edge", "10.213.0")
+    with pytest.raises(StepFailed) as caught:
+        await fetching.get_kubeconfig(session_of(tmp_path / "cluster.yaml", world, Listening()))
+    assert (caught.value.code, caught.value.where, caught.value.remedy) == ("cluster.missing", "server-1", "pk3s apply")
+    assert not session.workspace.kubeconfig.exists()
 
 
 async def test_it_names_the_address_that_people_reach(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,6 +195,18 @@ def test_new_agents_wait_for_no_batch() -> None:
     assert needs == {"agent-1": (), "agent-2": ("agent-1/apply-agent",), "agent-3": (), "agent-4": ()}
 
 
+def test_a_label_that_is_taken_out_of_the_file_goes_from_its_node() -> None:
+    wish = spec(1)
+    labelled = wish.model_copy(
+        update={"nodes": (wish.nodes[0], wish.nodes[1].model_copy(update={"labels": {"disk": "ssd"}}))}
+    )
+    before = situation(labelled)
+    step, written = plan_stages(wish_again(executed(before, plan_stages(before)), wish)).steps
+    assert isinstance(step, LabelNode)
+    assert (step.node, step.labels) == ("agent-1", {"disk": None})
+    assert [change.id for change in written.changes] == [f"write:{paths.CONFIG}"]
+
+
 def test_taints_of_a_member_follow_the_file_on_agents_too() -> None:
     done = running(1)
     tainted = done.spec.model_copy(

@@ -10,6 +10,7 @@ import pytest
 import productive_k3s_infra
 from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.cluster_file.provider import DOCUMENTS, kind_of
+from productive_k3s_infra.errors import ProviderFailed
 from productive_k3s_infra.providers.registry import ROWS, provider_of
 from productive_k3s_infra.workspace.directory import Workspace
 
@@ -55,3 +56,15 @@ def test_no_module_asks_for_the_kind_of_a_provider() -> None:
         if asking.search(line) and any(f'"{word}"' in line for word in words)
     ]
     assert found == []
+
+
+async def test_hosts_that_exist_are_made_by_nobody_and_never_destroyed(tmp_path: Path) -> None:
+    text = FILE.replace("KIND", "onprem").replace("role: server", "role: server, address: 10.0.0.11")
+    (tmp_path / "cluster.yaml").write_text(text)
+    spec = load_cluster_file(tmp_path / "cluster.yaml", {})
+    provider = provider_of(spec, Workspace(tmp_path / "cluster.yaml", "edge"))
+    with pytest.raises(ProviderFailed) as caught:
+        await provider.create(("server-1",), lambda *_: None)
+    assert (caught.value.code, caught.value.where) == ("onprem.no-machines", "server-1")
+    await provider.destroy_all(lambda *_: None)
+    assert (await provider.survey()).machine("server-1") is not None

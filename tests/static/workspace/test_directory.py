@@ -56,8 +56,9 @@ def test_it_is_one_folder_however_it_was_named(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../../etc", "a\0"])
 def test_a_name_never_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
-    with pytest.raises(BadInput):
+    with pytest.raises(BadInput) as caught:
         Workspace(tmp_path / "cluster.yaml", name)
+    assert caught.value.code == "input.invalid"
 
 
 def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
