@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import Callable, Iterable, Iterator, Tuple
 
-<<<<<<< HEAD
 from productive_k3s.contract.facts import Facts
-from productive_k3s.contract.failure import Failure
-=======
 from productive_k3s.contract.failure import Failure, refused
->>>>>>> main
 from productive_k3s.contract.request import SCHEMA
 from productive_k3s.facts import masking
 from productive_k3s.k3s import flags, paths
