@@ -60,7 +60,7 @@ def touched(bed: Bed, nodes: tuple[Machine, ...], before: Mapping[str, Mapping[s
 
 
 def take_over(site: Site, bed: Bed, server: Machine) -> tuple[Done, Done]:
-    """Write a cluster file of what the role made, somewhere else, and plan by it. Its nodes have the cluster's name."""
+    """Write a cluster file of what the role made, somewhere else, and plan by it."""
     site.path.mkdir()
     (site.path / "known_hosts").write_text(f"{server.address} {server.host_key}\n")
     reach = ("--user", USER, "--key", str(bed.key), "--artifacts", str(site.release.directory))
@@ -92,7 +92,7 @@ def life(module_lab: Bed, k3s_release: Release, kubectl_tool: Path, tmp_path_fac
     ready = lab_bed.ready_nodes(bed, nodes[0])
     runs = runs_of(bed, nodes)
     again = playbook.expect(0, "cluster")
-    taken_over, planned_there = take_over(Site(folder / "taken", k3s_release, kubectl_tool, "onprem"), bed, server)
+    taken_over, planned_there = take_over(Site(folder / "taken", k3s_release, kubectl_tool, "taken"), bed, server)
     planned = site.pk3s("plan", "--exit-code")
     applied = site.expect(0, "apply", "--yes", "-o", "json")
     rewritten = site.expect(0, "inventory", "-o", "json")

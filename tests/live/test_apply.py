@@ -24,9 +24,7 @@ from productive_k3s_infra.providers.local import machines
 pytestmark = pytest.mark.live
 
 NAMES = ("server-1", "agent-1", "agent-2")
-DISABLED = "      disable: [traefik, servicelb, metrics-server, local-storage]\n"
-ANY_CGROUPS = {"kubelet-arg": ["fail-cgroupv1=false"]}
-"""As the use case has it."""
+WITH_A_FLAG = ("  nodes:\n", "    server:\n      kube-apiserver-arg: [event-ttl=2h]\n  nodes:\n")
 
 
 @dataclass(frozen=True)
@@ -196,8 +194,6 @@ def onprem_checkout(site: Site, path: Path) -> Site:
             "k3s": {
                 "version": site.release.version,
                 "artifacts": {"source": str(site.release.directory)},
-                "server": {"disable": lab_bed.NOTHING_PACKAGED, **ANY_CGROUPS},
-                "agent": ANY_CGROUPS,
             },
             "nodes": [
                 {
@@ -219,8 +215,7 @@ def test_a_changed_server_flag_restarts_the_server_once(
     site: Site, fingerprint: Fingerprint, may_start_anew: set[str]
 ) -> None:
     may_start_anew.add("server-1")
-    flag = (DISABLED, DISABLED + "      kube-apiserver-arg: [event-ttl=2h]\n")
-    with site.edited(flag):
+    with site.edited(WITH_A_FLAG):
         planned = site.expect(3, "plan", "--exit-code", "-o", "json").document["plan"]
         (step,) = planned["steps"]
         assert (step["id"], step["impact"]) == ("server-1/apply-server", "disrupt")
@@ -407,7 +402,7 @@ def test_no_secret_is_said_or_written_down(made: Cluster, secrets: dict[str, byt
     for words in (("plan",), ("plan", "-o", "json"), ("status", "-o", "json"), ("validate", "--quick", "-o", "json")):
         done = site.pk3s(*words)
         said += [done.out, done.err]
-    with site.edited((DISABLED, DISABLED + "      kube-apiserver-arg: [event-ttl=2h]\n")):
+    with site.edited(WITH_A_FLAG):
         said += [site.pk3s("plan").out, site.pk3s("plan", "-o", "json").out]
     assert names_in("\n".join(said).encode(), secrets) == []
     for path in site.path.rglob("*"):
