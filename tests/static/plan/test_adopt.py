@@ -210,7 +210,7 @@ def test_the_unit_of_another_tool_is_left_and_said_to_be_cosmetic() -> None:
     other = on_k3s(other, running=replace(facts.k3s.running, digests=other.k3s.on_disk))  # type: ignore[type-var]
     _, plan = adopted(other)
     assert changes(plan) == []
-    _, found, flags_, unit_ = plan.notes
+    found, flags_, unit_ = plan.notes[-3:]
     assert "nothing is rewritten (on the unit: cluster-init, disable)" in found
     assert flags_.startswith(
         "server-1: cosmetic: with the next change that restarts K3s, cluster-init, disable move to"
