@@ -1,4 +1,4 @@
-"""K3s on a machine as its install script leaves it (k3s-host.md), laid down by hand: the script itself is not here.
+"""K3s on a machine as its install script leaves it, laid down by hand: the script itself is not here.
 
 Flags go onto the unit's command line, each in quotes on a line of its own; variables go into its environment file.
 """

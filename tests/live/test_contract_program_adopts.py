@@ -12,7 +12,7 @@ from live.program_bed import RELEASE, SINGLE_NODE, ca_hash, equip, node_uid, run
 UNIT = "/etc/systemd/system/k3s.service"
 FLAGS = ("--cluster-init", "--tls-san", "theirs.example", "--disable", "traefik")
 SAME = f"{SINGLE_NODE} --tls-san theirs.example --config disable=traefik"
-# What install.sh writes, in its form (k3s-host.md): each argument on a line of its own, an empty line at the end.
+# What install.sh writes, in its form (k3s-io/k3s): each argument on a line of its own, an empty line at the end.
 THEIR_UNIT = """\
 [Unit]
 Description=Lightweight Kubernetes

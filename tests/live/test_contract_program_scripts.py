@@ -1,4 +1,4 @@
-"""Our own k3s-killall.sh and k3s-uninstall.sh do what upstream's do (k3s-host.md): no more, and no less."""
+"""Our own k3s-killall.sh and k3s-uninstall.sh do what upstream's do: no more, and no less."""
 
 from __future__ import annotations
 

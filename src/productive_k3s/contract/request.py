@@ -109,7 +109,7 @@ class Request:
 
     @property
     def unit(self) -> str:
-        """The systemd unit, named as the install script names it (k3s-host.md, names and locations)."""
+        """The systemd unit, named as the install script names it (k3s-io/k3s, install.sh)."""
         return "k3s-agent" if self.mode == "agent" else "k3s"
 
     @property

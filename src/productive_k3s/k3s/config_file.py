@@ -134,7 +134,7 @@ def digest(values: Mapping[str, List[str]]) -> str:
     """Digest the meaning of a configuration that a start depends on.
 
     A node's labels and taints are none of it: they follow the file through the API, and K3s sets the labels of its
-    configuration again at whichever start comes next (k3s-136.md).
+    configuration again at whichever start comes next (held by tests/contract/k3s).
     """
     said = {key: value for key, value in values.items() if key not in OF_THE_NODE}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

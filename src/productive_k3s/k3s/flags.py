@@ -63,7 +63,7 @@ VARIABLES: Mapping[str, str] = {
     "K3S_VPN_AUTH": "vpn-auth",
     "K3S_VPN_AUTH_FILE": "vpn-auth-file",
 }
-# Read once, when the node joins: never a difference on a member (k3s.md 2.3; k3s-observed.md).
+# Read once, when the node joins: never a difference on a member (docs.k3s.io, cli/server; held by tests/contract/k3s).
 JOIN_TIME = ("cluster-init", "server", "node-name")
 # Of the Node in the API: no start of K3s depends on them, so another value restarts nothing.
 OF_THE_NODE = ("node-label", "node-taint")

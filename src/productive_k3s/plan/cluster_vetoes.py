@@ -70,7 +70,7 @@ def fixed(desired: Desired, effective: Effective, _: Comparison) -> Iterator[Fai
 def encryption(desired: Desired, effective: Effective, _: Comparison) -> Iterator[Failure]:
     """Refuse to take secrets-encryption away while the datastore holds encrypted secrets.
 
-    Without the flag the API server cannot read them and never becomes ready (k3s-136.md).
+    Without the flag the API server cannot read them and never becomes ready (seen on v1.36.3).
     """
     key = "secrets-encryption"
     goes = effective.is_member and key in effective.flags and key not in desired.flags

@@ -14,7 +14,7 @@ from productive_k3s.plan.effective import Effective
 
 # Which token a member uses was decided when it joined; another path or form of it is no difference.
 TOKENS = ("token", "token-file", "agent-token", "agent-token-file")
-# Kept at their first value by K3s (k3s.md 2.3): a change on a member breaks its cluster.
+# Kept at their first value by K3s (docs.k3s.io, cli/server): a change on a member breaks its cluster.
 FIXED = ("cluster-cidr", "service-cidr", "cluster-domain", "data-dir")
 # Written by this program from facts; where somebody else's file leaves them out, K3s finds the same by itself.
 _FROM_FACTS = ("node-name", "node-ip", "flannel-iface")

@@ -57,7 +57,7 @@ def was_rotated(effective: Effective) -> bool:
     """Whether K3s' own server token is another one since this K3s was started with the one in our file.
 
     `k3s token rotate` changes the cluster's token and server/token, and leaves the file that config.yaml names alone
-    (k3s-136.md); a start with the old one ends at once.
+    (seen on v1.36.3); a start with the old one ends at once.
     """
     return _tokens_differ(effective) and _runs_with_our_files(effective)
 

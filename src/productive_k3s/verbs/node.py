@@ -67,7 +67,7 @@ async def _label(kube: Kube, node: NodeFact, labels: Labels) -> Result:
 
 
 async def _remove(host: Host, kube: Kube, node: NodeFact, gather: GatherFacts) -> Result:
-    """Remove the Node, but not this server's own: that takes its etcd member and leaves its API dead (k3s-observed)."""
+    """Remove the Node, but not this server's own: that takes its etcd member and leaves its API dead."""
     if (await gather(host)).k3s.node_name != node.name:
         await nodes.remove(kube, node)
         return Result("done", notes=(f"{node.name} is no node any more",))

@@ -43,7 +43,7 @@ async def wait_until_ready(host: ReadingHost, request: Request, node: str, since
     """Return once the unit is active and the Node Ready several times in a row, with a heartbeat younger than `since`.
 
     A Node that still shows the old version is waited for, and a server that joins must be a voter of etcd. Nothing is
-    ever stopped here: a deadline ends in a diagnosis (k3s-observed.md: a joining server that is stopped can cost the
+    ever stopped here: a deadline ends in a diagnosis (seen on v1.34.3: a joining server that is stopped can cost the
     others their quorum).
     """
     watch = _Watch()

@@ -111,7 +111,7 @@ def _node_ip(host: Host, told: object) -> str | None:
 
 
 def _names(situation: Situation, host: Host) -> tuple[str, ...]:
-    # K3s puts a server's own addresses into its certificate (k3s.md 4.3); what else leads to it, it cannot know: names,
+    # K3s puts a server's own addresses into its certificate; what else leads to it, it cannot know: names,
     # and addresses that no interface has. They go nowhere else: with node-external-ip the API server would advertise
     # the public address to the nodes too.
     declared = situation.spec.k3s.tls_san

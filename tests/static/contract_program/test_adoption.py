@@ -1,6 +1,6 @@
 """K3s as its install script left it: taken as it is while it equals the request, and moved as a whole when it does not.
 
-The script puts flags on the unit's command line and K3S_* variables into its environment file (k3s-host.md).
+The script puts flags on the unit's command line and K3S_* variables into its environment file (k3s-io/k3s, install.sh).
 """
 
 from __future__ import annotations
