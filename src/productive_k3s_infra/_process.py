@@ -10,7 +10,8 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,35 +93,44 @@ def run_with_lines(
         )
     except OSError as error:
         raise _not_started(words, error) from error
-    expired = threading.Event()
+    on_start(lambda: process.send_signal(signal.SIGINT))
+    with _ended_after(process, timeout_seconds) as is_expired:
+        try:
+            with process:
+                for raw in process.stdout or ():
+                    line = _text(raw).rstrip()
+                    last = [*last[-19:], line]
+                    on_line(line)
+        except BaseException:
+            _kill_group(process)
+            raise
+    if is_expired():
+        raise _too_slow(words, timeout_seconds, "\n".join(last))
+    if process.returncode != 0:
+        raise _failed(words, process.returncode, "\n".join(last))
 
+
+@contextmanager
+def _ended_after(process: subprocess.Popen[bytes], seconds: float) -> Iterator[Callable[[], bool]]:
+    """Interrupt a process that lasts longer, and kill it where that does not help; say whether it came to that.
+
+    It may have to write down what it made: OpenTofu keeps its state, and frees its lock, when it is interrupted.
+    """
+    expired = threading.Event()
     killer = threading.Timer(_LAST_SECONDS, _kill_group, (process,))
 
     def give_up() -> None:
-        # It may have to write down what it made: OpenTofu keeps its state, and frees its lock, when it is interrupted.
         expired.set()
         _signal_group(process, signal.SIGINT)
         killer.start()
 
-    timer = threading.Timer(timeout_seconds, give_up)
+    timer = threading.Timer(seconds, give_up)
     timer.start()
-    on_start(lambda: process.send_signal(signal.SIGINT))
     try:
-        with process:
-            for raw in process.stdout or ():
-                line = _text(raw).rstrip()
-                last = [*last[-19:], line]
-                on_line(line)
-    except BaseException:
-        _kill_group(process)
-        raise
+        yield expired.is_set
     finally:
         timer.cancel()
         killer.cancel()
-    if expired.is_set():
-        raise _too_slow(words, timeout_seconds, "\n".join(last))
-    if process.returncode != 0:
-        raise _failed(words, process.returncode, "\n".join(last))
 
 
 def start_detached(argv: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, Literal, Mapping, Optional, Tuple
+from typing import Any, Literal, Mapping, Optional, Tuple
 
 from productive_k3s.contract.secret import Secret
 
@@ -116,6 +116,3 @@ class Request:
     def role(self) -> Literal["server", "agent"]:
         """The sub-command of K3s."""
         return "agent" if self.mode == "agent" else "server"
-
-
-Json = Dict[str, Any]

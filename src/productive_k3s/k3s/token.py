@@ -11,7 +11,6 @@ from typing import Iterator, List, Optional, Sequence, Tuple
 
 from productive_k3s.contract.secret import Secret, value_digest
 
-HASH_LENGTH = 64
 # What people are shown of a hash, and what is enough to mean it.
 SHOWN_LENGTH = 8
 _SECURE = re.compile(r"K10(?P<hash>[0-9a-f]{64})::(?:(?P<user>[^:]*):)?(?P<password>.+)", re.DOTALL)

@@ -222,6 +222,6 @@ def _several_servers(evidence: str) -> BadInput:
         "the cluster has more than one server, which is not supported yet",
         where=evidence.partition(",")[0],
         evidence=f"servers: {evidence}",
-        remedy="a cluster file declares one server: leave this cluster to the tool that made it for now",
+        remedy="a cluster file declares one server: leave this cluster to the tool that made it",
         code="init.several-servers",
     )

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import asdict
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
 
 from productive_k3s.contract.exit_code import ExitCode
-from productive_k3s_infra.errors import Pk3sError
+from productive_k3s_infra.cli.init import init
+from productive_k3s_infra.cli.options import DEFAULT_FILE, File, Format, NewCluster, Output, Prune, Replace, Yes
+from productive_k3s_infra.cli.running import finish, open_terminal, say, say_document, wait_for
 
 # A verb's own imports stand in it: what is not asked for is not loaded, and `--help` answers at once.
 if TYPE_CHECKING:
@@ -43,39 +41,11 @@ app = typer.Typer(
 )
 
 
-class Format(str, Enum):
-    """How results are printed."""
-
-    text = "text"
-    json = "json"
-
-
-File = Annotated[Path, typer.Option("--file", "-f", help="The cluster file.", show_default=True)]
-Output = Annotated[Format, typer.Option("--output", "-o", help="text, or json with nothing left out.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree to everything; nobody is asked.")]
-NewCluster = Annotated[
-    bool, typer.Option("--new-cluster", help="Found a cluster though cluster.lock records another one.")
-]
-Replace = Annotated[
-    list[str] | None,
-    typer.Option("--replace", metavar="NODE", help="Make this node's machine anew; again for more."),
-]
-Prune = Annotated[
-    str | None,
-    typer.Option(
-        "--prune",
-        metavar="[CLUSTER]",
-        help="With --yes: let go what the file does not name any more; more than one only with the cluster's name.",
-    ),
-]
-DEFAULT_FILE = Path("cluster.yaml")
-
-
 def _say_version(wanted: bool) -> None:
     if wanted:
         from productive_k3s import __version__
 
-        _print((f"pk3s {__version__}",))
+        say((f"pk3s {__version__}",))
         raise typer.Exit
 
 
@@ -88,83 +58,7 @@ def _options(
     """One cluster file in, a validated K3s cluster out; the same file keeps the cluster right afterwards."""
 
 
-@app.command()
-def init(
-    file: File = DEFAULT_FILE,
-    *,
-    name: Annotated[str, typer.Option(help="The cluster's name.")] = "edge",
-    provider: Annotated[str | None, typer.Option(help="local (default), multipass, onprem or aws.")] = None,
-    server: Annotated[
-        list[str] | None, typer.Option(help="The server (onprem): an address, or user@host:port.")
-    ] = None,
-    agent: Annotated[list[str] | None, typer.Option(help="An agent (onprem), likewise; again for more.")] = None,
-    agents: Annotated[
-        int | None, typer.Option(min=0, help="Number of agents where machines are made. Default: 2, aws 0.")
-    ] = None,
-    region: Annotated[str, typer.Option(help="The region (aws).")] = "",
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CIDR", help="A network from which machines may be reached (aws); again for more."),
-    ] = None,
-    from_host: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ADDRESS", help="A host of a cluster that runs, whoever made it; again for each."),
-    ] = None,
-    user: Annotated[
-        str,
-        typer.Option(help="The SSH user (onprem, aws, --from-host). Default: ~/.ssh/config's, else root, aws ubuntu."),
-    ] = "",
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=65535, help="The SSH port (onprem, aws, --from-host). Default: ~/.ssh/config's, else 22."
-        ),
-    ] = None,
-    key: Annotated[str, typer.Option(help="The private SSH key (onprem, aws, --from-host).")] = "",
-    jump: Annotated[
-        str, typer.Option(metavar="USER@HOST:PORT", help="A host to go through (onprem, aws, --from-host).")
-    ] = "",
-    artifacts: Annotated[str, typer.Option(metavar="WHERE", help="A mirror or directory of the release.")] = "",
-    version: Annotated[str, typer.Option(help="An exact K3s version; otherwise the channel is asked.")] = "",
-    channel: Annotated[str, typer.Option(help="The channel that is asked once for its version. Default: stable.")] = "",
-) -> None:
-    """Write a first cluster file, with an exact version in it, or the file of a cluster that is there (--from-host)."""
-    from productive_k3s_infra.cli.adopted import adopted_lines
-    from productive_k3s_infra.operations import from_host as adopting
-    from productive_k3s_infra.operations import init as operation
-
-    servers, hosts, networks = tuple(server or ()), tuple(agent or ()), tuple(allow or ())
-
-    def run() -> int:
-        if from_host:
-            others = {"--provider": provider, "--server": servers, "--agent": hosts, "--agents": agents}
-            others |= {"--region": region, "--allow": networks, "--version": version, "--channel": channel}
-            operation.require_only_hosts(others)
-            there = adopting.ToAdopt(name, tuple(from_host), user, port or 0, key, jump, artifacts)
-            terminal = _terminal(assume_yes=False)
-            _print(adopted_lines(_wait(adopting.init_from_hosts(file, there, os.environ, terminal), terminal)))
-            return 0
-        wanted = operation.NewCluster(
-            name=name,
-            provider=provider or "local",
-            version=version,
-            servers=servers,
-            agents=hosts,
-            agent_count=agents,
-            user=user,
-            port=port,
-            key=key,
-            jump=jump,
-            artifacts=artifacts,
-            region=region,
-            allowed=networks,
-            channel=channel,
-        )
-        exact = operation.init(file, wanted, os.environ)
-        _print((f"{file} written, K3s {exact}", f"next: pk3s plan -f {file}"))
-        return 0
-
-    _end(run)
+app.command()(init)
 
 
 @app.command()
@@ -181,19 +75,19 @@ def plan(
     from productive_k3s_infra.operations.plan import make_plan
 
     def run() -> int:
-        terminal = _terminal(assume_yes=False, quiet=output is Format.json)
-        planned = _wait(
+        terminal = open_terminal(assume_yes=False, quiet=output is Format.json)
+        planned = wait_for(
             make_plan(_session(file, terminal), new_cluster=new_cluster, replacing=tuple(replace_nodes or ())), terminal
         )
         if output is Format.json:
             from productive_k3s.contract.codec import encode
 
-            _document({"plan": encode(planned.plan), "preflight": planned.preflight.document()})
+            say_document({"plan": encode(planned.plan), "preflight": planned.preflight.document()})
         else:
-            _print(show.planned_lines(planned))
+            say(show.planned_lines(planned))
         return planned.exit_code or (ExitCode.PENDING if exit_code and planned.plan.steps else 0)
 
-    _end(run)
+    finish(run)
 
 
 @app.command()
@@ -212,7 +106,7 @@ def apply(
     from productive_k3s_infra.operations.apply import apply as operation
 
     def run() -> int:
-        terminal = _terminal(assume_yes=yes, quiet=output is Format.json)
+        terminal = open_terminal(assume_yes=yes, quiet=output is Format.json)
         work = operation(
             _session(file, terminal),
             probe=probe,
@@ -220,14 +114,14 @@ def apply(
             replacing=tuple(replace_nodes or ()),
             prune=prune,
         )
-        applied = _wait(work, terminal)
+        applied = wait_for(work, terminal)
         if output is Format.json:
-            _document(show.applied_document(applied))
+            say_document(show.applied_document(applied))
         else:
-            _print(show.applied_lines(applied))
+            say(show.applied_lines(applied))
         return applied.exit_code
 
-    _end(run)
+    finish(run)
 
 
 @app.command()
@@ -237,15 +131,15 @@ def status(file: File = DEFAULT_FILE, *, output: Output = Format.text) -> None:
     from productive_k3s_infra.operations.status import get_status
 
     def run() -> int:
-        terminal = _terminal(assume_yes=False, quiet=True)
-        found = _wait(get_status(_session(file, terminal)), terminal)
+        terminal = open_terminal(assume_yes=False, quiet=True)
+        found = wait_for(get_status(_session(file, terminal)), terminal)
         if output is Format.json:
-            _document({**asdict(found), "exit_code": found.exit_code, "verdict": found.verdict})
+            say_document({**asdict(found), "exit_code": found.exit_code, "verdict": found.verdict})
         else:
-            _print(show.status_lines(found))
+            say(show.status_lines(found))
         return found.exit_code
 
-    _end(run)
+    finish(run)
 
 
 @app.command()
@@ -260,15 +154,15 @@ def validate(
     from productive_k3s_infra.operations.validate import validate as operation
 
     def run() -> int:
-        terminal = _terminal(assume_yes=False, quiet=output is Format.json)
-        report = _wait(operation(_session(file, terminal), full=not quick), terminal)
+        terminal = open_terminal(assume_yes=False, quiet=output is Format.json)
+        report = wait_for(operation(_session(file, terminal), full=not quick), terminal)
         if output is Format.json:
-            _document(report.document())
+            say_document(report.document())
         else:
-            _print(show.report_lines(report))
+            say(show.report_lines(report))
         return ExitCode.DONE if report.passed else ExitCode.INVALID
 
-    _end(run)
+    finish(run)
 
 
 @app.command()
@@ -277,11 +171,11 @@ def kubeconfig(file: File = DEFAULT_FILE) -> None:
     from productive_k3s_infra.operations.kubeconfig import get_kubeconfig
 
     def run() -> int:
-        terminal = _terminal(assume_yes=False, quiet=True)
-        _print((str(_wait(get_kubeconfig(_session(file, terminal)), terminal)),))
+        terminal = open_terminal(assume_yes=False, quiet=True)
+        say((str(wait_for(get_kubeconfig(_session(file, terminal)), terminal)),))
         return 0
 
-    _end(run)
+    finish(run)
 
 
 @app.command()
@@ -298,15 +192,15 @@ def inventory(
     from productive_k3s_infra.operations.inventory import write_inventory
 
     def run() -> int:
-        terminal = _terminal(assume_yes=False, quiet=output is Format.json)
-        written = _wait(write_inventory(_session(file, terminal), output_dir), terminal)
+        terminal = open_terminal(assume_yes=False, quiet=output is Format.json)
+        written = wait_for(write_inventory(_session(file, terminal), output_dir), terminal)
         if output is Format.json:
-            _document(show.written_document(written))
+            say_document(show.written_document(written))
         else:
-            _print(show.written_lines(written))
+            say(show.written_lines(written))
         return written.exit_code
 
-    _end(run)
+    finish(run)
 
 
 @app.command()
@@ -323,12 +217,12 @@ def support(
     from productive_k3s_infra.operations.support import make_support
 
     def run() -> int:
-        terminal = _terminal(assume_yes=False, quiet=True)
-        made = _wait(make_support(_session(file, terminal), os.environ, output), terminal)
-        _print(supported_lines(made))
+        terminal = open_terminal(assume_yes=False, quiet=True)
+        made = wait_for(make_support(_session(file, terminal), os.environ, output), terminal)
+        say(supported_lines(made))
         return 0
 
-    _end(run)
+    finish(run)
 
 
 @app.command()
@@ -338,69 +232,21 @@ def destroy(file: File = DEFAULT_FILE, *, output: Output = Format.text, yes: Yes
     from productive_k3s_infra.operations.destroy import destroy as operation
 
     def run() -> int:
-        terminal = _terminal(assume_yes=yes, quiet=output is Format.json)
-        destroyed = _wait(operation(_session(file, terminal)), terminal)
+        terminal = open_terminal(assume_yes=yes, quiet=output is Format.json)
+        destroyed = wait_for(operation(_session(file, terminal)), terminal)
         if output is Format.json:
-            _document(destroyed.document())
+            say_document(destroyed.document())
         else:
-            _print(show.destroyed_lines(destroyed))
+            say(show.destroyed_lines(destroyed))
         return destroyed.exit_code
 
-    _end(run)
+    finish(run)
 
 
 def _session(file: Path, terminal: Terminal) -> Session:
     from productive_k3s_infra.operations.session import open_session
 
     return open_session(file, os.environ, terminal)
-
-
-def _terminal(*, assume_yes: bool, quiet: bool = False) -> Terminal:
-    from productive_k3s_infra.cli.terminal import Terminal
-
-    return Terminal(assume_yes=assume_yes, quiet=quiet)
-
-
-def _wait(work: Coroutine[Any, Any, T], terminal: Terminal) -> T:
-    """Run an operation until it ends, or a signal says so."""
-    from productive_k3s_infra.cli.stopping import run_until_stopped
-
-    try:
-        return run_until_stopped(work, terminal.stop_answers)
-    finally:
-        terminal.close()
-
-
-def _end(run: Callable[[], int]) -> None:
-    """Print an expected failure as text; anything else is a bug, and shows itself as one."""
-    try:
-        code = run()
-    except Pk3sError as error:
-        from productive_k3s_infra.cli.show import error_lines
-
-        _write(sys.stderr, "".join(f"{line}\n" for line in error_lines(error)))
-        code = error.exit_code
-    except KeyboardInterrupt:
-        code = ExitCode.INTERRUPTED
-    raise typer.Exit(code)
-
-
-def _print(lines: Iterable[str]) -> None:
-    _write(sys.stdout, "".join(f"{line}\n" for line in lines))
-
-
-def _document(document: object) -> None:
-    _write(sys.stdout, json.dumps(document, indent=2, default=str) + "\n")
-
-
-def _write(stream: TextIO, text: str) -> None:
-    """Write, and go on where nobody reads any more (`| head`, a terminal that was closed): how the run ended counts."""
-    try:
-        stream.write(text)
-        stream.flush()
-    except OSError:
-        # Python flushes its streams once more when it ends, and would complain then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ PROVIDER_VERSION = ">= 5.100.0, < 7.0.0"
 OPENTOFU_VERSION = ">= 1.10.0"
 DEFAULT_TYPE, DEFAULT_DISK = "t3a.xlarge", "80G"
 GROUP, KEY_PAIR = "module.nodes.aws_security_group.nodes", "module.nodes.aws_key_pair.operator[0]"
-CLUSTER_TAG, NODE_TAG, ID_TAG = "productive-k3s/cluster", "productive-k3s/node", "productive-k3s/id"
+NODE_TAG, ID_TAG = "productive-k3s/node", "productive-k3s/id"
 ALL_INSTANCES, ALL_GROUPS, ALL_ADDRESSES = "data.aws_instances.all", "data.aws_security_groups.all", "data.aws_eips.all"
 VARIABLES = (
     "cluster",

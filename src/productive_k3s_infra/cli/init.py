@@ -1,0 +1,116 @@
+"""`pk3s init`: the options of a first cluster file, for each provider and for a cluster that is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from productive_k3s_infra.cli.options import DEFAULT_FILE, File
+from productive_k3s_infra.cli.running import finish, open_terminal, say, wait_for
+
+if TYPE_CHECKING:
+    from productive_k3s_infra.operations.from_host import ToAdopt
+    from productive_k3s_infra.operations.init import NewCluster
+
+Name = Annotated[str, typer.Option(help="The cluster's name.")]
+Provider = Annotated[str | None, typer.Option(help="local (default), multipass, onprem or aws.")]
+Servers = Annotated[list[str] | None, typer.Option(help="The server (onprem): an address, or user@host:port.")]
+Agents = Annotated[list[str] | None, typer.Option(help="An agent (onprem), likewise; again for more.")]
+AgentCount = Annotated[
+    int | None, typer.Option(min=0, help="Number of agents where machines are made. Default: 2, aws 0.")
+]
+Region = Annotated[str, typer.Option(help="The region (aws).")]
+Allowed = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CIDR", help="A network from which machines may be reached (aws); again for more."),
+]
+FromHosts = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ADDRESS", help="A host of a cluster that runs, whoever made it; again for each."),
+]
+User = Annotated[
+    str, typer.Option(help="The SSH user (onprem, aws, --from-host). Default: ~/.ssh/config's, else root, aws ubuntu.")
+]
+Port = Annotated[
+    int | None,
+    typer.Option(min=1, max=65535, help="The SSH port (onprem, aws, --from-host). Default: ~/.ssh/config's, else 22."),
+]
+Key = Annotated[str, typer.Option(help="The private SSH key (onprem, aws, --from-host).")]
+Jump = Annotated[str, typer.Option(metavar="USER@HOST:PORT", help="A host to go through (onprem, aws, --from-host).")]
+Artifacts = Annotated[str, typer.Option(metavar="WHERE", help="A mirror or directory of the release.")]
+Version = Annotated[str, typer.Option(help="An exact K3s version; otherwise the channel is asked.")]
+Channel = Annotated[str, typer.Option(help="The channel that is asked once for its version. Default: stable.")]
+
+
+def init(
+    file: File = DEFAULT_FILE,
+    *,
+    name: Name = "edge",
+    provider: Provider = None,
+    server: Servers = None,
+    agent: Agents = None,
+    agents: AgentCount = None,
+    region: Region = "",
+    allow: Allowed = None,
+    from_host: FromHosts = None,
+    user: User = "",
+    port: Port = None,
+    key: Key = "",
+    jump: Jump = "",
+    artifacts: Artifacts = "",
+    version: Version = "",
+    channel: Channel = "",
+) -> None:
+    """Write a first cluster file, with an exact version in it, or the file of a cluster that is there (--from-host)."""
+    from productive_k3s_infra.operations.from_host import ToAdopt
+    from productive_k3s_infra.operations.init import NewCluster, require_only_hosts
+
+    servers, hosts, networks = tuple(server or ()), tuple(agent or ()), tuple(allow or ())
+
+    def run() -> int:
+        if from_host:
+            others = {"--provider": provider, "--server": servers, "--agent": hosts, "--agents": agents}
+            others |= {"--region": region, "--allow": networks, "--version": version, "--channel": channel}
+            require_only_hosts(others)
+            return _adopt(file, ToAdopt(name, tuple(from_host), user, port or 0, key, jump, artifacts))
+        return _begin(
+            file,
+            NewCluster(
+                name=name,
+                provider=provider or "local",
+                version=version,
+                servers=servers,
+                agents=hosts,
+                agent_count=agents,
+                user=user,
+                port=port,
+                key=key,
+                jump=jump,
+                artifacts=artifacts,
+                region=region,
+                allowed=networks,
+                channel=channel,
+            ),
+        )
+
+    finish(run)
+
+
+def _adopt(file: Path, there: ToAdopt) -> int:
+    from productive_k3s_infra.cli.adopted import adopted_lines
+    from productive_k3s_infra.operations.from_host import init_from_hosts
+
+    person = open_terminal(assume_yes=False)
+    say(adopted_lines(wait_for(init_from_hosts(file, there, os.environ, person), person)))
+    return 0
+
+
+def _begin(file: Path, wanted: NewCluster) -> int:
+    from productive_k3s_infra.operations.init import init as write_first_file
+
+    exact = write_first_file(file, wanted, os.environ)
+    say((f"{file} written, K3s {exact}", f"next: pk3s plan -f {file}"))
+    return 0
