@@ -13,7 +13,6 @@ from productive_k3s.doors.system import Stat, System
 from productive_k3s.effects.task import Task
 from productive_k3s.facts.selinux import label_for
 from productive_k3s.k3s import paths
-from productive_k3s.plan.desired import variables
 
 
 async def install_binary(task: Task, change: Change) -> None:
@@ -47,7 +46,7 @@ async def _place(task: Task, artifact: Artifact, target: str, mode: int) -> None
     elif artifact.url is not None and artifact.url.startswith("file://"):
         await _copy(system, artifact, target, mode, label)
     elif artifact.url is not None:
-        limit, proxies = task.request.deadlines.download, variables(task.request)
+        limit, proxies = task.request.deadlines.download, task.desired.variables
         await system.download(
             artifact.url,
             target,

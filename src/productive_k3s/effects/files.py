@@ -12,12 +12,10 @@ from productive_k3s.effects.task import Task
 from productive_k3s.facts.selinux import label_for
 from productive_k3s.k3s import hosts_file, paths
 from productive_k3s.k3s.token import parse_token
-from productive_k3s.plan.desired import desired_files
-from productive_k3s.plan.effective import effective_state, is_member
 
 
 async def write_file(task: Task, change: Change) -> None:
-    wanted = next((file for file in desired_files(task.request, task.facts) if file.path == change.target), None)
+    wanted = next((file for file in task.desired.files if file.path == change.target), None)
     if wanted is None:
         raise TypeError(f"no file is rendered for {change.target}")
     await task.host.system.write(wanted.path, wanted.text.encode(), wanted.mode)
@@ -33,7 +31,7 @@ def _is_loaded(task: Task) -> bool:
     question alone is not enough for a unit that is held: systemd compares the times of the files that it read, so it
     misses a file of higher precedence, or one written after the clock was set back.
     """
-    unit = effective_state(task.request, task.facts).unit
+    unit = task.effective.unit
     return unit is not None and unit.load_state != "not-found"
 
 
@@ -50,7 +48,7 @@ async def write_hosts(task: Task, change: Change) -> None:
 
 async def write_secret(task: Task, change: Change) -> None:
     """Write a token file. A server's tokens are those its cluster has already, else new ones; never changed later."""
-    joins = task.request.join is not None and not is_member(task.facts)
+    joins = task.request.join is not None and not task.effective.is_member
     if task.request.role == "agent" or joins:
         token = _given_token(task.request, change.target)
     else:

@@ -19,7 +19,6 @@ from productive_k3s.facts.start import large_files
 from productive_k3s.facts.unit_state import UnitState
 from productive_k3s.facts.units import ask_systemd
 from productive_k3s.k3s import paths
-from productive_k3s.plan.effective import node_name
 from productive_k3s.waits.loop import Bounds, Look, wait_until
 from productive_k3s.waits.ready import wait_until_ready
 
@@ -89,7 +88,7 @@ async def keep_start(task: Task) -> None:
     """
     k3s = task.facts.k3s
     running = k3s.running
-    unit = next((item for item in k3s.units if item.name.split(".")[0] == task.request.unit), None)
+    unit = task.effective.unit
     if unit is None or running is None or running.source != "unchanged" or running.digests is None:
         return
     document = running_record(unit.invocation_id, running.digests)
@@ -124,13 +123,12 @@ def running_record(invocation_id: str, digests: Digests) -> Dict[str, object]:
 async def wait_ready(task: Task, change: Change) -> None:
     state = await unit_state.state(task.host.system, task.request.unit)
     started = await _started(task, state.invocation_id)
-    node = node_name(task.request, task.facts)
-    await wait_until_ready(task.host, task.request, node, started, change.id)
+    await wait_until_ready(task.host, task.request, task.desired.node_name, started, change.id)
 
 
 async def _started(task: Task, invocation_id: str) -> float:
     """Return when the unit was started (Unix seconds): the run record's age, else what the first facts said."""
-    unit = next((item for item in task.facts.k3s.units if item.name.split(".")[0] == task.request.unit), None)
+    unit = task.effective.unit
     if unit is not None and unit.invocation_id == invocation_id and unit.started:
         return unit.started
     record = await task.host.system.stat(paths.running_record(task.request.unit))

@@ -10,6 +10,8 @@ from productive_k3s.contract.request import Request
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.host import Host
 from productive_k3s.facts.gather import GatherFacts
+from productive_k3s.plan.desired import Desired
+from productive_k3s.plan.effective import Effective
 
 # Makes the secret of a new token; a parameter so that runs can be repeated in tests.
 NewToken = Callable[[], Secret]
@@ -17,10 +19,20 @@ NewToken = Callable[[], Secret]
 
 @dataclass(frozen=True)
 class Task:
-    """One run on one host: what is asked, what was found, and where randomness and fresh facts come from."""
+    """One run on one host: what is desired, what was found, and where randomness and fresh facts come from."""
 
     host: Host
-    request: Request
-    facts: Facts
+    desired: Desired
+    effective: Effective
     new_token: NewToken
     gather: GatherFacts
+
+    @property
+    def request(self) -> Request:
+        """What is asked."""
+        return self.desired.request
+
+    @property
+    def facts(self) -> Facts:
+        """What the host was before the run."""
+        return self.effective.facts

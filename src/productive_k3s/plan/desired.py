@@ -12,7 +12,7 @@ from productive_k3s.facts import masking
 from productive_k3s.k3s import config_file, paths
 from productive_k3s.k3s.flag_files import read_at_start
 from productive_k3s.plan import render
-from productive_k3s.plan.effective import Effective, effective_state
+from productive_k3s.plan.effective import Effective
 from productive_k3s.plan.render import RenderedFile
 
 
@@ -64,11 +64,6 @@ def desired_state(request: Request, effective: Effective) -> Desired:
         ),
         read_at_start=read_at_start({file.path: file.text for file in of_flags}, flags),
     )
-
-
-def desired_files(request: Request, facts: Facts) -> Tuple[RenderedFile, ...]:
-    """Return every file of K3s on a host, in the order in which they are written. Tokens are not among them."""
-    return desired_state(request, effective_state(request, facts)).files
 
 
 def _config(request: Request, effective: Effective) -> Dict[str, Any]:

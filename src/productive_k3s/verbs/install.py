@@ -6,7 +6,6 @@ import secrets
 from typing import Tuple
 
 from productive_k3s.contract.events import Outcome, Result
-from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.request import Request
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.host import Host
@@ -19,7 +18,6 @@ from productive_k3s.facts.gather import gather as gather_facts
 from productive_k3s.facts.join import join_veto
 from productive_k3s.plan.agreement import left_over, not_agreed
 from productive_k3s.plan.changes import Assessment, assess
-from productive_k3s.plan.effective import is_member, node_name
 from productive_k3s.plan.request_rules import mistakes, version_notes
 
 
@@ -53,10 +51,10 @@ async def run(
     if plan or not assessment.changes:
         outcome: Outcome = "planned" if assessment.changes else "unchanged"
         return Result(outcome, changes=assessment.changes, notes=notes, facts=facts)
-    unreachable = None if is_member(facts) else await join_veto(host.system, request)
+    unreachable = None if assessment.effective.is_member else await join_veto(host.system, request)
     if unreachable is not None:
         return Result("refused", failures=(unreachable,), changes=assessment.changes, notes=notes, facts=facts)
-    return await _apply(Task(host, request, facts, new_token, gather), assessment, notes)
+    return await _apply(Task(host, assessment.desired, assessment.effective, new_token, gather), assessment, notes)
 
 
 async def _apply(task: Task, assessment: Assessment, notes: Tuple[str, ...]) -> Result:
@@ -64,14 +62,14 @@ async def _apply(task: Task, assessment: Assessment, notes: Tuple[str, ...]) -> 
     failures = made.failures
     if not failures and made.facts is not None:
         failures = left_over(assess(task.request, made.facts, planning=True).changes)
-        notes = notes if failures else (*notes, *_next(task.request, made.facts))
+        notes = notes if failures else (*notes, *_next(task))
     outcome = made.outcome if made.failures or not failures else "failed"
     return Result(outcome, failures=failures, changes=made.changes, notes=notes, facts=made.facts)
 
 
-def _next(request: Request, facts: Facts) -> Tuple[str, ...]:
+def _next(task: Task) -> Tuple[str, ...]:
     """Say what a person who made a node by hand can do now."""
-    if request.mode != "single-node":
+    if task.request.mode != "single-node":
         return ()
-    name = node_name(request, facts)
+    name = task.desired.node_name
     return (f"{name} is Ready; as root: kubectl get nodes, or productive-k3s validate --scope cluster --full",)

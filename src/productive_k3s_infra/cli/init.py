@@ -12,8 +12,8 @@ from productive_k3s_infra.cli.options import DEFAULT_FILE, File
 from productive_k3s_infra.cli.running import finish, open_terminal, say, wait_for
 
 if TYPE_CHECKING:
+    from productive_k3s_infra.cluster_file.first_file import NewCluster
     from productive_k3s_infra.operations.from_host import ToAdopt
-    from productive_k3s_infra.operations.init import NewCluster
 
 Name = Annotated[str, typer.Option(help="The cluster's name.")]
 Provider = Annotated[str | None, typer.Option(help="local (default), multipass, onprem or aws.")]
@@ -65,8 +65,8 @@ def init(
     channel: Channel = "",
 ) -> None:
     """Write a first cluster file, with an exact version in it, or the file of a cluster that is there (--from-host)."""
+    from productive_k3s_infra.cluster_file.first_file import NewCluster, require_only_hosts
     from productive_k3s_infra.operations.from_host import ToAdopt
-    from productive_k3s_infra.operations.init import NewCluster, require_only_hosts
 
     servers, hosts, networks = tuple(server or ()), tuple(agent or ()), tuple(allow or ())
 

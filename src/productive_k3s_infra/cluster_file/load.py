@@ -25,8 +25,12 @@ def load_cluster_file(path: Path, environment: Mapping[str, str]) -> model.Clust
     Raises ClusterFileInvalid, and nothing else, whatever stands in the file; its `mistakes` are in the file's order.
     Names of files come out absolute: `~` is HOME of the environment, the rest is relative to the cluster file.
     """
+    return load_cluster_text(_read(path, str(path)), path, environment)
+
+
+def load_cluster_text(text: str, path: Path, environment: Mapping[str, str]) -> model.ClusterSpec:
+    """Check the text of a cluster file that lies at `path`, or is to lie there; see `load_cluster_file`."""
     file = str(path)
-    text = _read(path, file)
     tree, unreadable = read_tree(text, environment, file=file)
     if tree is None:
         raise _invalid(file, unreadable)

@@ -7,18 +7,17 @@ are written. Host keys that a person accepts go into `known_hosts` beside the fi
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
-from productive_k3s_infra._files import explained
 from productive_k3s_infra.adopt.document import AdoptedFile, Reach, adopt
 from productive_k3s_infra.adopt.running_cluster import FoundCluster, FoundHost, require_one_cluster
 from productive_k3s_infra.artifacts.program import build_program
-from productive_k3s_infra.cluster_file.load import load_cluster_file
+from productive_k3s_infra.cluster_file.first_file import host_parts, release_source, shown_key
+from productive_k3s_infra.cluster_file.load import load_cluster_text
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.cluster_file.provider import OnpremProvider
 from productive_k3s_infra.errors import BadInput, ClusterFileInvalid
@@ -35,18 +34,12 @@ from productive_k3s_infra.inventory.build import (
     nothing_configured,
 )
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory
-from productive_k3s_infra.operations.init import (
-    host_parts,
-    release_source,
-    require_free,
-    shown_key,
-    write_cluster_file,
-)
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.stages import plan_stages
 from productive_k3s_infra.progress.interaction import Interaction
-from productive_k3s_infra.workspace.directory import AREA, Workspace
+from productive_k3s_infra.workspace.cluster_file import require_free, write_cluster_file
+from productive_k3s_infra.workspace.directory import Workspace
 from productive_k3s_infra.workspace.record import read_record, write_record
 
 
@@ -174,20 +167,16 @@ def render(content: AdoptedFile) -> str:
 
 def load_text(text: str, file: Path, environment: Mapping[str, str]) -> ClusterSpec:
     """Read the text as the next run will; raises BadInput if no cluster file can say what these hosts have."""
-    # Beside the file to be, as names of other files in it start there.
-    with explained(file, AREA), tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.") as draft:
-        draft.write(text)
-        draft.flush()
-        try:
-            return load_cluster_file(Path(draft.name), environment)
-        except ClusterFileInvalid as error:
-            raise BadInput(
-                "what these hosts have cannot be said in a cluster file",
-                where=str(file),
-                evidence="; ".join(str(item).replace(f"{draft.name}:", "line ") for item in error.mistakes),
-                remedy="change it on the hosts first, in the way they were set up; nothing was written",
-                code="init.cannot-say",
-            ) from error
+    try:
+        return load_cluster_text(text, file, environment)
+    except ClusterFileInvalid as error:
+        raise BadInput(
+            "what these hosts have cannot be said in a cluster file",
+            where=str(file),
+            evidence="; ".join(str(item).replace(f"{file}:", "line ") for item in error.mistakes),
+            remedy="change it on the hosts first, in the way they were set up; nothing was written",
+            code="init.cannot-say",
+        ) from error
 
 
 def first_plan(spec: ClusterSpec, cluster: FoundCluster, content: AdoptedFile) -> Plan:

@@ -29,8 +29,9 @@ from productive_k3s.facts.units import directives_of
 from productive_k3s.k3s import config_file, flag_files, hosts_file, paths, unit_file
 from productive_k3s.k3s.header import schema_of
 from productive_k3s.k3s.token import password_digest
-from productive_k3s.plan.desired import desired_files
-from productive_k3s.plan.effective import node_name
+from productive_k3s.plan.desired import desired_state
+from productive_k3s.plan.effective import effective_state, node_name
+from productive_k3s.plan.render import RenderedFile
 
 CA = "a" * 64
 OTHER_CA = "b" * 64
@@ -331,3 +332,8 @@ _EFFECTS = {
     "label-node": _label,
     "taint-node": _taint,
 }
+
+
+def desired_files(request: Request, facts: Facts) -> tuple[RenderedFile, ...]:
+    """Every file of K3s that is written on a host, in order, but tokens."""
+    return desired_state(request, effective_state(request, facts)).files

@@ -9,8 +9,7 @@ from productive_k3s.contract.facts import ClusterFacts, NodeFact
 from productive_k3s.contract.request import Request
 from productive_k3s.k3s import paths
 from productive_k3s.plan.changes import Assessment, assess
-from productive_k3s.plan.desired import desired_files
-from static.contract_program.hosts import server
+from static.contract_program.hosts import desired_files, server
 from static.contract_program.simulated import NOW, STARTED, STARTED_SECONDS, LiveMachine, Machine
 
 LONG_AGO = NOW - 7200

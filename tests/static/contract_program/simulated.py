@@ -9,10 +9,9 @@ from productive_k3s.doors.host import Host, drive
 from productive_k3s.doors.system import Completed
 from productive_k3s.facts.gather import gather
 from productive_k3s.k3s import paths
-from productive_k3s.plan.desired import desired_files
 from productive_k3s_infra.rehearse.clock import SteppingClock
 from productive_k3s_infra.rehearse.system import Command, SimulatedSystem
-from static.contract_program.hosts import server
+from static.contract_program.hosts import desired_files, server
 
 NOW = 1_800_000_000.0
 # 2027-01-15 08:00:00 UTC is NOW.

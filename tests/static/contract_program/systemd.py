@@ -7,19 +7,26 @@ from dataclasses import replace
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.request import Request
 from productive_k3s.contract.secret import Secret
-from productive_k3s.doors.host import drive
+from productive_k3s.doors.host import Host, drive
 from productive_k3s.doors.system import Completed
 from productive_k3s.effects.install import apply_change
 from productive_k3s.effects.task import Task
 from productive_k3s.facts.gather import gather
 from productive_k3s.k3s import paths
 from productive_k3s.plan.changes import assess
+from productive_k3s.plan.desired import desired_state
+from productive_k3s.plan.effective import effective_state
 from productive_k3s_infra.rehearse.system import Command
 from static.contract_program.simulated import Machine
 
 
 def task(machine: Machine, request: Request, facts: Facts | None = None) -> Task:
-    return Task(machine.host(), request, facts or machine.facts(), lambda: Secret("new"), gather)
+    return task_on(machine.host(), request, facts or machine.facts(), "new")
+
+
+def task_on(host: Host, request: Request, facts: Facts, token: str) -> Task:
+    effective = effective_state(request, facts)
+    return Task(host, desired_state(request, effective), effective, lambda: Secret(token), gather)
 
 
 def do(work: Task, *ids: str) -> None:

@@ -12,8 +12,7 @@ from productive_k3s.contract.request import Join
 from productive_k3s.doors.host import drive
 from productive_k3s.k3s import paths
 from productive_k3s.plan.changes import assess
-from productive_k3s.plan.desired import desired_files
-from static.contract_program.hosts import agent, server
+from static.contract_program.hosts import agent, desired_files, server
 from static.contract_program.running_servers import VERSION, Foreign, Own, codes, ids, ready, wish
 from static.contract_program.simulated import Machine
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from productive_k3s.contract.request import Request
 from productive_k3s.k3s import paths
-from productive_k3s.plan.desired import desired_files
+from static.contract_program.hosts import desired_files
 from static.contract_program.running_servers import Own, ids, wish
 
 AUDIT, ADMISSION, INNER = (f"{paths.FILES}/{name}" for name in ("audit.yaml", "admission.yaml", "quota.yaml"))

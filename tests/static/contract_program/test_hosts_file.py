@@ -14,9 +14,7 @@ from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.host import drive
 from productive_k3s.doors.system import Answer
 from productive_k3s.effects.install import apply_change
-from productive_k3s.effects.task import Task
 from productive_k3s.effects.uninstall import undo
-from productive_k3s.facts.gather import gather
 from productive_k3s.facts.hosts import combined_writes_hosts, parts_write_hosts
 from productive_k3s.k3s import hosts_file, paths
 from productive_k3s.plan import uninstall
@@ -24,6 +22,7 @@ from productive_k3s.plan.changes import assess
 from productive_k3s.verbs import install
 from static.contract_program.hosts import TOKEN, agent, fresh, server
 from static.contract_program.simulated import STARTED_SECONDS, LiveMachine, Machine
+from static.contract_program.systemd import task_on
 
 NAMES = (HostEntry("10.0.0.11", ("server-1", "k3s.internal")), HostEntry("10.0.0.21", ("agent-1",)))
 TEMPLATE = "/etc/cloud/templates/hosts.debian.tmpl"
@@ -45,7 +44,7 @@ def names_changed(machine: Machine, request: Request) -> list[str]:
     facts = machine.facts()
     found = [change for change in assess(request, facts, planning=True).changes if change.id.startswith("hosts:")]
     for change in found:
-        drive(apply_change(Task(machine.host(), request, facts, lambda: Secret("x"), gather), change))
+        drive(apply_change(task_on(machine.host(), request, facts, "x"), change))
     return [f"{change.action} {change.target}" for change in found]
 
 

@@ -13,9 +13,9 @@ import yaml
 from productive_k3s.contract.request import Request
 from productive_k3s.k3s import config_file, header, paths, unit_file
 from productive_k3s.plan import render
-from productive_k3s.plan.desired import desired_files, desired_state
+from productive_k3s.plan.desired import desired_state
 from productive_k3s.plan.effective import effective_state
-from static.contract_program.hosts import agent, fresh, server, with_config
+from static.contract_program.hosts import agent, desired_files, fresh, server, with_config
 
 HEADER = "# Written by productive-k3s, schema 1. Changes made here are shown and replaced by its next run.\n"
 

@@ -23,16 +23,15 @@ from productive_k3s.doors.host import drive
 from productive_k3s.doors.pace import Pace, nothing_ends_it
 from productive_k3s.doors.system import Answer
 from productive_k3s.effects.install import apply_change
-from productive_k3s.effects.task import Task
 from productive_k3s.facts import masking
-from productive_k3s.facts.gather import gather
 from productive_k3s.k3s import paths
 from productive_k3s.k3s import registries as registry_rules
 from productive_k3s.plan.changes import assess
-from productive_k3s.plan.desired import desired_files, registries
+from productive_k3s.plan.desired import registries
 from static.artifacts.mirror import FILES, certificate, digest, mirror
-from static.contract_program.hosts import server
+from static.contract_program.hosts import desired_files, server
 from static.contract_program.simulated import STARTED_SECONDS, LiveMachine
+from static.contract_program.systemd import task_on
 
 PASSWORD = "hunter2"
 PROXY = f"http://ops:{PASSWORD}@proxy.example:3128"
@@ -140,7 +139,7 @@ def test_a_download_goes_through_the_proxy_that_k3s_gets() -> None:
     request = wish(binary=Artifact("k3s", hashlib.sha256(data).hexdigest(), url))
     facts = node.facts()
     change = next(item for item in assess(request, facts).changes if item.id == "binary")
-    drive(apply_change(Task(node.host(), request, facts, lambda: Secret("x"), gather), change))
+    drive(apply_change(task_on(node.host(), request, facts, "x"), change))
     assert node.system.asked_with[url] == {**ENVIRONMENT, "HTTPS_PROXY": PROXY}
 
 

@@ -12,15 +12,13 @@ from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.host import drive
 from productive_k3s.effects.install import apply_change
 from productive_k3s.effects.start import running_record
-from productive_k3s.effects.task import Task
-from productive_k3s.facts.gather import gather
 from productive_k3s.k3s import paths
 from productive_k3s.k3s.token import password_digest
 from productive_k3s.plan.changes import assess
-from productive_k3s.plan.desired import desired_files
-from static.contract_program.hosts import agent
+from static.contract_program.hosts import agent, desired_files
 from static.contract_program.running_servers import Own, codes, ids, wish
 from static.contract_program.simulated import NOW, STARTED, STARTED_SECONDS, Machine
+from static.contract_program.systemd import task_on
 
 CA = "a" * 64
 URL = "https://10.0.0.11:6443"
@@ -113,10 +111,10 @@ class TestRotation:
         assert ids(found) == [f"secret:{paths.SERVER_TOKEN}", "restart:k3s", "wait:k3s"]
         assert "was rotated" in found.changes[0].reason
         facts = machine.facts()
-        drive(apply_change(Task(machine.host(), wish(), facts, lambda: Secret("new"), gather), found.changes[0]))
+        drive(apply_change(task_on(machine.host(), wish(), facts, "new"), found.changes[0]))
         assert machine.system.snapshot()[paths.SERVER_TOKEN].content == b"rotated\n"
         joined = wish(join=Join("https://10.0.0.12:6443"))
-        drive(apply_change(Task(machine.host(), joined, facts, lambda: Secret("new"), gather), found.changes[0]))
+        drive(apply_change(task_on(machine.host(), joined, facts, "new"), found.changes[0]))
         assert machine.system.snapshot()[paths.SERVER_TOKEN].content == b"rotated\n"
 
     def test_what_a_person_corrected_is_not_written_over(self) -> None:

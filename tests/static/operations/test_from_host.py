@@ -9,6 +9,7 @@ import pytest
 
 from productive_k3s.contract.events import Result
 from productive_k3s_infra.cli.adopted import adopted_lines
+from productive_k3s_infra.cluster_file.first_file import require_only_hosts
 from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.errors import BadInput, HostUnreachable
 from productive_k3s_infra.inventory.build import Login
@@ -20,8 +21,8 @@ from productive_k3s_infra.operations.from_host import (
     look_at,
     write_adopted,
 )
-from productive_k3s_infra.operations.init import require_free, require_only_hosts, write_cluster_file
 from productive_k3s_infra.plan.model import ClusterRecord
+from productive_k3s_infra.workspace.cluster_file import require_free, write_cluster_file
 from productive_k3s_infra.workspace.record import read_record, write_record
 from static.contract_program.hosts import CA, OTHER_CA, VERSION
 from static.fleet_doubles import FakeFleet

@@ -17,10 +17,11 @@ from productive_k3s.k3s.release import DEFAULT_VERSION
 from productive_k3s_infra.artifacts import channel
 from productive_k3s_infra.artifacts.channel import resolve_channel
 from productive_k3s_infra.cli.app import app
+from productive_k3s_infra.cluster_file.first_file import NewCluster
 from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.errors import BadInput, StepFailed
 from productive_k3s_infra.inventory.build import Login, nothing_configured
-from productive_k3s_infra.operations.init import NewCluster, init
+from productive_k3s_infra.operations.init import init
 
 AWS = ("--provider", "aws", "--region", "eu-central-1", "--allow", "203.0.113.0/24")
 ONPREM = ("--provider", "onprem", "--server", "10.0.0.11")
