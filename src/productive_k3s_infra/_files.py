@@ -78,6 +78,14 @@ def replace_file(path: Path, content: bytes, mode: int) -> bool:
     return True
 
 
+def at_home(name: str | Path) -> Path:
+    """Return the path that a name with `~` means. The home of a user whom nobody knows stays as it is written.
+
+    Whoever opens it says that it is not there; `Path.expanduser` would raise RuntimeError.
+    """
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - see above
+
+
 @contextmanager
 def new_file(path: Path, mode: int) -> Iterator[BinaryIO]:
     """Give a file to write to that gets its name when the block ends well, and vanishes when it does not.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from productive_k3s.k3s.release import RELEASES, version_url
+from productive_k3s_infra._files import at_home
 from productive_k3s_infra.artifacts.cache import ReleaseCache
 from productive_k3s_infra.artifacts.download import fetch_text
 from productive_k3s_infra.errors import Pk3sError
@@ -21,7 +22,7 @@ def image_list(source: str, version: str, cache: Path) -> tuple[str, ...]:
     """
     if source != "release" and "://" not in source:
         try:
-            return _names((Path(source).expanduser() / version / _NAME).read_text(encoding="utf-8"))
+            return _names((at_home(source) / version / _NAME).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError):
             return ()
     base, kept = version_url(RELEASES if source == "release" else source, version), ReleaseCache(cache)

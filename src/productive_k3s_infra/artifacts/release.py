@@ -18,7 +18,7 @@ from productive_k3s.k3s.release import (
     parse_checksums,
     version_url,
 )
-from productive_k3s_infra._files import explained
+from productive_k3s_infra._files import at_home, explained
 from productive_k3s_infra.artifacts.cache import OnBytes, ReleaseCache
 from productive_k3s_infra.errors import BadInput
 from productive_k3s_infra.plan.model import ReleaseFiles
@@ -80,7 +80,7 @@ def resolve_release(
                 source,
                 "use delivery: push, or serve the directory over HTTP and name its URL",
             )
-        folder = _version_folder(Path(source).expanduser(), version)
+        folder = _version_folder(at_home(source), version)
         return _merged(_from_directory(search, folder, arch) for arch in sorted(arches))
     base = version_url(RELEASES if source == "release" else _require_url(source), version)
     find = _pushed if delivery == "push" else _pulled

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
+from productive_k3s_infra._files import at_home
 from productive_k3s_infra.cluster_file.mistake import Found, Objection, Path, found, quoted
 from productive_k3s_infra.cluster_file.provider import capabilities_of
 from productive_k3s_infra.cluster_file.tree import Tree
@@ -29,7 +30,7 @@ class Folder:
     @classmethod
     def of(cls, file: FilePath, environment: Mapping[str, str]) -> Folder:
         """Return the folder of a cluster file."""
-        return cls(file.absolute().parent, environment.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - never raises
+        return cls(file.absolute().parent, environment.get("HOME") or str(at_home("~")))
 
     def find(self, name: str) -> FilePath:
         """Return the absolute path that a name means."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from productive_k3s_infra._files import at_home
 from productive_k3s_infra.cluster_file import text_checks
 from productive_k3s_infra.cluster_file.mistake import Objection
 from productive_k3s_infra.cluster_file.provider import DOCUMENTS, Capabilities, capabilities_of, kind_of, kinds_with
@@ -200,7 +201,7 @@ def _named_nodes(wanted: NewCluster) -> Iterator[str]:
 
 def shown_key(key: str, file: Path) -> str:
     """Return a key's path as it also means something on a colleague's computer: from home, or from the file."""
-    path = Path(key).expanduser()
+    path = at_home(key)
     if not path.is_absolute():
         return os.path.relpath(path, file.parent)
     return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
@@ -209,7 +210,7 @@ def shown_key(key: str, file: Path) -> str:
 def release_source(artifacts: str) -> str:
     """Return where a release is found as a cluster file says it: a directory by its absolute name."""
     is_folder = artifacts not in ("", "release") and "://" not in artifacts
-    return str(Path(artifacts).expanduser().absolute()) if is_folder else artifacts
+    return str(at_home(artifacts).absolute()) if is_folder else artifacts
 
 
 def require_only_hosts(said: Mapping[str, object]) -> None:

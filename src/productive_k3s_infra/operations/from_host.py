@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from productive_k3s_infra._files import at_home
 from productive_k3s_infra.adopt.document import AdoptedFile, Reach, adopt
 from productive_k3s_infra.adopt.running_cluster import FoundCluster, FoundHost, require_one_cluster
 from productive_k3s_infra.artifacts.program import build_program
@@ -125,7 +126,7 @@ def _endpoint(given: str, wanted: ToAdopt, said: Login, login_of: LoginOf) -> En
         address=address,
         user=user or configured.user or OnpremProvider.capabilities.default_user,
         port=int(parts.get("port") or said.port or configured.port or DEFAULT_PORT),
-        key=str(Path(wanted.key).expanduser().absolute()) if wanted.key else None,
+        key=str(at_home(wanted.key).absolute()) if wanted.key else None,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from productive_k3s.contract.codec import encode
 from productive_k3s.contract.exit_code import ExitCode
+from productive_k3s_infra._files import at_home
 from productive_k3s_infra.artifacts.program import Program, build_program
 from productive_k3s_infra.hosts.ssh import known_hosts
 from productive_k3s_infra.hosts.wire import bootstrap
@@ -79,7 +80,7 @@ def unrecorded(situation: Situation) -> tuple[str, ...]:
 
 
 def _target(session: Session, folder: Path | None) -> Path:
-    return session.workspace.path / _FOLDER if folder is None else folder.expanduser().absolute()
+    return session.workspace.path / _FOLDER if folder is None else at_home(folder).absolute()
 
 
 def ansible_inventory(seen: Observation, program: Program, proof: str) -> AnsibleInventory:

@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from productive_k3s_infra._files import explained, replace_file
+from productive_k3s_infra._files import at_home, explained, replace_file
 from productive_k3s_infra.errors import BadInput
 
 AREA = "workspace"
@@ -40,7 +40,7 @@ class Workspace:
 
         It is one folder however it was named: machines of the provider `local` are known by it.
         """
-        folder = self.cluster_file.expanduser().absolute().parent
+        folder = at_home(self.cluster_file).absolute().parent
         return folder.resolve() if ".." in folder.parts else folder
 
     @property

@@ -136,6 +136,15 @@ def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
     assert (tmp_path / "cluster.yaml").read_text() == "mine\n"
 
 
+@pytest.mark.parametrize("said", [{"key": "~nobody-here/id"}, {"artifacts": "~nobody-here/releases"}])
+def test_the_home_of_a_user_whom_nobody_knows_is_no_traceback(tmp_path: Path, said: dict[str, str]) -> None:
+    wanted = NewCluster(name="edge", provider="onprem", version="v1.34.4+k3s1", servers=("10.0.0.11",), **said)
+    with pytest.raises(BadInput) as caught:
+        init(tmp_path / "cluster.yaml", wanted, {}, nothing_configured)
+    assert "~nobody-here" in caught.value.evidence
+    assert list(tmp_path.iterdir()) == []
+
+
 _WORDS = st.text(alphabet="abc019.-_@:/ ~${}[]\"'#&*!|>%\n\té", max_size=20)
 _OPTION = st.one_of(st.just(""), _WORDS, st.sampled_from(["on", "null", "0x1", "1e3", "ops", "10.0.0.11", "fd00::1"]))
 

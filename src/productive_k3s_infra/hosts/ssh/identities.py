@@ -16,6 +16,7 @@ from pathlib import Path
 
 import asyncssh
 
+from productive_k3s_infra._files import at_home
 from productive_k3s_infra.errors import AuthenticationRefused, BadInput, Pk3sError
 from productive_k3s_infra.hosts.ssh.hops import Hop
 from productive_k3s_infra.hosts.ssh.keys import KeyFile, read_certificate, read_key, rsa_bits
@@ -46,7 +47,7 @@ async def identities_of(hop: Hop, where: str) -> AsyncIterator[Identities]:
         async with _agent(hop, where) as agent:
             yield _usual(hop, agent)
         return
-    file = read_key(Path(os.path.expanduser(hop.key)))  # noqa: PTH111, ASYNC240 - a small file of this computer
+    file = read_key(at_home(hop.key))
     if file.kind in {"unreadable", "unusable"}:
         raise _no_key(file, where)
     if file.pairs:
