@@ -41,6 +41,10 @@ _REMEDIES: dict[Cause, str] = {
     "expired": "restart K3s on the server: it renews what has ended or ends soon",
     "not-yet-valid": "set the clock of this computer or of the server",
 }
+_BEYOND = (
+    "the hosts are reached through a jump host, the API is not: forward its port for kubectl (ssh -L), "
+    "or name an address that this computer reaches (k3s.apiAddress)"
+)
 
 
 @dataclass(frozen=True)
@@ -128,8 +132,15 @@ def _names(certificate: Certificate) -> tuple[str, ...]:
     return (*dns, *(str(address) for address in extension.get_values_for_type(x509.IPAddress)))
 
 
-def judge_api(seen: ApiState, expected_names: tuple[str, ...]) -> tuple[CheckResult, ...]:
-    """PURE: what was seen, as check results."""
+def judge_api(
+    seen: ApiState, expected_names: tuple[str, ...], *, through_jump: bool = False
+) -> tuple[CheckResult, ...]:
+    """PURE: what was seen, as check results.
+
+    Where the hosts are reached `through_jump` this computer may have no way to the API: no fault of the cluster.
+    """
+    if through_jump and seen.cause == "network":
+        return (CheckResult("api.reachable", seen.address, False, "warning", _reached(seen), seen.error, _BEYOND),)
     reachable = CheckResult(
         "api.reachable",
         seen.address,

@@ -119,4 +119,4 @@ async def _api(
         )
     # The look blocks for as long as the network lets it, with a deadline of its own.
     seen = await asyncio.to_thread(look_at_api, kubeconfig, time.time())
-    return judge_api(seen, wanted)
+    return judge_api(seen, wanted, through_jump=inventory.founder.endpoint.jump is not None)

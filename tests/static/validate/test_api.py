@@ -100,6 +100,16 @@ def test_nobody_there_and_nobody_who_speaks_tls(ca: Authority) -> None:
     assert judge_api(refused, ())[0].message == "is not reached from this computer"
 
 
+def test_what_lies_behind_a_jump_host_may_be_out_of_reach(ca: Authority) -> None:
+    away = ApiState("s1.example:6443", "[Errno -2] Name or service not known", cause="network")
+    (beyond,), (plain,) = judge_api(away, (), through_jump=True), judge_api(away, ())
+    assert (beyond.passed, beyond.severity, plain.severity) == (False, "warning", "error")
+    assert "ssh -L" in beyond.remedy
+    # What does answer, with a certificate of somebody else, is as bad through a jump host as without one.
+    other = ApiState("s1.example:6443", "self-signed certificate", cause="issuer")
+    assert judge_api(other, (), through_jump=True)[0].severity == "error"
+
+
 def _without(document: dict[str, Any], key: str) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name != key}
 
