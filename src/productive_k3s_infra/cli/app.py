@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s_infra.cli.init import init
-from productive_k3s_infra.cli.options import DEFAULT_FILE, File, Format, NewCluster, Output, Prune, Replace, Yes
+from productive_k3s_infra.cli.options import DEFAULT_FILE, File, Format, Limit, NewCluster, Output, Prune, Replace, Yes
 from productive_k3s_infra.cli.running import finish, open_terminal, say, say_document, wait_for
 
 # A verb's own imports stand in it: what is not asked for is not loaded, and `--help` answers at once.
@@ -68,21 +68,29 @@ def plan(
     output: Output = Format.text,
     new_cluster: NewCluster = False,
     replace_nodes: Replace = None,
+    limit: Limit = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 3 if there are changes.")] = False,
 ) -> None:
     """Show what apply would do on which host, why, with what impact; change nothing."""
     from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.plan import make_plan
+    from productive_k3s_infra.plan.limit import named
 
     def run() -> int:
         terminal = open_terminal(assume_yes=False, quiet=output is Format.json)
-        planned = wait_for(
-            make_plan(_session(file, terminal), new_cluster=new_cluster, replacing=tuple(replace_nodes or ())), terminal
+        work = make_plan(
+            _session(file, terminal),
+            new_cluster=new_cluster,
+            replacing=tuple(replace_nodes or ()),
+            limit=named(limit or ()),
         )
+        planned = wait_for(work, terminal)
         if output is Format.json:
             from productive_k3s.contract.codec import encode
 
-            say_document({"plan": encode(planned.plan), "preflight": planned.preflight.document()})
+            found = planned.plan
+            report = planned.preflight.document()
+            say_document({"limit": list(found.limit), "plan": encode(found), "preflight": report})
         else:
             say(show.planned_lines(planned))
         return planned.exit_code or (ExitCode.PENDING if exit_code and planned.plan.steps else 0)
@@ -99,11 +107,13 @@ def apply(
     new_cluster: NewCluster = False,
     replace_nodes: Replace = None,
     prune: Prune = None,
+    limit: Limit = None,
     probe: Annotated[bool, typer.Option(help="Try the ports between the hosts before K3s is there.")] = True,
 ) -> None:
     """Make the cluster what the file says: machines, cluster; then validate. A second time changes nothing."""
     from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.apply import apply as operation
+    from productive_k3s_infra.plan.limit import named
 
     def run() -> int:
         terminal = open_terminal(assume_yes=yes, quiet=output is Format.json)
@@ -113,6 +123,7 @@ def apply(
             new_cluster=new_cluster,
             replacing=tuple(replace_nodes or ()),
             prune=prune,
+            limit=named(limit or ()),
         )
         applied = wait_for(work, terminal)
         if output is Format.json:

@@ -34,4 +34,12 @@ Prune = Annotated[
         help="With --yes: let go what the file does not name any more; more than one only with the cluster's name.",
     ),
 ]
+Limit = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="NODE[,NODE]",
+        help="Only these nodes; again for more. Other nodes, machines and the full validation are left out.",
+    ),
+]
 DEFAULT_FILE = Path("cluster.yaml")

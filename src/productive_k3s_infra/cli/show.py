@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from productive_k3s.contract.codec import encode
 from productive_k3s_infra.errors import ClusterFileInvalid, Pk3sError
-from productive_k3s_infra.plan.text import body_lines, note_lines, plan_lines, summary, unreached_lines
+from productive_k3s_infra.plan.text import body_lines, limit_lines, note_lines, summary, unreached_lines
 
 # Verbs load what they need; showing loads none of them.
 if TYPE_CHECKING:
@@ -84,23 +84,26 @@ def failure_lines(where: str, failure: Failure) -> Iterator[str]:
 
 
 def planned_lines(planned: Planned) -> Iterator[str]:
-    """Show a plan with what the preflight found; the last line says what applying it would come to."""
+    """Show a plan with what the preflight found; the summary says what applying it would come to."""
     yield from findings_lines(planned.preflight)
     yield from body_lines(planned.plan, refusals=False)
     errors = sum(1 for check in planned.preflight.failed if check.severity == "error")
     if not errors:
         yield summary(planned.plan)
+        yield from limit_lines(planned.plan)
         return
     names = ", ".join(item.host for item in planned.plan.unreached)
     count = "1 error" if errors == 1 else f"{errors} errors"
     yield f"Apply would be refused: {count} (see above){f'; not reached: {names}' if names else ''}."
+    yield from limit_lines(planned.plan)
 
 
 def applied_lines(applied: Applied) -> Iterator[str]:
     """Show how an apply ended: findings that stopped it, or what was done, the report, and where the journal is."""
     yield from findings_lines(applied.preflight)
     if not applied.results and applied.preflight.passed:
-        yield from plan_lines(applied.plan)
+        yield from body_lines(applied.plan)
+        yield summary(applied.plan)
     elif applied.preflight.passed:
         yield from unreached_lines(applied.plan)
         yield from note_lines(applied.plan)
@@ -113,10 +116,11 @@ def applied_lines(applied: Applied) -> Iterator[str]:
     if applied.journal is not None and applied.exit_code:
         yield f"journal: {applied.journal}"
     yield _verdict(applied)
+    yield from limit_lines(applied.plan)
 
 
 def _verdict(applied: Applied) -> str:
-    """Return the last line: what became of the run, in one sentence that is true."""
+    """Return what became of the run, in one sentence that is true."""
     done = sum(1 for result in applied.results if result.outcome == "done")
     count = "1 step" if done == 1 else f"{done} steps"
     if not applied.preflight.passed:
@@ -145,6 +149,7 @@ def applied_document(applied: Applied) -> dict[str, Any]:
         "exit_code": applied.exit_code,
         "seconds": applied.seconds,
         "journal": str(applied.journal) if applied.journal else None,
+        "limit": list(applied.plan.limit),
         "plan": encode(applied.plan),
         "preflight": applied.preflight.document(),
         "results": [result.document() for result in applied.results],

@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 from productive_k3s_infra.operations.afterwards import keep_inventory, keep_kubeconfig, validate_cluster
 from productive_k3s_infra.operations.applied import Applied
 from productive_k3s_infra.operations.apply_run import ApplyRun, Options
-from productive_k3s_infra.operations.assemble import agree_to_cluster, assemble_cluster, check_hosts
+from productive_k3s_infra.operations.assemble import agree_to_cluster, assemble_cluster, check_hosts, expect_validation
 from productive_k3s_infra.operations.journaled import journaled
 from productive_k3s_infra.operations.machines import make_machines
 from productive_k3s_infra.operations.session import Session
+from productive_k3s_infra.plan.limit import require_alone
 
 Part = Callable[[ApplyRun], Awaitable[None]]
 
@@ -32,6 +33,15 @@ APPLY: tuple[Part, ...] = (
 )
 """The whole of `apply`, in order; a part that ends the run says so. What is planned stands in `plan/stages.py`."""
 
+APPLY_LIMITED: tuple[Part, ...] = (
+    look,
+    check_hosts,
+    agree_to_cluster,
+    expect_validation,
+    assemble_cluster,
+)
+"""The whole of `apply --limit`: without machines, and without all that every node has to be seen for."""
+
 
 async def apply(
     session: Session,
@@ -40,15 +50,18 @@ async def apply(
     new_cluster: bool = False,
     replacing: tuple[str, ...] = (),
     prune: str | None = None,
+    limit: frozenset[str] = frozenset(),
 ) -> Applied:
     """Make the cluster what the file says. Nothing is changed on a host before all of them were looked at.
 
     The machines in `replacing` are made anew: their nodes are drained and leave, their disks are lost. `prune` says
-    what may be lost where nobody is asked (`require_agreed`).
+    what may be lost where nobody is asked (`require_agreed`). With a `limit` only the nodes that it names are changed,
+    or removed; only their hosts and servers are asked, and the cluster is validated in full by the next whole apply.
     """
+    require_alone(limit, new_cluster=new_cluster, replacing=replacing)
     with journaled(session, "apply") as reporter:
-        async with ApplyRun(session, reporter, Options(probe, new_cluster, replacing, prune)) as run:
-            for part in APPLY:
+        async with ApplyRun(session, reporter, Options(probe, new_cluster, replacing, prune, limit)) as run:
+            for part in APPLY_LIMITED if limit else APPLY:
                 await part(run)
                 if run.over:
                     break

@@ -29,13 +29,14 @@ from productive_k3s_infra.validate.report import Report
 class Options:
     """How it was asked for: with ports tried, founding though another cluster is recorded, machines made anew.
 
-    `prune`: see `require_agreed`.
+    `prune`: see `require_agreed`. `limit` names the only nodes that it is about; empty: all.
     """
 
     probe: bool = True
     new_cluster: bool = False
     replacing: tuple[str, ...] = ()
     prune: str | None = None
+    limit: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -77,10 +78,11 @@ class ApplyRun:
         survey = self.provider.take_survey() or await self.session.provider.survey()
         inventory = inventory_of(self.session, survey)
         began = time.monotonic()
-        self.fleet = await self._open.enter_async_context(fleet_of(self.session, with_leaving(self.session, inventory)))
-        new_cluster = self.options.new_cluster
+        new_cluster, limit = self.options.new_cluster, self.options.limit
+        reached = with_leaving(self.session, inventory, limit)
+        self.fleet = await self._open.enter_async_context(fleet_of(self.session, reached))
         self.seen = await observe(
-            self.session, survey, inventory, self.fleet, new_cluster=new_cluster, replacing=replacing
+            self.session, survey, inventory, self.fleet, new_cluster=new_cluster, replacing=replacing, limit=limit
         )
         self.reporter.looked("hosts and the release's files", time.monotonic() - began)
         self.plan = plan_stages(self.seen.situation)

@@ -17,9 +17,11 @@ from productive_k3s_infra.operations.recording import RecordingListener, record_
 from productive_k3s_infra.operations.validate import expected
 from productive_k3s_infra.operations.validation_ahead import ValidationAhead
 from productive_k3s_infra.plan.joining import only_new_agents_join
+from productive_k3s_infra.plan.limit import judged
+from productive_k3s_infra.plan.servers import live_server
 from productive_k3s_infra.plan.step import ApplyServer
 from productive_k3s_infra.preflight.rules import already_listening, to_probe
-from productive_k3s_infra.validate.gather import ask_cluster
+from productive_k3s_infra.validate.gather import ask_cluster, note_passed
 from productive_k3s_infra.validate.quick import Answer
 
 
@@ -30,7 +32,7 @@ async def check_hosts(run: ApplyRun) -> None:
     if run.options.probe:
         spec, inventory, observed = run.session.spec, run.seen.inventory, run.seen.observed
         targets, listening = to_probe(spec, inventory, observed), already_listening(spec, inventory, observed)
-        probes = await probe_ports(inventory, targets, run.fleet, listening)
+        probes = await probe_ports(judged(run.seen.situation), targets, run.fleet, listening)
     run.reporter.looked("ports between the hosts", time.monotonic() - began)
     run.preflight = preflight(run.session, run.seen, run.plan, probes)
     run.reporter.planned(run.plan)
@@ -42,6 +44,15 @@ async def agree_to_cluster(run: ApplyRun) -> None:
     """Have the plan agreed to, unless the plan of all stages was, and this one interrupts nothing more."""
     if run.plan.steps and not covers(run.agreed, run.plan):
         require_agreed(run.session, run.plan, run.options.prune)
+
+
+async def expect_validation(run: ApplyRun) -> None:
+    """Note, before anything is changed, that no full validation has passed for what comes: a later apply has one."""
+    asked = live_server(run.seen.situation)
+    if run.plan.steps and asked is not None and not await note_passed(asked[0].name, run.fleet, ""):
+        run.session.interaction.note(
+            "it could not be noted that the cluster is to be validated in full: pk3s validate does it"
+        )
 
 
 async def assemble_cluster(run: ApplyRun) -> None:
@@ -60,7 +71,7 @@ async def assemble_cluster(run: ApplyRun) -> None:
 
 async def _ahead(run: ApplyRun) -> ValidationAhead | None:
     seen = run.seen
-    if not only_new_agents_join(seen.situation, run.plan):
+    if run.options.limit or not only_new_agents_join(seen.situation, run.plan):
         return None
     wanted = await expected(run.session, seen.inventory)
     longest = longest_seconds(run.plan.steps, seen.resolved.local_files)

@@ -16,6 +16,7 @@ from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Host, Inventory
 from productive_k3s_infra.inventory.observed import Observed
 from productive_k3s_infra.operations.session import Session
+from productive_k3s_infra.plan.limit import looked_at, require_known
 from productive_k3s_infra.plan.mark import leaving_host
 from productive_k3s_infra.plan.model import ClusterRecord
 from productive_k3s_infra.plan.requests import Leaving, Situation
@@ -41,37 +42,44 @@ async def observe(
     *,
     new_cluster: bool = False,
     replacing: tuple[str, ...] = (),
+    limit: frozenset[str] = frozenset(),
 ) -> Observation:
-    """Ask every host that exists for its facts, and find the release's files for their architectures."""
+    """Ask every host that exists for its facts, and find the release's files for their architectures.
+
+    With a `limit` only the hosts of the nodes that it names and servers are asked; raises BadInput for other names.
+    """
     record = read_record(session.workspace.folder, session.spec.name)
     observed, leaving = await asyncio.gather(
-        gather(inventory, fleet), look_at_leaving(session, inventory, record, fleet)
+        gather(looked_at(inventory, limit), fleet), look_at_leaving(session, inventory, record, fleet, limit)
     )
     facts = observed.facts
-    arches = {found.host.os.arch for found in facts.values()}
-    if replacing or any(host.assumed for host in inventory.hosts):
-        arches.add(survey.assumption.architecture)
-    resolved, notes = await _files(session, frozenset(arches), facts)
     situation = Situation(
         session.spec,
         inventory,
         facts,
-        resolved.files,
-        record,
-        new_cluster,
+        record=record,
+        new_cluster=new_cluster,
         survey=survey,
         replacing=replacing,
         unreached={name: as_failure(error) for name, error in observed.unreachable.items()},
         leaving=leaving,
-        notes=notes,
+        limit=limit,
     )
-    return Observation(inventory, observed, situation, resolved)
+    require_known(situation)
+    arches = {found.host.os.arch for found in facts.values()}
+    if replacing or any(host.assumed for host in inventory.hosts):
+        arches.add(survey.assumption.architecture)
+    resolved, notes = await _files(session, frozenset(arches), facts)
+    return Observation(inventory, observed, replace(situation, files=resolved.files, notes=notes), resolved)
 
 
-def with_leaving(session: Session, inventory: Inventory) -> Inventory:
-    """Return the inventory with the hosts that the file does not name any more, for a fleet that reaches them too."""
+def with_leaving(session: Session, inventory: Inventory, limit: frozenset[str] = frozenset()) -> Inventory:
+    """Return the inventory with the hosts that the file does not name any more, for a fleet that reaches them too.
+
+    With a `limit` it has no host that is not to be reached.
+    """
     record = read_record(session.workspace.folder, session.spec.name)
-    return replace(inventory, hosts=(*inventory.hosts, *_leaving(session, inventory, record)))
+    return looked_at(replace(inventory, hosts=(*inventory.hosts, *_leaving(session, inventory, record))), limit)
 
 
 def _leaving(session: Session, inventory: Inventory, record: ClusterRecord | None) -> tuple[Host, ...]:
@@ -82,10 +90,14 @@ def _leaving(session: Session, inventory: Inventory, record: ClusterRecord | Non
 
 
 async def look_at_leaving(
-    session: Session, inventory: Inventory, record: ClusterRecord | None, fleet: Fleet
+    session: Session,
+    inventory: Inventory,
+    record: ClusterRecord | None,
+    fleet: Fleet,
+    limit: frozenset[str] = frozenset(),
 ) -> dict[str, Leaving]:
     """Ask the hosts that the file does not name any more how they are; one that does not answer stops nobody."""
-    hosts = _leaving(session, inventory, record)
+    hosts = looked_at(replace(inventory, hosts=_leaving(session, inventory, record)), limit).hosts
     seen = await gather(replace(inventory, hosts=hosts), fleet)
     failures = {name: as_failure(error) for name, error in seen.unreachable.items()}
     return {host.name: Leaving(host, seen.facts.get(host.name), failures.get(host.name)) for host in hosts}

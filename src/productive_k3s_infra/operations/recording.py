@@ -43,7 +43,7 @@ def record_cluster(run: ApplyRun, facts: Facts | None) -> None:
     """Remember which cluster this is: a later run must never found another one."""
     if facts is None or not facts.k3s.ca_hash or facts.k3s.datastore is None:
         return
-    _write(run, ClusterRecord(facts.k3s.ca_hash, run.session.spec.k3s.version, _hosts(run, frozenset())))
+    _write(run, ClusterRecord(facts.k3s.ca_hash, _version(run), _hosts(run, frozenset())))
 
 
 def record_hosts(run: ApplyRun) -> None:
@@ -55,13 +55,26 @@ def record_hosts(run: ApplyRun) -> None:
         _write(run, replace(record, hosts=_hosts(run, frozenset(uninstalled))))
 
 
+def _version(run: ApplyRun) -> str:
+    """What the file says; where no server was to follow it, what is recorded is still what was installed."""
+    situation = run.seen.situation
+    left_out = situation.limit and not any(server.name in situation.limit for server in situation.inventory.servers)
+    return situation.record.version if left_out and situation.record is not None else situation.spec.k3s.version
+
+
 def _hosts(run: ApplyRun, cleaned: frozenset[str]) -> dict[str, Reach]:
+    """Return how hosts are reached: those that were looked at as they were, all others as they are recorded."""
     situation = run.seen.situation
     if situation.survey.owns_machines:
         return {}
-    declared = {host.name: host for host in situation.inventory.hosts}
-    key = run.session.spec.ssh.key
-    return {name: reach_of(host, key) for name, host in (still_leaving(situation, cleaned) | declared).items()}
+    key, inventory = run.session.spec.ssh.key, situation.inventory
+    declared = {host.name: host for host in inventory.hosts if host.name in situation.facts}
+    found = {name: reach_of(host, key) for name, host in (still_leaving(situation, cleaned) | declared).items()}
+    recorded = situation.record.hosts if situation.record is not None else {}
+    kept = {name: reach for name, reach in recorded.items() if name not in {*situation.leaving, *declared}}
+    in_file = [host.name for host in inventory.hosts]
+    known = {**kept, **found}
+    return {name: known[name] for name in dict.fromkeys((*sorted({*known} - {*in_file}), *in_file)) if name in known}
 
 
 def _write(run: ApplyRun, record: ClusterRecord) -> None:

@@ -62,7 +62,7 @@ async def validate_with(
         of_cluster=ahead.answer() if ahead is not None else None,
     )
     if state and report.scope == "full":
-        await note_passed(inventory, fleet, state if report.passed else "")
+        await note_passed(inventory.founder.name, fleet, state if report.passed else "")
     return report
 
 

@@ -74,12 +74,16 @@ def _host(situation: Situation, draft: Draft, host: Host) -> Iterator[Item]:
         yield from (Refusal(host.name, veto) for veto in found.vetoes)
     elif not found.changes:
         yield Unchanged(host.name, "; ".join(note for note in found.notes if not note.startswith(COSMETIC)))
-        yield from (Note(f"{host.name}: {note}") for note in found.notes if note.startswith(COSMETIC))
+        yield from (_note(host, note) for note in found.notes if note.startswith(COSMETIC))
     else:
         # The host's answer depended on them; a plan holds none.
         shown = replace(request, agreed=tuple(change.id for change in found.changes), secrets=Secrets())
         yield from _steps(situation, draft, host, shown, found)
-        yield from (Note(f"{host.name}: {note}") for note in found.notes)
+        yield from (_note(host, note) for note in found.notes)
+
+
+def _note(host: Host, text: str) -> Note:
+    return Note(f"{host.name}: {text}", (host.name,))
 
 
 def _steps(situation: Situation, draft: Draft, host: Host, request: Request, found: Assessment) -> Iterator[Step]:

@@ -42,7 +42,7 @@ def leaving_hosts(situation: Situation, draft: Draft) -> Iterator[Item]:
         if name in nodes and not after:
             continue
         if asked is None:
-            yield Note(f"{name}: K3s on it is left alone, as no server says whether its node has left")
+            yield Note(f"{name}: K3s on it is left alone, as no server says whether its node has left", (name,))
             continue
         yield from _host(situation, name, situation.leaving.get(name), after)
 
@@ -51,16 +51,18 @@ def _host(situation: Situation, name: str, leaving: Leaving | None, needs: tuple
     record = situation.record
     if leaving is None or record is None:
         unknown = "K3s stays on its host, as cluster.lock does not say how it was reached"
-        yield Note(f"{name}: {unknown}; {_by_hand(situation)}")
+        yield Note(f"{name}: {unknown}; {_by_hand(situation)}", (name,))
         return
     facts = leaving.facts
     if facts is None:
         why = leaving.failure.what if leaving.failure is not None else "it did not answer"
         gone = "if it is gone for good, take it out of cluster.lock"
         again = "when it answers, pk3s apply takes K3s off"
-        yield Note(f"{name}: K3s stays on {leaving.host.endpoint}: {why}; {again}; {_by_hand(situation)}; {gone}")
+        stays = f"K3s stays on {leaving.host.endpoint}: {why}; {again}; {_by_hand(situation)}; {gone}"
+        yield Note(f"{name}: {stays}", (name,))
     elif facts.k3s.ca_hash and facts.k3s.ca_hash != record.ca_hash:
-        yield Note(f"{name}: the host at {leaving.host.endpoint} belongs to another cluster by now; it is left alone")
+        other = f"the host at {leaving.host.endpoint} belongs to another cluster by now; it is left alone"
+        yield Note(f"{name}: {other}", (name,))
     elif needs or facts.k3s.role is not None or facts.k3s.ca_hash:
         yield UninstallHost(
             id=f"{name}/uninstall",
@@ -93,7 +95,7 @@ def undeclared_nodes(situation: Situation, draft: Draft) -> Iterator[Item]:
     declared = {*situation.survey.extra, *leaving, *(host.name for host in situation.inventory.hosts)}
     found = [node.name for node in asked[1].nodes if node.name not in declared]
     if found:
-        yield Note(f"in the cluster, and not in the file: {', '.join(found)}; they are left alone")
+        yield Note(f"in the cluster, and not in the file: {', '.join(found)}; they are left alone", tuple(found))
 
 
 def still_leaving(situation: Situation, cleaned: frozenset[str]) -> dict[str, Host]:

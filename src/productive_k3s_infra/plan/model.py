@@ -77,7 +77,10 @@ class Unreached:
 
 @dataclass(frozen=True)
 class Plan:
-    """All steps that close the drift, in an order that respects `needs`."""
+    """All steps that close the drift, in an order that respects `needs`.
+
+    With a `limit` they are those of the nodes that it names, and nothing is said of others.
+    """
 
     cluster: str
     steps: tuple[Step, ...]
@@ -85,6 +88,7 @@ class Plan:
     refusals: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
     unreached: tuple[Unreached, ...] = ()
+    limit: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:

@@ -63,7 +63,7 @@ def removal_of(situation: Situation, draft: Draft, name: str, reason: str) -> It
     elif _never_founded(situation):
         yield _destroy(name, needs, "its machine has no part in a cluster")
     else:
-        yield Note(f"{name}: its machine is left alone, as the cluster does not say whether its node has left")
+        yield Note(f"{name}: its machine is left alone, as the cluster does not say whether its node has left", (name,))
 
 
 def _never_founded(situation: Situation) -> bool:

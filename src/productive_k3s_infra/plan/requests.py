@@ -44,6 +44,7 @@ class Situation:
     apply. `survey` is what the provider saw of the machines, `replacing` names those that shall be made anew.
     `unreached` says why hosts that exist are not among the facts. `leaving` are hosts, nobody's machines, that the file
     does not name any more: cluster.lock knows how they were reached. `notes` say what else could not be looked at.
+    `limit` names the only nodes that are planned for (`plan/limit.py`); empty: all.
     """
 
     spec: ClusterSpec
@@ -57,6 +58,7 @@ class Situation:
     unreached: Mapping[str, Failure] = field(default_factory=dict)
     leaving: Mapping[str, Leaving] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    limit: frozenset[str] = frozenset()
 
 
 def api_port(spec: ClusterSpec) -> int:

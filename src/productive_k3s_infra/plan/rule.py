@@ -22,9 +22,10 @@ from productive_k3s_infra.plan.step import (
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence for whoever reads the plan."""
+    """A sentence for whoever reads the plan. `hosts` are those that it is about, () for all."""
 
     text: str
+    hosts: tuple[str, ...] = ()
 
 
 Item = Step | Unchanged | Refusal | Unreached | Note
@@ -96,9 +97,14 @@ class Stage:
 
 def plan_by(stages: Iterable[Stage], situation: Situation) -> Plan:
     """Return what the rules of these stages find, one after the other: nothing comes into a plan in another way."""
-    cluster, draft = situation.spec.name, Draft()
+    return draft_by(stages, situation).plan(situation.spec.name)
+
+
+def draft_by(stages: Iterable[Stage], situation: Situation) -> Draft:
+    """Return all that the rules of these stages find, before it is a plan."""
+    draft = Draft()
     for stage in stages:
         for rule in stage.rules:
             draft = draft.plus(stage.name, rule(situation, draft))
         situation = stage.afterwards(situation)
-    return draft.plan(cluster)
+    return draft

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from productive_k3s_infra.plan import cluster, foreseen, leaving, machines, removal, replacement
+from productive_k3s_infra.plan import cluster, foreseen, leaving, limit, machines, removal, replacement
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.requests import Situation
-from productive_k3s_infra.plan.rule import Stage, plan_by
+from productive_k3s_infra.plan.rule import Stage, draft_by, plan_by
 
 MACHINES = Stage(
     "machines",
@@ -44,6 +44,10 @@ STAGES = (MACHINES, CLUSTER)
 def plan_stages(situation: Situation) -> Plan:
     """Return every step that makes the cluster what the file says.
 
-    Steps on machines to come are planned on what those are expected to be, and marked so.
+    Steps on machines to come are planned on what those are expected to be, and marked so. With a limit it is every step
+    of the cluster's stage that makes the named nodes so: machines are left out.
     """
+    if situation.limit:
+        within = limit.seen_within(situation)
+        return limit.plan_of_named(draft_by((CLUSTER,), within), within)
     return plan_by(STAGES, situation)

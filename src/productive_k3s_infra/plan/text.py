@@ -28,10 +28,11 @@ def plan_lines(plan: Plan, *, diffs: bool = True, refusals: bool = True) -> Iter
     """
     yield from body_lines(plan, diffs=diffs, refusals=refusals)
     yield summary(plan)
+    yield from limit_lines(plan)
 
 
 def body_lines(plan: Plan, *, diffs: bool = True, refusals: bool = True) -> Iterator[str]:
-    """Show all that `plan_lines` does but the last line."""
+    """Show all that `plan_lines` does but the summary."""
     for refusal in plan.refusals if refusals else ():
         yield f"refused  {refusal.host}: {refusal.failure.what} [{refusal.failure.code}]"
         if refusal.failure.evidence:
@@ -49,6 +50,13 @@ def body_lines(plan: Plan, *, diffs: bool = True, refusals: bool = True) -> Iter
 def unreached_lines(plan: Plan) -> Iterator[str]:
     """Show the hosts that nothing was planned for, as they were not reached."""
     return (f"? {one.host}: not planned, {one.failure.what} [{one.failure.code}]" for one in plan.unreached)
+
+
+def limit_lines(plan: Plan) -> Iterator[str]:
+    """Show, where the plan is of some nodes only, which ones and what was left out."""
+    if plan.limit:
+        names = ", ".join(plan.limit)
+        yield f"Only {names} (--limit): other nodes, machines and the full validation were left out."
 
 
 def note_lines(plan: Plan) -> Iterator[str]:
@@ -76,8 +84,9 @@ def summary(plan: Plan) -> str:
     if plan.refusals:
         return f"Refused: vetoes of hosts: {len(plan.refusals)}; nothing was changed."
     names = ", ".join(item.host for item in plan.unreached)
+    nothing = f"Nothing to change on {', '.join(plan.limit)}." if plan.limit else "Nothing to change."
     if plan.is_empty:
-        return f"Nothing to change on the hosts that answered; not reached: {names}." if names else "Nothing to change."
+        return f"Nothing to change on the hosts that answered; not reached: {names}." if names else nothing
     disruptive = len(plan.disruptive)
     tail = f", {disruptive} of them interrupt something that runs (!)" if disruptive else ""
     return f"{counted(plan)}{tail}{f'; not reached: {names}' if names else ''}."

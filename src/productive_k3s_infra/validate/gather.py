@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from productive_k3s.contract.codec import encode
@@ -60,14 +59,17 @@ async def validate_cluster(
     return report_of(inventory.cluster, found, api, scope=scope)
 
 
-async def note_passed(inventory: Inventory, fleet: Fleet, state: str) -> None:
-    """Note in the cluster for which state a full validation has passed; '' that the last one has not.
+async def note_passed(server: str, fleet: Fleet, state: str) -> bool:
+    """Note through a server for which state a full validation has passed, '' for none; say whether it is noted.
 
-    Where it cannot be noted the next apply tries everything once more, which does no harm.
+    Where a state cannot be noted the next apply tries everything once more, which does no harm.
     """
-    with suppress(Pk3sError):
-        session = await fleet.session(inventory.founder.name)
-        await session.call("validate", arguments=("--note", state), deadline_seconds=_HOST_SECONDS)
+    try:
+        session = await fleet.session(server)
+        result = await session.call("validate", arguments=("--note", state), deadline_seconds=_HOST_SECONDS)
+    except Pk3sError:
+        return False
+    return result.outcome == "done"
 
 
 async def ask_cluster(
