@@ -59,6 +59,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """One server and three agents, made by an earlier apply."""
     made = World(tmp_path, spec(3))
     enter(made, monkeypatch)
+    monkeypatch.setattr("productive_k3s_infra.operations.validate.image_list", lambda *_: ())
     await apply(made.session, probe=False)
     made.fleet.calls.clear()
     made.person.asked.clear()
@@ -206,7 +207,8 @@ async def test_the_record_keeps_what_it_says_of_hosts_that_were_not_looked_at(wo
         for node in moved.spec.nodes
     )
     changed = moved.spec.model_copy(update={"nodes": nodes})
-    await apply(replace(moved, spec=changed), probe=False, limit=ONE)
+    provider = World(Path("/nowhere"), changed).provider
+    await apply(replace(moved, spec=changed, provider=provider), probe=False, limit=ONE)
     assert record_of(world) == before, "agent-3 still leaves one day, and nobody was at agent-1's new address"
 
 

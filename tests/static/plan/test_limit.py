@@ -13,7 +13,7 @@ from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.cluster_file.model import ClusterSpec, Proxy, Rollout
 from productive_k3s_infra.errors import BadInput
-from productive_k3s_infra.inventory.survey import MachineState
+from productive_k3s_infra.inventory.survey import MachineState, Survey, SurveyedMachine
 from productive_k3s_infra.plan.limit import judged, looked_at, named, require_alone, require_known
 from productive_k3s_infra.plan.mark import MARK
 from productive_k3s_infra.plan.model import ClusterRecord, Plan, Reach
@@ -154,6 +154,15 @@ def test_machines_that_are_missing_hinder_no_founding_and_are_not_made() -> None
     assert ids(plan) == ["server-1/apply-server", "agent-1/apply-agent"]
     stopped = on_machines(situation(spec(2)), server_1="running", agent_1="running", agent_2="stopped")
     assert codes(limited(stopped, "server-1", "agent-1")) == [("server-1", "limit.founds")], "it may be a member"
+
+
+def test_what_a_provider_says_of_machines_is_left_out() -> None:
+    before = wishing(2)
+    machines = (SurveyedMachine("server-1", "running"), SurveyedMachine("agent-1", "running", differences=("memory",)))
+    seen = replace(before, survey=Survey(True, machines, notes=("a note of the provider",)))
+    assert codes(plan_stages(seen)) == [("agent-1", "machine.differs")]
+    plan = limited(seen, "agent-1")
+    assert (ids(plan), codes(plan), plan.notes) == (["agent-1/apply-agent"], [], ())
 
 
 @pytest.mark.parametrize(
