@@ -71,9 +71,10 @@ async def note(host: Host, state: str, *, gather: GatherFacts = gather_facts) ->
 
 
 async def _has_passed(kube: KubeReading, state: str) -> bool:
-    """Whether it is known that a full validation has passed for this state."""
+    """Whether it is known that a full validation has passed for this state; for no state: that the last one has."""
     try:
-        return bool(state) and await passed_state(kube) == state
+        noted = await passed_state(kube)
+        return noted == state if state else bool(noted)
     except ContractError:
         return False
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from productive_k3s.contract.events import CheckResult, Result
 from productive_k3s.contract.expectation import Expectation, ExpectedNode
+from productive_k3s.contract.facts import Facts
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.inventory.model import Inventory
@@ -35,6 +36,11 @@ def scope_of(answer: Answer, asked: Scope) -> Scope:
     """Return how far the validation of the cluster went: its server says so where it could do less than asked."""
     said = answer.data.get("scope") if isinstance(answer, Result) and answer.data else None
     return "quick" if said == "quick" else asked
+
+
+def facts_of(answers: Mapping[str, Answer]) -> dict[str, Facts]:
+    """Return what the hosts that answered are, by host name."""
+    return {name: said.facts for name, said in answers.items() if isinstance(said, Result) and said.facts is not None}
 
 
 def report_of(

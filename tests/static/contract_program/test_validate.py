@@ -652,6 +652,14 @@ def test_what_is_not_known_to_have_passed_is_tried(state: str) -> None:
     assert scope(Cluster(hiccups={"productive-k3s-validated": 1}).run(full=True, wanted=wanted)) == "full"
 
 
+@pytest.mark.parametrize(("noted", "found"), [("", "full"), ("of-some-day", "quick")])
+def test_whoever_does_not_know_the_hosts_tries_what_did_not_pass_last(noted: str, found: str) -> None:
+    cluster = Cluster()
+    note = "/api/v1/namespaces/kube-system/configmaps/productive-k3s-validated"
+    cluster.made[note] = (0.0, {"kind": "ConfigMap", "data": {"state": noted}})
+    assert scope(cluster.run(full=True, wanted=replace(WANTED, state="", unless_passed=True))) == found
+
+
 def test_the_driver_has_it_noted() -> None:
     cluster = Cluster()
 

@@ -53,7 +53,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 async def validated(fleet: FakeFleet, *, full: bool = False, **options: Any) -> Report:
     options = {"kubeconfig_document": {"kind": "Config"}, **options}
-    return await validate_cluster(inventory(), fleet, WANTED, full=full, **options)
+    return (await validate_cluster(inventory(), fleet, WANTED, full=full, **options))[0]
 
 
 def failed(report: Report) -> list[tuple[str, str]]:
