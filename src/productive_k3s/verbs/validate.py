@@ -96,7 +96,7 @@ def _require_server(facts: Facts) -> None:
                 code="request.scope",
                 what="a cluster is validated from one of its servers",
                 evidence=f"this host is {'an agent' if facts.k3s.role == 'agent' else 'no node'}",
-                remedy="run it on a server, or with --scope host",
+                remedy="ask a server of the cluster; a host can validate itself, with scope host",
                 exit_code=ExitCode.BAD_INPUT,
             )
         )

@@ -386,6 +386,7 @@ def test_a_cluster_is_validated_from_a_server(role: str | None) -> None:
     with pytest.raises(ContractError) as caught:
         Cluster().run(facts=on_k3s(FACTS, role=role))
     assert (caught.value.failure.code, caught.value.failure.exit_code) == ("request.scope", 2)
+    assert caught.value.failure.remedy == "ask a server of the cluster; a host can validate itself, with scope host"
 
 
 def test_an_unknown_word_in_the_expectation_is_named() -> None:

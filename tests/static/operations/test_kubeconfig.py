@@ -44,7 +44,9 @@ def documents(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """With which kubeconfig the API is looked at; no API is."""
     given: list[Any] = []
 
-    async def validate_cluster(*_arguments: Any, kubeconfig_document: Any, **_named: Any) -> tuple[Report, dict[str, Facts]]:
+    async def validate_cluster(
+        *_arguments: Any, kubeconfig_document: Any, **_named: Any
+    ) -> tuple[Report, dict[str, Facts]]:
         given.append(kubeconfig_document)
         return Report("edge", "quick", ()), {}
 
