@@ -159,7 +159,8 @@ _RECORDER = """\
 import fcntl, json, sys
 folder, host = sys.argv[1:3]
 order = json.loads(sys.stdin.readline())
-verb = "look" if "--plan" in order["arguments"] else order["arguments"][0]
+words = order["arguments"]
+verb = "look" if "--plan" in words else "note" if "--note" in words else words[0]
 with open(folder + "/calls", "a") as calls:
     fcntl.flock(calls, fcntl.LOCK_EX)
     calls.write(json.dumps({"host": host, "verb": verb, "order": order, "argv": sys.argv}) + "\\n")

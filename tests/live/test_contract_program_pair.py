@@ -93,16 +93,20 @@ def test_a_token_of_another_cluster_is_refused_before_anything_is_written(pair: 
     assert differences(before, fingerprint(pair.bed, machine)) == []
 
 
-def test_a_wrong_token_is_diagnosed_and_the_right_one_mends_it(pair: Pair, k3s_release: Release) -> None:
-    machine = late_agent(pair, k3s_release, "forgetful")
-    good = token(pair.bed, pair.server)
-    pair.bed.put(machine, GIVEN, good.rpartition(":")[0] + ":" + "0" * 32)
+@pytest.mark.parametrize("given", ["another password", "the server's token"])
+def test_a_token_that_the_server_refuses_changes_nothing(pair: Pair, k3s_release: Release, given: str) -> None:
+    machine = late_agent(pair, k3s_release, given[:3])
+    good, servers = token(pair.bed, pair.server), token(pair.bed, pair.server, "server")
+    wrong = servers if given == "the server's token" else good.rpartition(":")[0] + ":" + "0" * 32
+    pair.bed.put(machine, GIVEN, wrong)
+    before = fingerprint(pair.bed, machine)
     done = run(pair.bed, machine, pair.join(f"--token-file {GIVEN}"))
-    assert (done.exit_code, done.outcome, done.failure["code"]) == (5, "failed", "k3s.token-mismatch")
-    assert "not authorized" in done.failure["evidence"]
+    assert (done.exit_code, done.outcome, done.failure["code"]) == (4, "refused", "k3s.token-mismatch")
+    assert ("it is the server's" in done.failure["evidence"]) == (wrong == servers)
+    assert differences(before, fingerprint(pair.bed, machine)) == []
+    assert wrong.rpartition(":")[2] not in done.text + done.errors
     pair.bed.put(machine, GIVEN, good)
-    mended = succeed(pair.bed, machine, pair.join(f"--token-file {GIVEN}"))
-    assert mended.changes == ["secret:/etc/rancher/k3s/agent.token", "restart:k3s-agent", "wait:k3s-agent"]
+    succeed(pair.bed, machine, pair.join(f"--token-file {GIVEN}"))
     until(lambda: machine.name in ready_nodes(pair.bed, pair.server), 30, "the agent is Ready")
 
 

@@ -39,6 +39,7 @@ class ActionModule(ActionBase):
             "token": self._token,
             "label": self._label,
             "validate": self._validate,
+            "note": self._note,
             "uninstall": self._uninstall,
         }
         result.update(verbs[arguments["verb"]](arguments))
@@ -68,6 +69,8 @@ class ActionModule(ActionBase):
                 "expectation": {"type": "dict", "default": {}},
                 "scope": {"choices": ["host", "cluster"], "default": "host"},
                 "full": {"type": "bool", "default": False},
+                "unless_passed": {"type": "bool", "default": False},
+                "seen": {"type": "dict", "default": {}},
                 "cluster": {"type": "str"},
                 "force": {"type": "bool", "default": False},
             },
@@ -110,7 +113,9 @@ class ActionModule(ActionBase):
             request["join"]["token"] = arguments["token"]
         limits = request["deadlines"]
         seconds = limits["download"] + limits["start"] + limits["ready"] + _MARGIN_SECONDS
-        return self._said(self._call(Run((_verb(request),), request, seconds, keep=True)))
+        found = self._call(Run((_verb(request),), request, seconds, keep=True))
+        after = {"facts": found["facts"]} if found.get("facts") else {}
+        return {**self._said(found), **after}
 
     def _stage(self, arguments: Result) -> Result:
         """Push a file: Ansible brings it, the program verifies it and gives it its name."""
@@ -165,16 +170,29 @@ class ActionModule(ActionBase):
         return result
 
     def _validate(self, arguments: Result) -> Result:
-        """Judge the host, from a server its cluster too; a check that failed fails the task."""
+        """Judge the host, from a server its cluster too; a check that failed fails the task.
+
+        With `unless_passed` a full validation is a quick one where it has passed for what the hosts are by `seen`.
+        That one did not pass is noted in the cluster at once; that it did is for the verb `note`.
+        """
         expectation, cluster = arguments["expectation"], arguments["scope"] == "cluster"
+        full = cluster and arguments["full"]
         seconds = _FACTS_SECONDS
         if cluster:
             seconds += expectation.get("deadline", 60.0)
-        if arguments["full"]:
+        if full:
             seconds += expectation.get("trial_deadline", 120.0) + _MARGIN_SECONDS
-        words = ("validate", "--scope", arguments["scope"], *(("--full",) if arguments["full"] and cluster else ()))
+        if full and arguments["unless_passed"]:
+            state = self._program.decide("state", expectation=expectation, facts=arguments["seen"])
+            expectation = {**expectation, "state": state, "unless_passed": True}
+        words = ("validate", "--scope", arguments["scope"], *(("--full",) if full else ()))
         found = self._call(Run(words, expectation, seconds))
         result = self._said(found, changed=False)
+        result["scope"] = (found.get("data") or {}).get("scope", "full" if full else "host")
+        if found.get("facts"):
+            result["facts"] = found["facts"]
+        if result.get("failed") and result["scope"] == "full":
+            self._call(Run(("validate", "--note", ""), deadline_seconds=_SHORT_SECONDS))
         checks = found.get("checks", [])
         failed = [check for check in checks if not check["passed"]]
         wrong = [check for check in failed if check["severity"] == "error"]
@@ -183,6 +201,18 @@ class ActionModule(ActionBase):
         if wrong:
             result["msg"] = "; ".join((*map(_in_words, wrong), *map(in_words, found.get("failures", []))))
         return result
+
+    def _note(self, arguments: Result) -> Result:
+        """Note in the cluster that a full validation has passed for what the hosts are by `seen`, if all are known.
+
+        Where it cannot be noted the next run tries it once more, which does no harm.
+        """
+        state = self._program.decide("state", expectation=arguments["expectation"], facts=arguments["seen"])
+        noted = False
+        if state and not self._task.check_mode:
+            found = self._call(Run(("validate", "--note", state), deadline_seconds=_SHORT_SECONDS))
+            noted = found["outcome"] == "done"
+        return {"changed": False, "noted": noted}
 
     def _uninstall(self, arguments: Result) -> Result:
         """Take K3s off the host."""
@@ -213,7 +243,7 @@ class ActionModule(ActionBase):
         return result
 
 
-_VERBS = ["look", "apply", "stage", "token", "label", "validate", "uninstall"]
+_VERBS = ["look", "apply", "stage", "token", "label", "validate", "note", "uninstall"]
 
 
 def _verb(request: Mapping[str, Any]) -> str:

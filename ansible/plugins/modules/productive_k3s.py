@@ -21,10 +21,11 @@ options:
       - V(token) reads the agent token on a server. The task needs C(no_log).
       - V(label) sets labels of nodes that are members, on a server.
       - V(validate) checks the host, or on a server the whole cluster.
+      - V(note) notes in the cluster, from a server, for what the hosts are a validation with pods has passed.
       - V(uninstall) takes K3s off the host, if it belongs to the cluster that is meant.
     type: str
     required: true
-    choices: [look, apply, stage, token, label, validate, uninstall]
+    choices: [look, apply, stage, token, label, validate, note, uninstall]
   program:
     description: The program's file and how it is run, as C(pk3s inventory) writes it.
     type: dict
@@ -85,6 +86,16 @@ options:
     description: Whether a validation of the cluster runs a pod on every node, and takes it away again.
     type: bool
     default: false
+  unless_passed:
+    description:
+      - Whether O(full) holds only where no such validation has passed yet for what the hosts are by O(seen).
+      - Where not all of them are seen, it holds if the last one did not pass.
+    type: bool
+    default: false
+  seen:
+    description: The facts of all hosts by name, as V(look), V(apply) and V(validate) return them.
+    type: dict
+    default: {}
   cluster:
     description:
       - For V(uninstall), the cluster that is meant, by the hash of its CA.
@@ -146,7 +157,7 @@ failures:
   elements: dict
 facts:
   description: What is true on the host.
-  returned: V(look)
+  returned: V(look), V(apply) and V(validate)
   type: dict
 member:
   description: Whether the host belongs to a cluster.
@@ -165,6 +176,14 @@ checks:
   description: How many checks passed, and those that did not.
   returned: V(validate)
   type: dict
+scope:
+  description: How far the validation went, V(host), V(quick) or V(full).
+  returned: V(validate)
+  type: str
+noted:
+  description: Whether it was noted.
+  returned: V(note)
+  type: bool
 token:
   description: The agent token, a secret.
   returned: V(token)

@@ -18,7 +18,7 @@ def _module(name: str) -> Any:
 
 
 def _decode(kind: str, document: Any) -> Any:
-    home = {"Facts": "contract.facts", "Request": "contract.request"}[kind]
+    home = {"Expectation": "contract.expectation", "Facts": "contract.facts", "Request": "contract.request"}[kind]
     return _module("contract.codec").decode(getattr(_module(home), kind), document, kind.lower())
 
 
@@ -58,6 +58,16 @@ def node_differences(server: Any, members: list[Any]) -> list[tuple[str, str, li
     return found
 
 
+def state(expectation: Any, facts: dict[str, Any]) -> str:
+    """Return the digest of what the hosts are made of, for which a full validation passes; '' if one is not known.
+
+    `facts` are by the node's name.
+    """
+    seen = {name: _decode("Facts", item) for name, item in facts.items()}
+    found: str = _module("plan.state").state_of(_decode("Expectation", expectation), seen)
+    return found
+
+
 def main() -> None:
     """Answer one question."""
     asked = json.load(sys.stdin)
@@ -65,7 +75,7 @@ def main() -> None:
     found = str(import_module("productive_k3s").__file__)
     if not found.startswith(asked["program"]):
         sys.exit(f"{asked['program']} is not the program: productive_k3s comes from {found}")
-    question = {"needs": needs, "node_differences": node_differences}[asked["question"]]
+    question = {"needs": needs, "node_differences": node_differences, "state": state}[asked["question"]]
     try:
         answer = {"answer": question(**asked["documents"])}
     except _module("contract.failure").ContractError as error:

@@ -28,7 +28,7 @@ class Expectation:
     nodes reach no registry, so what is not there is not waited for.
 
     `state` is a digest of what the hosts are made of. With `unless_passed` a full validation is only quick where one
-    has passed for this very state.
+    has passed for this very state; where `state` is '', not known, where the last one has passed.
     """
 
     version: str = ""

@@ -15,9 +15,10 @@ from typing import Any, Iterator, Mapping, Optional, Union
 from urllib.parse import urlsplit
 
 from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.local_files import checksum_failure, replacing
 from productive_k3s.doors.pace import LOOK_SECONDS, SILENCE_SECONDS, Pace
-from productive_k3s.doors.system import Answer
+from productive_k3s.doors.system import Answer, require_proof
 
 _CHUNK_BYTES = 1 << 20
 _BODY_LIMIT_BYTES = 4 << 20
@@ -78,14 +79,24 @@ def _holds(entry: str, address: Any) -> bool:
         return False
 
 
-def _open(url: str, ca: Optional[bytes], timeout: float, variables: Optional[Mapping[str, str]] = None) -> Any:
+def _open(
+    url: str,
+    ca: Optional[bytes],
+    timeout: float,
+    variables: Optional[Mapping[str, str]] = None,
+    authorization: Optional[Secret] = None,
+) -> Any:
     handlers: list[Any] = [urllib.request.HTTPSHandler(context=_context(ca))]
     if ca != b"":
         # The cluster's own servers are never behind the proxy that leads to the internet.
         handlers.append(urllib.request.ProxyHandler({}))
     elif any(key.lower() in ("http_proxy", "https_proxy") for key in variables or {}):
         handlers.append(_Proxies(variables or {}))
-    return urllib.request.build_opener(*handlers).open(url, timeout=timeout)
+    asked = urllib.request.Request(url)  # noqa: S310 - as it was asked for; the opener knows HTTP(S) alone
+    if authorization is not None:
+        # A redirection would take an ordinary header along to whomever it names.
+        asked.add_unredirected_header("Authorization", authorization.unmask())
+    return urllib.request.build_opener(*handlers).open(asked, timeout=timeout)
 
 
 def _unreachable(url: str, cause: object) -> ContractError:
@@ -164,13 +175,14 @@ def _fetch(
         put(error)
 
 
-def get(url: str, *, ca: Optional[bytes], timeout: float) -> Answer:
+def get(url: str, *, ca: Optional[bytes], timeout: float, authorization: Optional[Secret] = None) -> Answer:
     """See Reading.get. A status that is no success is an answer too."""
+    require_proof(url, ca, authorization)
     answered: queue.Queue[Union[Answer, Exception]] = queue.Queue(1)
 
     def ask() -> None:
         try:
-            answered.put(_get(url, ca, timeout))
+            answered.put(_get(url, ca, timeout, authorization))
         except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits has to know
             answered.put(error)
 
@@ -185,9 +197,9 @@ def get(url: str, *, ca: Optional[bytes], timeout: float) -> Answer:
     return found
 
 
-def _get(url: str, ca: Optional[bytes], timeout: float) -> Answer:
+def _get(url: str, ca: Optional[bytes], timeout: float, authorization: Optional[Secret]) -> Answer:
     try:
-        with _open(url, ca, timeout) as answer:
+        with _open(url, ca, timeout, authorization=authorization) as answer:
             return Answer(answer.status, answer.read(_BODY_LIMIT_BYTES))
     except urllib.error.HTTPError as error:
         # It is the answer, with its connection.

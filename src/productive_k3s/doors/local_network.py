@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Mapping, Optional
 
+from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.local_ports import LocalPorts
 from productive_k3s.doors.pace import GoingOn, Pace, nothing_ends_it
 from productive_k3s.doors.system import Answer
@@ -30,8 +31,10 @@ class LocalNetwork(LocalPorts):
         pace = Pace(url, timeout, going_on)
         local_http.download(url, path, sha256, mode, pace, environment or {}, label)
 
-    async def get(self, url: str, *, ca: Optional[bytes], timeout: float) -> Answer:
+    async def get(
+        self, url: str, *, ca: Optional[bytes], timeout: float, authorization: Optional[Secret] = None
+    ) -> Answer:
         """See System. A status that is no success is an answer too."""
         from productive_k3s.doors import local_http
 
-        return local_http.get(url, ca=ca, timeout=timeout)
+        return local_http.get(url, ca=ca, timeout=timeout, authorization=authorization)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, Literal, Mapping, Optional, Protocol, Sequence, Tuple
 
+from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.pace import GoingOn, nothing_ends_it
 from productive_k3s.doors.questions import Question
 
@@ -53,6 +54,12 @@ class Answer:
 
     status: int
     body: bytes
+
+
+def require_proof(url: str, ca: Optional[bytes], authorization: Optional[Secret]) -> None:
+    """PURE: raise ValueError where credentials would be sent to somebody whom nothing proves."""
+    if authorization is not None and not (ca and url.startswith("https://")):
+        raise ValueError(f"credentials for {url} need https and its CA")
 
 
 @dataclass(frozen=True)
@@ -97,12 +104,17 @@ class Reading(Protocol):
     async def ask(self, question: Question, *words: str) -> Completed:
         """Run the command that answers the question (doors.questions); ends as `System.run` does."""
 
-    async def get(self, url: str, *, ca: Optional[bytes], timeout: float) -> Answer:
-        """GET without credentials, within `timeout` in all, following redirects.
+    async def get(
+        self, url: str, *, ca: Optional[bytes], timeout: float, authorization: Optional[Secret] = None
+    ) -> Answer:
+        """GET within `timeout` in all, following redirects.
 
         `ca` b"" verifies with the host's own trust.
 
         `ca` None does not verify: for /cacerts and /ping only, whose answer is compared with a hash that is known.
+
+        `authorization` is the header of that name. It is sent to the URL's own server only, not to where that
+        redirects, and only where the certificates `ca` prove who it is: anything else is a ValueError.
         """
 
     async def reach(self, places: Sequence[Place], timeout: float) -> Mapping[Place, str]:

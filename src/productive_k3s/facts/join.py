@@ -1,23 +1,38 @@
-"""The server that a host is about to join: whether it answers, and whether it is of the token's cluster."""
+"""The server that a host is about to join: whether it answers, is of the token's cluster, and takes the token."""
 
 from __future__ import annotations
 
-from typing import Optional
+from dataclasses import dataclass
+from typing import Mapping, Optional
 from urllib.parse import urlsplit
 
 from productive_k3s.contract.failure import ContractError, Failure, refused
 from productive_k3s.contract.request import Request
+from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.system import Reading
-from productive_k3s.k3s.token import ca_hash, parse_token
+from productive_k3s.k3s.token import Token, authorization, ca_hash, parse_token, proven_ca
 
 _SERVER_SECONDS = 10.0
+# The user as whom a node of each role shows its token, whatever the token says (k3s-io/k3s, pkg/agent/run.go and
+# pkg/cluster/bootstrap.go, WithUser).
+_USERS: Mapping[str, str] = {"agent": "node", "server": "server"}
+# What each of them alone may ask for (pkg/server/handlers/router.go): an agent's first question, and one of a server
+# whose answer, unlike /v1-k3s/server-bootstrap, holds no key.
+_QUESTIONS: Mapping[str, str] = {"agent": "/v1-k3s/config", "server": "/v1-k3s/encrypt/status"}
+_REFUSALS = (401, 403)
 
 
 async def join_veto(system: Reading, request: Request) -> Optional[Failure]:
-    """Ask the server for its CA before a join writes anything (docs.k3s.io, cli/token: how a join is checked)."""
+    """Ask the server for its CA, and then whether it takes the token, before a join writes anything.
+
+    An agent whose token is refused asks for ever, and a server is started again for ever (docs.k3s.io, cli/token: how a
+    join is checked). The token is shown only to a server that has the CA that the token names; one that cannot say
+    whether it takes it is no reason against a join.
+    """
     if request.join is None or request.join.token is None:
         return None
-    url = f"{_with_address(request, request.join.server).rstrip('/')}/cacerts"
+    base = _with_address(request, request.join.server).rstrip("/")
+    url = f"{base}/cacerts"
     try:
         answer = await system.get(url, ca=None, timeout=_SERVER_SECONDS)
     except ContractError as error:
@@ -26,15 +41,68 @@ async def join_veto(system: Reading, request: Request) -> Optional[Failure]:
         return _unreachable(request.join.server, str(error))
     if answer.status != 200:
         return _unreachable(request.join.server, f"{url} answered {answer.status}")
-    wanted = parse_token(request.join.token.unmask()).ca_hash
+    token = parse_token(request.join.token.unmask())
     found = ca_hash(answer.body)
-    if found == wanted:
-        return None
+    if found == token.ca_hash:
+        return await _token_veto(_Asked(system, base, proven_ca(answer.body), token), request.role, request.join.server)
     return refused(
         "k3s.ca-mismatch",
         f"the cluster at {request.join.server} is not the token's",
-        f"its CA is {found[:12]}..., the token's is {wanted[:12]}...",
+        f"its CA is {found[:12]}..., the token's is {token.ca_hash[:12]}...",
         "use the token of that server's cluster, or correct the server's address",
+    )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A server whose CA is the one that the token names."""
+
+    system: Reading
+    base: str
+    ca: bytes
+    token: Token
+
+    async def status_for(self, role: str) -> Optional[int]:
+        """Return what it answers to whoever shows the token as a node of this role does; None: nothing."""
+        return await self._status(_QUESTIONS[role], authorization(self.token, _USERS[role]))
+
+    async def knows_all_tokens(self) -> bool:
+        """Whether its API server is up; before it is, K3s knows no bootstrap token, and may refuse others too.
+
+        Source: k3s-io/k3s, pkg/server/auth/auth.go, and APIServer in pkg/server/handlers.
+        """
+        return await self._status("/readyz", None) not in (None, 503)
+
+    async def _status(self, path: str, shown: Optional[Secret]) -> Optional[int]:
+        if not self.ca:
+            return None
+        try:
+            answer = await self.system.get(
+                f"{self.base}{path}", ca=self.ca, timeout=_SERVER_SECONDS, authorization=shown
+            )
+        except (ContractError, OSError):
+            return None
+        return answer.status
+
+
+async def _token_veto(asked: _Asked, role: str, server: str) -> Optional[Failure]:
+    status = await asked.status_for(role)
+    if status not in _REFUSALS or not await asked.knows_all_tokens():
+        return None
+    other = "server" if role == "agent" else "agent"
+    if asked.token.is_bootstrap:
+        said = "it has ended, or was deleted" if role == "agent" else "with a bootstrap token agents alone can join"
+    elif await asked.status_for(other) in (None, *_REFUSALS):
+        said = "its CA is the cluster's, its password is not"
+    elif role == "agent":
+        said = "it is the server's, and the cluster has another one for agents"
+    else:
+        said = "it is the agent token, and servers join with the server's"
+    return refused(
+        "k3s.token-mismatch",
+        f"the server {server} refuses this token, so nothing was changed here",
+        f"{said}; {asked.base}{_QUESTIONS[role]} answered {status} to user {_USERS[role]}",
+        f"give the cluster's {role} token: on a server, productive-k3s token",
     )
 
 

@@ -26,11 +26,13 @@ _KUBELET_CERTIFICATE = paths.DATA + "/agent/client-kubelet.crt"
 _PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 # Nothing but K3s makes these; other kubelets and container engines have /var/lib/kubelet, /var/lib/cni and logs too.
 _ONLY_OF_K3S = (paths.CONFIG_DIRECTORY, paths.NODE_PASSWORD_DIRECTORY, "/run/k3s", "/run/flannel", paths.DATA)
-# Put there by this program before a first start.
+# Put there before a first start: by this program, or by people, whose drop-ins for the kubelet and containerd and whose
+# manifests K3s takes from there (docs.k3s.io, advanced and installation/packaged-components).
 _PLACED = {
     paths.CONFIG_DIRECTORY: ("config.yaml", "registries.yaml", "server.token", "agent.token", "files"),
-    paths.DATA: ("agent",),
-    f"{paths.DATA}/agent": ("images",),
+    paths.DATA: ("agent", "server"),
+    f"{paths.DATA}/agent": ("images", "etc"),
+    f"{paths.DATA}/server": ("manifests",),
 }
 
 Role = Optional[Literal["server", "agent"]]
@@ -270,7 +272,7 @@ async def _leftovers(system: Reading) -> Tuple[str, ...]:
 
 
 async def _holds_more(system: Reading, path: str) -> bool:
-    """Whether a folder has more in it than what a run of this program puts there before a first start."""
+    """Whether a folder has more in it than what is put there before a first start."""
     for name in await system.list_directory(path):
         inner = f"{path}/{name}"
         if name not in _PLACED.get(path, ()) or (inner in _PLACED and await _holds_more(system, inner)):

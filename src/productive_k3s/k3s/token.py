@@ -14,6 +14,8 @@ from productive_k3s.contract.secret import Secret, value_digest
 # What people are shown of a hash, and what is enough to mean it.
 SHOWN_LENGTH = 8
 _SECURE = re.compile(r"K10(?P<hash>[0-9a-f]{64})::(?:(?P<user>[^:]*):)?(?P<password>.+)", re.DOTALL)
+# What `k3s token create` makes, as kubeadm does: an id and a secret, and no user.
+_BOOTSTRAP = re.compile(r"[a-z0-9]{6}\.[a-z0-9]{16}")
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -30,6 +32,11 @@ class Token:
         """Whether it says which cluster it belongs to: `K10<CA hash>::<user>:<password>`."""
         return bool(self.ca_hash)
 
+    @property
+    def is_bootstrap(self) -> bool:
+        """Whether it is one of those that end by themselves, for agents alone: `id.secret` (cli/token)."""
+        return not self.user and _BOOTSTRAP.fullmatch(self.password.unmask()) is not None
+
 
 def parse_token(text: str) -> Token:
     """Return a token's parts; what does not have the secure form is a password alone."""
@@ -42,6 +49,35 @@ def parse_token(text: str) -> Token:
 def password_digest(text: str) -> str:
     """Return the digest of a token's password: the same in its secure form and in the short one."""
     return value_digest(parse_token(text).password.unmask())
+
+
+def authorization(token: Token, user: str) -> Secret:
+    """Return the header Authorization (RFC 9110, 11.6.2) by which a node shows its token to a server.
+
+    It asks as `user`, which is its role, whatever the token says; a bootstrap token has no user (k3s-io/k3s,
+    pkg/clientaccess/token.go, WithUser and get).
+    """
+    if token.is_bootstrap:
+        return Secret(f"Bearer {token.password.unmask()}")
+    pair = f"{user}:{token.password.unmask()}".encode()
+    return Secret(f"Basic {base64.b64encode(pair).decode('ascii')}")
+
+
+def proven_ca(pem: bytes) -> bytes:
+    """Return, in PEM, the certificates that a hash equal to `ca_hash` proves; b"" if none can be read.
+
+    Of a bundle that is the root alone: whoever sends one can put anything beside it.
+    """
+    try:
+        found = [base64.b64decode(match) for match in _CERTIFICATE.findall(pem)]
+    except binascii.Error:
+        return b""
+    root = _root_of_bundle(pem)
+    return b"".join(map(_in_pem, found if root is None else (root,)))
+
+
+def _in_pem(der: bytes) -> bytes:
+    return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n"
 
 
 def ca_hash(pem: bytes) -> str:

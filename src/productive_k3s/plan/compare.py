@@ -24,7 +24,8 @@ _FROM_FACTS = ("node-name", "node-ip", "flannel-iface")
 class Comparison:
     """What differs, by flag.
 
-    `file` differs in config.yaml. `overridden` is set differently by a file that comes after ours (with that file's
+    `file` differs in config.yaml. `asked` is what K3s is told otherwise than it shall be, wherever that stands.
+    `overridden` is set differently by a file that comes after ours (with that file's
     path), `extra` is set by such a file only. `on_unit` and `in_environment` stand on the unit's command line and in
     its environment file; with `moves` they go from there, all of them at once, and config.yaml says what shall stay:
     whoever rewrites one of the three rewrites them all, so that no flag is lost (`server` and the token of an agent
@@ -36,6 +37,7 @@ class Comparison:
     """
 
     file: Tuple[str, ...]
+    asked: Tuple[str, ...]
     on_unit: Tuple[str, ...]
     in_environment: Tuple[str, ...]
     moves: bool
@@ -83,6 +85,7 @@ def compare(desired: Desired, effective: Effective) -> Comparison:
     unit, environment = _unit_differs(desired, effective), _environment_differs(desired, effective)
     rewrites_unit = unit and (not effective.was_made_by_others or _runs_something_else(desired, effective))
     real = bool(found or must_go) or rewrites_unit or environment
+    asked = tuple(sorted({*found, *must_go}))
     moves = bool(outside) and (real or effective.is_ours)
     if moves:
         # What was decided when the node joined is left alone where config.yaml says it, and taken over where not.
@@ -90,6 +93,7 @@ def compare(desired: Desired, effective: Effective) -> Comparison:
         found = differing(own) | {key for key in outside if key in ignored and not {key, f"{key}-file"} & said}
     return Comparison(
         file=tuple(sorted(found)),
+        asked=asked,
         on_unit=tuple(sorted(on_unit)),
         in_environment=tuple(sorted(in_environment)),
         moves=moves,

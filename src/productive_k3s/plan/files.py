@@ -66,7 +66,7 @@ def _why(
         # Upstream's scripts do the same: only our own older text is replaced.
         return "a newer text exists" if there.schema and there.sha256 != file.sha256 else ""
     if file.path == paths.environment_file(desired.request.unit):
-        return _why_environment(effective, comparison)
+        return _why_environment(desired, effective, comparison)
     by = "somebody else wrote it; " if file.path not in _ours(effective) else ""
     return f"{by}its content differs" if there.sha256 != file.sha256 else ""
 
@@ -74,9 +74,18 @@ def _why(
 def _why_missing(file: RenderedFile, desired: Desired, effective: Effective, comparison: Comparison) -> str:
     if effective.is_member and file.path == paths.CONFIG and not comparison.writes_config:
         return ""
+    if effective.was_made_by_others and file.path == paths.CONFIG:
+        return _why_taken_over(comparison)
     # K3s runs the same without an empty environment file.
     is_empty = file.path == paths.environment_file(desired.request.unit) and not desired.variables
     return "" if effective.is_member and is_empty else "it is not there"
+
+
+def _why_taken_over(comparison: Comparison) -> str:
+    """Return why somebody else's K3s gets a config.yaml: for what was asked, and then all of it."""
+    moved = "flags on the unit and in its environment move here" if comparison.moves else ""
+    asked = f"K3s differs from what is asked in {', '.join(comparison.asked)}" if comparison.asked else ""
+    return "; ".join(filter(None, (asked, moved)))
 
 
 def _ours(effective: Effective) -> Tuple[str, ...]:
@@ -84,12 +93,13 @@ def _ours(effective: Effective) -> Tuple[str, ...]:
     return tuple(item.path for item in found if item.path.startswith(f"{paths.FILES}/") or item.schema)
 
 
-def _why_environment(effective: Effective, comparison: Comparison) -> str:
+def _why_environment(desired: Desired, effective: Effective, comparison: Comparison) -> str:
     if comparison.moves and comparison.in_environment:
         return f"flags in the environment move to config.yaml or go: {', '.join(comparison.in_environment)}"
     if not comparison.environment_differs:
         return ""
-    return f"the environment differs (now: {', '.join(sorted(effective.variables or ())) or 'empty'})"
+    now, asked = sorted(effective.variables or ()), sorted(desired.comparable_variables)
+    return f"the environment differs (now: {', '.join(now) or 'empty'}; asked: {', '.join(asked) or 'empty'})"
 
 
 def _why_unit(comparison: Comparison) -> str:

@@ -71,9 +71,10 @@ async def note(host: Host, state: str, *, gather: GatherFacts = gather_facts) ->
 
 
 async def _has_passed(kube: KubeReading, state: str) -> bool:
-    """Whether it is known that a full validation has passed for this state."""
+    """Whether it is known that a full validation has passed for this state; for no state: that the last one has."""
     try:
-        return bool(state) and await passed_state(kube) == state
+        noted = await passed_state(kube)
+        return noted == state if state else bool(noted)
     except ContractError:
         return False
 
@@ -95,7 +96,7 @@ def _require_server(facts: Facts) -> None:
                 code="request.scope",
                 what="a cluster is validated from one of its servers",
                 evidence=f"this host is {'an agent' if facts.k3s.role == 'agent' else 'no node'}",
-                remedy="run it on a server, or with --scope host",
+                remedy="ask a server of the cluster; a host can validate itself, with scope host",
                 exit_code=ExitCode.BAD_INPUT,
             )
         )

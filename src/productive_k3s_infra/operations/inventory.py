@@ -7,6 +7,7 @@ from pathlib import Path
 
 from productive_k3s.contract.codec import encode
 from productive_k3s.contract.exit_code import ExitCode
+from productive_k3s.contract.expectation import Expectation
 from productive_k3s_infra._files import at_home
 from productive_k3s_infra.artifacts.program import Program, build_program
 from productive_k3s_infra.hosts.ssh import known_hosts
@@ -15,9 +16,9 @@ from productive_k3s_infra.inventory.model import Endpoint, Inventory
 from productive_k3s_infra.operations.observe import Observation, observe
 from productive_k3s_infra.operations.plan import preflight
 from productive_k3s_infra.operations.session import Session, fleet_of, running_inventory_of
+from productive_k3s_infra.operations.validate import expected
 from productive_k3s_infra.plan.requests import Situation, request_for
 from productive_k3s_infra.plan.stages import plan_stages
-from productive_k3s_infra.validate.quick import expectation
 from productive_k3s_infra.validate.report import Report
 from productive_k3s_infra.workspace.ansible_files import (
     AnsibleHost,
@@ -64,7 +65,7 @@ async def write_inventory(session: Session, folder: Path | None = None) -> Writt
     if not found.passed:
         return Written(target, found)
     proof = known_hosts_text(inventory, known_hosts.read(session.workspace.known_hosts))
-    content = ansible_inventory(seen, build_program(), proof)
+    content = ansible_inventory(seen, build_program(), proof, await expected(session, inventory))
     if folder is None:
         open_workspace(session.workspace.cluster_file, session.workspace.cluster)
     notes = (*seen.situation.notes, *unrecorded(seen.situation))
@@ -83,7 +84,7 @@ def _target(session: Session, folder: Path | None) -> Path:
     return session.workspace.path / _FOLDER if folder is None else at_home(folder).absolute()
 
 
-def ansible_inventory(seen: Observation, program: Program, proof: str) -> AnsibleInventory:
+def ansible_inventory(seen: Observation, program: Program, proof: str, wanted: Expectation) -> AnsibleInventory:
     """Return the inventory for Ansible of what was seen; reads the sizes of files that are pushed."""
     inventory, situation = seen.inventory, seen.situation
     hosts = []
@@ -97,7 +98,7 @@ def ansible_inventory(seen: Observation, program: Program, proof: str) -> Ansibl
         cluster=inventory.cluster,
         first_server=inventory.founder.name,
         hosts=tuple(hosts),
-        expectation=encode(expectation(situation.spec, inventory)),
+        expectation=encode(wanted),
         known_hosts=proof,
         command=bootstrap.COMMAND,
         loader=bootstrap.loader_line(),

@@ -9,6 +9,7 @@ from typing import Any
 
 from productive_k3s.contract.expectation import Expectation
 from productive_k3s.contract.facts import Facts
+from productive_k3s.plan.state import state_of
 from productive_k3s_infra.artifacts.cache import default_cache
 from productive_k3s_infra.artifacts.image_list import image_list
 from productive_k3s_infra.errors import BadInput, Pk3sError
@@ -22,7 +23,6 @@ from productive_k3s_infra.plan.surroundings import api_names
 from productive_k3s_infra.validate.gather import OnEvent, note_passed, validate_cluster
 from productive_k3s_infra.validate.quick import expectation
 from productive_k3s_infra.validate.report import Report
-from productive_k3s_infra.validate.state import state_of
 from productive_k3s_infra.workspace.kubeconfig import read_kubeconfig
 
 
@@ -47,11 +47,12 @@ async def validate_with(
     """Validate over an open fleet; `on_event` hears the hosts. The kubeconfig is fetched if it is not here yet.
 
     `ahead` has begun to look at the cluster before. With the hosts' `facts`, as they are now, a quick validation is
-    full all the same where none has passed yet for what the hosts are made of; how a full one ended is noted.
+    full all the same where none has passed yet for what the hosts are made of. How a full one ended is noted, for what
+    the hosts were by `facts`, else by their own answers.
     """
     wanted = await expected(session, inventory) if full else expectation(session.spec, inventory)
     state = state_of(wanted, facts) if facts is not None else ""
-    report = await validate_cluster(
+    report, seen = await validate_cluster(
         inventory,
         fleet,
         replace(wanted, state=state, unless_passed=not full),
@@ -61,8 +62,9 @@ async def validate_with(
         on_event=on_event or session.interaction.progressed,
         of_cluster=ahead.answer() if ahead is not None else None,
     )
-    if state and report.scope == "full":
-        await note_passed(inventory.founder.name, fleet, state if report.passed else "")
+    tried = state or state_of(wanted, seen)
+    if report.scope == "full" and (tried or not report.passed):
+        await note_passed(inventory.founder.name, fleet, tried if report.passed else "")
     return report
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.local_files import checksum_failure
 from productive_k3s.doors.pace import GoingOn, nothing_ends_it
-from productive_k3s.doors.system import Answer, Place, Port
+from productive_k3s.doors.system import Answer, Place, Port, require_proof
 from productive_k3s_infra.rehearse.clock import Clock
 from productive_k3s_infra.rehearse.files import MemoryFiles
 
@@ -22,12 +23,25 @@ class MemoryNetwork(MemoryFiles):
         super().__init__(clock.now)
         self.clock = clock
         self.pages: dict[str, Answer] = {}
+        self.takes: dict[str, Collection[Secret]] = {}
+        self.shown: list[tuple[str, Secret | None]] = []
         self.reachable: set[Place] = set()
         self.taken: dict[Port, str] = {}
         self.asked_with: dict[str, dict[str, str]] = {}
 
-    async def get(self, url: str, *, ca: bytes | None, timeout: float) -> Answer:  # noqa: ARG002, ASYNC109 - the door's
-        """See System."""
+    async def get(
+        self,
+        url: str,
+        *,
+        ca: bytes | None,
+        timeout: float,  # noqa: ARG002, ASYNC109 - the door's
+        authorization: Secret | None = None,
+    ) -> Answer:
+        """See System. A page that has `takes` answers nobody else, as K3s does: 401, and 403 to whom shows nothing."""
+        require_proof(url, ca, authorization)
+        self.shown.append((url, authorization))
+        if url in self.takes and authorization not in self.takes[url]:
+            return Answer(403, b"forbidden") if authorization is None else Answer(401, b"not authorized")
         if url not in self.pages:
             raise ContractError(_unreachable(url, _REFUSED))
         return self.pages[url]

@@ -10,11 +10,12 @@ from typing import Any
 from productive_k3s.contract.codec import encode
 from productive_k3s.contract.events import CheckResult, Event
 from productive_k3s.contract.expectation import Expectation
+from productive_k3s.contract.facts import Facts
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.validate.api import judge_api, look_at_api
-from productive_k3s_infra.validate.quick import Answer, report_of, scope_of
+from productive_k3s_infra.validate.quick import Answer, facts_of, report_of, scope_of
 from productive_k3s_infra.validate.report import Report
 
 # Called with the host's name and what it says while it works.
@@ -35,9 +36,10 @@ async def validate_cluster(
     api_names: tuple[str, ...] = (),
     on_event: OnEvent | None = None,
     of_cluster: Awaitable[Answer | None] | None = None,
-) -> Report:
+) -> tuple[Report, dict[str, Facts]]:
     """Ask all hosts and look at the API; a host that cannot be asked is a failed check and stops no other.
 
+    Returns the report, and what the hosts that answered are.
     `full` runs pods on every node too; with `unless_passed` in the expectation only where that is not known to be well,
     and the report's scope says what was done. The certificate of the API must have the first server's address and
     `api_names` among its names. `of_cluster` is the first server's answer where it was asked before (`ask_cluster`);
@@ -56,7 +58,7 @@ async def validate_cluster(
     answers, api = await asyncio.gather(looks, _api(kubeconfig_document, inventory, wanted))
     found = dict(zip(names, answers, strict=True))
     scope = scope_of(found[inventory.founder.name], "full" if full else "quick")
-    return report_of(inventory.cluster, found, api, scope=scope)
+    return report_of(inventory.cluster, found, api, scope=scope), facts_of(found)
 
 
 async def note_passed(server: str, fleet: Fleet, state: str) -> bool:

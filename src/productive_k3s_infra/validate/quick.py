@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from productive_k3s.contract.events import CheckResult, Result
 from productive_k3s.contract.expectation import Expectation, ExpectedNode
+from productive_k3s.contract.facts import Facts
+from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.inventory.model import Inventory
@@ -13,6 +15,9 @@ from productive_k3s_infra.plan.surroundings import is_ip
 from productive_k3s_infra.validate.report import Report, Scope, merge
 
 Answer = Result | Pk3sError
+
+# What helps whom the host program's own words do not: the cluster is asked from where the file has a server.
+_REMEDIES = {"request.scope": "K3s does not run there as the file wants it: see what pk3s plan says of it"}
 
 
 def expectation(spec: ClusterSpec, inventory: Inventory) -> Expectation:
@@ -37,6 +42,11 @@ def scope_of(answer: Answer, asked: Scope) -> Scope:
     return "quick" if said == "quick" else asked
 
 
+def facts_of(answers: Mapping[str, Answer]) -> dict[str, Facts]:
+    """Return what the hosts that answered are, by host name."""
+    return {name: said.facts for name, said in answers.items() if isinstance(said, Result) and said.facts is not None}
+
+
 def report_of(
     cluster: str, answers: Mapping[str, Answer], api: Iterable[CheckResult], *, scope: Scope = "quick"
 ) -> Report:
@@ -48,15 +58,17 @@ def checks_of(host: str, answer: Answer) -> tuple[CheckResult, ...]:
     """Return the check results of one host. That it cannot be asked, or could not look, is a failed one."""
     if isinstance(answer, Pk3sError):
         return (not_asked(host, answer),)
-    failures = tuple(
-        CheckResult(failure.code, host, False, "error", failure.what, failure.evidence, failure.remedy)
-        for failure in answer.failures
-    )
+    failures = tuple(_failed(host, failure) for failure in answer.failures)
     if answer.checks or failures:
         return (*answer.checks, *failures)
     what = f"the validation on the host ended as {answer.outcome} and found nothing"
     remedy = f"run productive-k3s validate on {host}"
     return (CheckResult("host.validated", host, False, "error", what, remedy=remedy),)
+
+
+def _failed(host: str, failure: Failure) -> CheckResult:
+    remedy = _REMEDIES.get(failure.code, failure.remedy)
+    return CheckResult(failure.code, host, False, "error", failure.what, failure.evidence, remedy)
 
 
 def not_asked(host: str, error: Pk3sError) -> CheckResult:

@@ -69,6 +69,27 @@ def test_the_servers_token_joins_no_agent(home, spare, form):
     assert is_waiting(home, spare)
 
 
+@pytest.mark.parametrize(
+    ("shown", "path", "status"),
+    [
+        ("node:agent-password", "config", {200}),
+        ("node:server-password", "config", {401}),
+        ("node:another", "config", {401}),
+        ("server:server-password", "encrypt/status", {200, 404, 500}),
+        ("server:agent-password", "encrypt/status", {401}),
+    ],
+)
+def test_whether_a_token_is_taken_can_be_asked(home, spare, shown, path, status):
+    """An agent's first question is refused with 401 where its password is not the agents', a server's likewise.
+
+    Any other answer means that it is taken: without secrets-encryption, or on the lab K3s, which does not have the
+    page, there is nothing to say. Source: k3s-io/k3s, pkg/server/auth/auth.go and pkg/server/handlers/router.go.
+    """
+    ca = f"--cacert /etc/ca -u {shown} -o /dev/null -w '%{{http_code}}'"
+    home.bed.put(spare, "/etc/ca", home.on(f"cat {K}/server/tls/server-ca.crt") + "\n")
+    assert int(home.on(f"curl -s {ca} https://{home.server.address}:6443/v1-k3s/{path}", spare)) in status
+
+
 def test_labels_and_taints_at_joining(home, spare, agent_token):
     """node-label and node-taint of config.yaml are on the Node when it has registered. Source: cli/agent."""
     begin(home, spare, agent_token, node_label=["disk=ssd", "rack=r1"], node_taint=["dedicated=db:NoSchedule"])

@@ -9,18 +9,23 @@ import itertools
 import os
 import shutil
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from contract.system.beds import RealBed
 from productive_k3s.contract.failure import ContractError
+from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.host import drive
 from productive_k3s.doors.local import LocalSystem
 from productive_k3s.doors.pace import Pace, nothing_ends_it
+from static.contract_program.api_server import authority, leaf
 
 pytestmark = pytest.mark.contract
 
@@ -272,3 +277,56 @@ class TestPace:
         seconds, found = self.until_it_ends(10.0, 100, 1e6)
         assert found == "artifact.too-slow"
         assert 600 <= seconds <= 620
+
+
+class _Redirecting(BaseHTTPRequestHandler):
+    """Answers /there with what it was shown, and sends /away there."""
+
+    shown: ClassVar[list[tuple[str, str]]] = []
+
+    def do_GET(self) -> None:
+        self.shown.append((self.path, self.headers.get("Authorization", "")))
+        self.send_response(302 if self.path == "/away" else 200)
+        self.send_header("Location", "/there")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class TestCredentials:
+    """On this host only: they go to the one server that the CA proves."""
+
+    @pytest.fixture
+    def served(self, tmp_path: Path) -> Iterator[tuple[str, bytes]]:
+        """Serve over TLS; yield the URL and the CA."""
+        ca = authority("k3s-server-ca@1")
+        (tmp_path / "serving.pem").write_bytes(b"".join(leaf(ca, "k3s", server=True)))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tmp_path / "serving.pem")
+        _Redirecting.shown.clear()
+        with HTTPServer(("127.0.0.1", 0), _Redirecting) as server:
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            yield f"https://127.0.0.1:{server.server_port}", ca.pem
+            server.shutdown()
+            thread.join()
+
+    async def test_they_arrive(self, served: tuple[str, bytes]) -> None:
+        url, ca = served
+        answer = await LocalSystem().get(f"{url}/there", ca=ca, timeout=30, authorization=Secret("Basic eA=="))
+        assert (answer.status, _Redirecting.shown) == (200, [("/there", "Basic eA==")])
+
+    async def test_no_redirection_takes_them_along(self, served: tuple[str, bytes]) -> None:
+        url, ca = served
+        await LocalSystem().get(f"{url}/away", ca=ca, timeout=30, authorization=Secret("Basic eA=="))
+        assert _Redirecting.shown == [("/away", "Basic eA=="), ("/there", "")]
+
+    async def test_another_ca_gets_nothing(self, served: tuple[str, bytes]) -> None:
+        url, _ = served
+        other = authority("k3s-server-ca@1").pem
+        asked = LocalSystem().get(f"{url}/there", ca=other, timeout=30, authorization=Secret("Basic eA=="))
+        assert await code(asked) == "network.unreachable"
+        assert _Redirecting.shown == []

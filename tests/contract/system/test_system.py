@@ -303,6 +303,14 @@ class TestNetwork:
         assert (await bed.system.get(bed.serve("/ping", 200, b"pong"), ca=None, timeout=30)).body == b"pong"
         assert (await bed.system.get(bed.serve("/gone", 404, b"no"), ca=None, timeout=30)).status == 404
 
+    @pytest.mark.parametrize(
+        ("url", "ca"), [("https://127.0.0.1:1/", None), ("https://127.0.0.1:1/", b""), ("http://127.0.0.1:1/", b"a CA")]
+    )
+    async def test_nobody_unproven_is_shown_a_secret(self, bed: Bed, url: str, ca: bytes | None) -> None:
+        with pytest.raises(ValueError, match="need https and its CA") as caught:
+            await bed.system.get(url, ca=ca, timeout=30, authorization=Secret("Basic x:secret"))
+        assert "secret" not in str(caught.value)
+
     async def test_where_nobody_answers(self, bed: Bed) -> None:
         assert await code(bed.system.get("http://127.0.0.1:1/", ca=None, timeout=30)) == "network.unreachable"
         assert "refused" in (await bed.system.reach([NOBODY], 30))[NOBODY]

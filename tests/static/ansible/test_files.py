@@ -29,6 +29,7 @@ from productive_k3s_infra.operations.inventory import ansible_inventory, known_h
 from productive_k3s_infra.operations.observe import Observation
 from productive_k3s_infra.plan.model import ReleaseFiles
 from productive_k3s_infra.plan.requests import Situation, request_for
+from productive_k3s_infra.validate.quick import expectation
 from productive_k3s_infra.workspace import ansible_files
 from productive_k3s_infra.workspace.ansible_files import AnsibleHost, AnsibleInventory, render_ansible, write_ansible
 from static.ansible.worlds import inventory
@@ -50,9 +51,8 @@ def files_of(name: str, key: Path) -> dict[str, bytes]:
     files = ReleaseFiles(spec_of.k3s.version, "amd64", BINARY, (IMAGES,))
     seen = Situation(spec_of, found, facts, {"amd64": files})
     observation = Observation(found, Observed({}, {}), seen, Resolved(seen.files, {}))
-    return render_ansible(
-        ansible_inventory(observation, Program(b"program", "5" * 64), known_hosts_text(found, f"* {KEY}\n"))
-    )
+    proof, wanted = known_hosts_text(found, f"* {KEY}\n"), expectation(spec_of, found)
+    return render_ansible(ansible_inventory(observation, Program(b"program", "5" * 64), proof, wanted))
 
 
 def place(spec_of: ClusterSpec, row: int) -> Location:

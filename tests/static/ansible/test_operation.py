@@ -32,6 +32,7 @@ from static.plan.clusters import executed, situation, spec
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1sKp2b1Xo6WmQ0c9v5m7yq3tq4n2v0w8x6y4z2A1b3"
 BINARY = b"a binary"
+IMAGE = "docker.io/rancher/mirrored-library-busybox:1.99.0"
 
 
 class Nobody:
@@ -46,6 +47,7 @@ def session(tmp_path: Path) -> Session:
     release = tmp_path / "release" / VERSION
     release.mkdir(parents=True)
     (release / "k3s").write_bytes(BINARY)
+    (release / "k3s-images.txt").write_text(f"{IMAGE}\n")
     (release / "sha256sum-amd64.txt").write_text(f"{hashlib.sha256(BINARY).hexdigest()}  k3s\n")
     spec = {
         "provider": {"kind": "onprem"},
@@ -88,6 +90,8 @@ async def test_it_looks_once_at_each_host_and_writes_what_is_pushed(session: Ses
     (file,) = yaml.safe_load((written.folder / "host_vars/agent-1.yml").read_text())["remote_cluster_files"]
     assert (file["name"], file["size"]) == ("k3s", len(BINARY))
     assert file["path"] == str(session.workspace.folder / "release" / VERSION / "k3s")
+    wanted = yaml.safe_load((written.folder / "group_vars/all.yml").read_text())["remote_cluster_expectation"]
+    assert wanted["images"] == [IMAGE]
     assert f"10.0.0.11 {KEY}" in (written.folder / "known_hosts").read_text()
     assert session.workspace.path.stat().st_mode & 0o777 == 0o700
     again = await write_inventory(session)

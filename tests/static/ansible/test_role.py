@@ -13,9 +13,12 @@ import pytest
 import yaml
 
 from ansible_bed import LOCKED, VERSIONS, Call, Ended, Recorded, recorded
+from productive_k3s.contract.codec import decode
 from productive_k3s.contract.events import Result
+from productive_k3s.contract.expectation import Expectation
 from productive_k3s.contract.request import Secrets
 from productive_k3s.contract.secret import Secret
+from productive_k3s.plan.state import state_of
 from productive_k3s_infra.artifacts.program import Program
 from productive_k3s_infra.execute.executor import execute
 from productive_k3s_infra.execute.steps.perform import performing
@@ -23,6 +26,7 @@ from productive_k3s_infra.hosts.wire import bootstrap
 from productive_k3s_infra.plan.model import ClusterRecord
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.stages import plan_stages
+from productive_k3s_infra.validate.quick import expectation
 from productive_k3s_infra.workspace.ansible_files import AnsibleInventory
 from static.ansible import worlds
 from static.contract_program.hosts import CA, TOKEN
@@ -150,8 +154,107 @@ def test_the_second_run_asks_two_questions_and_changes_nothing(make: Make) -> No
     assert sorted((call.host, call.verb) for call in bed.calls) == sorted(
         (host.name, verb) for host in done.inventory.hosts for verb in ("look", "validate")
     )
-    assert not any("--full" in call.order["arguments"] for call in bed.calls)
     assert not any(call.order["keep"] for call in bed.calls)
+
+
+def judged(bed: Recorded, host: str = "server-1") -> tuple[bool, Expectation]:
+    """Whether the last validation of a host asked for pods, and what it expected."""
+    call = [call for call in bed.calls if call.verb == "validate" and call.host == host][-1]
+    return "--full" in call.order["arguments"], decode(Expectation, json.loads(call.order["document"]))
+
+
+def noted(bed: Recorded) -> list[tuple[str, str]]:
+    """On which host it was noted for which state a full validation has passed."""
+    return [(call.host, call.order["arguments"][-1]) for call in bed.calls if call.verb == "note"]
+
+
+def validated(done: Situation, scope: str, *, passed: bool = True) -> worlds.Answers:
+    """What hosts answer where the first server's validation goes so far."""
+    answers = worlds.answers(done)
+    said = answers["server-1"]["validate"]
+    outcome = "done" if passed else "failed"
+    answers["server-1"]["validate"] = {
+        **said, "outcome": outcome, "checks": [worlds.check(passed=passed)], "data": {"scope": scope}
+    }  # fmt: skip
+    return answers
+
+
+class TestUntilPodsHavePassedOnce:
+    """As `pk3s apply` and `pk3s validate` have it, and with the note that they leave."""
+
+    @pytest.fixture
+    def done(self) -> Situation:
+        seen = situation(spec())
+        return executed(seen, plan_stages(seen))
+
+    @pytest.fixture
+    def state(self, done: Situation) -> str:
+        found = state_of(expectation(done.spec, done.inventory), done.facts)
+        assert found
+        return found
+
+    def test_a_run_without_a_change_asks_whether_they_have(self, make: Make, done: Situation, state: str) -> None:
+        bed = make(done)
+        bed.playbook.expect(0, "cluster")
+        full, wanted = judged(bed)
+        assert (full, wanted.unless_passed, wanted.state) == (True, True, state)
+        assert [judged(bed, name)[0] for name in ("agent-1", "agent-2")] == [False, False]
+        # They had: it was a quick one, of which nothing is noted.
+        assert noted(bed) == []
+
+    def test_that_they_passed_is_noted(self, make: Make, done: Situation, state: str) -> None:
+        bed = make(done)
+        bed.answer(validated(done, "full"))
+        bed.playbook.expect(0, "cluster")
+        assert noted(bed) == [("server-1", state)]
+
+    def test_that_they_did_not_is_noted(self, make: Make, done: Situation) -> None:
+        bed = make(done)
+        bed.answer(validated(done, "full", passed=False))
+        bed.playbook.expect(2, "cluster")
+        assert noted(bed) == [("server-1", "")]
+
+    def test_a_check_that_fails_without_them_takes_no_note_back(self, make: Make, done: Situation) -> None:
+        bed = make(done)
+        bed.answer(validated(done, "quick", passed=False))
+        bed.playbook.expect(2, "cluster")
+        assert noted(bed) == []
+
+    def test_after_a_change_they_run_whatever_was_noted(self, make: Make, done: Situation, state: str) -> None:
+        bed = make(situation(spec()))
+        answers, fresh = validated(done, "full"), worlds.answers(situation(spec()))
+        for name, role in (("server-1", "server"), ("agent-1", "agent"), ("agent-2", "agent")):
+            answers[name]["look"] = fresh[name]["look"]
+            answers[name][role]["changes"] = fresh[name][role]["changes"]
+        bed.answer(answers)
+        bed.playbook.expect(0, "cluster")
+        full, wanted = judged(bed)
+        assert (full, wanted.unless_passed) == (True, False)
+        assert noted(bed) == [("server-1", state)]
+
+    def test_alone_it_asks_for_them_where_they_did_not_pass_last(self, make: Make, done: Situation, state: str) -> None:
+        """Nobody has looked at the hosts before: what they are is known by their own checks."""
+        bed = make(done)
+        bed.answer(validated(done, "full"))
+        bed.playbook.expect(0, "cluster", "--tags", "validate")
+        full, wanted = judged(bed)
+        assert (full, wanted.unless_passed, wanted.state) == (True, True, "")
+        assert noted(bed) == [("server-1", state)]
+
+    def test_one_that_fails_on_another_host_is_not_noted_as_passed(self, make: Make, done: Situation) -> None:
+        bed = make(done)
+        answers = validated(done, "full")
+        answers["agent-2"]["validate"] = {"outcome": "failed", "checks": [worlds.check(passed=False)]}
+        bed.answer(answers)
+        bed.playbook.expect(2, "cluster")
+        assert noted(bed) == []
+
+    @pytest.mark.parametrize(("asked", "full"), [("full", True), ("quick", False)])
+    def test_who_says_how_far_is_obeyed(self, make: Make, done: Situation, asked: str, *, full: bool) -> None:
+        bed = make(done)
+        bed.playbook.expect(0, "cluster", "-e", f"remote_cluster_validate={asked}")
+        found, wanted = judged(bed)
+        assert (found, wanted.unless_passed) == (full, False)
 
 
 def with_a_label(done: Situation, *, fresh: str = "") -> Situation:

@@ -96,6 +96,39 @@ def test_an_agent_that_changes_loses_neither_server_nor_token(killed_after: int)
     assert done.k3s.running.digests == done.k3s.on_disk
 
 
+@pytest.mark.parametrize(
+    ("asked", "facts", "said"),
+    [
+        (
+            wish("agent", config={"debug": True}),
+            left_by_script("agent", variables=VARIABLES),
+            "K3s differs from what is asked in debug; flags on the unit and in its environment move here",
+        ),
+        (
+            wish("server"),
+            left_by_script("server", "--cluster-init", "--disable=traefik"),
+            "K3s differs from what is asked in disable; flags on the unit and in its environment move here",
+        ),
+        (
+            wish("server", environment={"HTTP_PROXY": "http://p:1"}),
+            left_by_script("server", "--cluster-init"),
+            "flags on the unit and in its environment move here",
+        ),
+        (wish("server", config={"debug": True}), left_by_script("server"), "K3s differs from what is asked in debug"),
+    ],
+)
+def test_the_first_plan_says_what_was_asked_for(asked: Request, facts: Facts, said: str) -> None:
+    reasons = {change.target: change.reason for change in assessed(asked, facts).changes}
+    assert reasons[paths.CONFIG] == said
+    assert {reasons[path] for path in reasons if path.endswith(".token")} <= {
+        "config.yaml names it; the token is as before",
+        "config.yaml names it; the tokens are as before",
+    }
+    if asked.environment:
+        assert reasons[paths.environment_file("k3s")] == "the environment differs (now: empty; asked: HTTP_PROXY)"
+    assert not any("it is made once" in reason for reason in reasons.values())
+
+
 def test_a_proxy_that_goes_takes_nothing_else_with_it() -> None:
     facts = left_by_script("agent", variables=VARIABLES + "HTTP_PROXY=http://p:1\n")
     assert names(wish("agent", environment={"HTTP_PROXY": "http://p:1"}), facts) == []

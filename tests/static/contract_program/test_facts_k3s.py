@@ -20,6 +20,7 @@ from productive_k3s.contract.secret import secret_digest, value_digest
 from productive_k3s.effects.start import running_record
 from productive_k3s.facts import k3s, start
 from productive_k3s.k3s import paths
+from productive_k3s.plan import uninstall
 from productive_k3s.plan.changes import assess
 from static.contract_program.hosts import CA, TOKEN, server
 from static.contract_program.simulated import NOW, STARTED_SECONDS, LiveMachine, Machine
@@ -354,6 +355,29 @@ def test_leftovers_are_what_only_k3s_makes() -> None:
     machine = Machine()
     machine.system.put({"/var/lib/kubelet/x": "", f"{paths.DATA}/agent/x": "", paths.environment_file("k3s"): ""})
     assert machine.facts().k3s.leftovers == (paths.DATA, paths.environment_file("k3s"))
+
+
+@pytest.mark.parametrize(
+    "placed",
+    [
+        f"{paths.IMAGES}/k3s-airgap-images-amd64.tar.zst",
+        f"{paths.KUBELET_DROP_INS}/50-cgroup-v1.conf",
+        f"{paths.CONTAINERD_CONFIG}/config-v3.toml.tmpl",
+        f"{paths.CONTAINERD_CONFIG}/config-v3.toml.d/10-mine.toml",
+        f"{paths.DATA}/server/manifests/mine.yaml",
+        f"{paths.DATA}/server/manifests/traefik.yaml.skip",
+        f"{paths.FILES}/audit.yaml",
+    ],
+)
+def test_what_is_placed_before_a_first_start_is_left_by_nobody(placed: str) -> None:
+    machine = Machine()
+    machine.system.put({placed: "kind: KubeletConfiguration\n"})
+    assert machine.facts().k3s.leftovers == ()
+    assert not [note for note in assess(server(), machine.facts()).notes if note.startswith("left by")]
+    assert uninstall.changes(machine.facts()) == ()
+    # One that ran has left more.
+    machine.system.put({f"{paths.DATA}/agent/client-ca.crt": "", f"{paths.DATA}/server/cred/passwd": ""})
+    assert machine.facts().k3s.leftovers == (paths.DATA,)
 
 
 def test_an_environment_file_alone_is_seen_and_gives_no_role() -> None:

@@ -386,6 +386,7 @@ def test_a_cluster_is_validated_from_a_server(role: str | None) -> None:
     with pytest.raises(ContractError) as caught:
         Cluster().run(facts=on_k3s(FACTS, role=role))
     assert (caught.value.failure.code, caught.value.failure.exit_code) == ("request.scope", 2)
+    assert caught.value.failure.remedy == "ask a server of the cluster; a host can validate itself, with scope host"
 
 
 def test_an_unknown_word_in_the_expectation_is_named() -> None:
@@ -650,6 +651,14 @@ def test_what_is_not_known_to_have_passed_is_tried(state: str) -> None:
     wanted = replace(WANTED, state=state, unless_passed=True)
     assert scope(Cluster().run(full=True, wanted=wanted)) == "full"
     assert scope(Cluster(hiccups={"productive-k3s-validated": 1}).run(full=True, wanted=wanted)) == "full"
+
+
+@pytest.mark.parametrize(("noted", "found"), [("", "full"), ("of-some-day", "quick")])
+def test_whoever_does_not_know_the_hosts_tries_what_did_not_pass_last(noted: str, found: str) -> None:
+    cluster = Cluster()
+    note = "/api/v1/namespaces/kube-system/configmaps/productive-k3s-validated"
+    cluster.made[note] = (0.0, {"kind": "ConfigMap", "data": {"state": noted}})
+    assert scope(cluster.run(full=True, wanted=replace(WANTED, state="", unless_passed=True))) == found
 
 
 def test_the_driver_has_it_noted() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from productive_k3s.contract.facts import Facts
 from productive_k3s_infra.errors import BadInput, StepFailed
 from productive_k3s_infra.inventory.survey import Survey
 from productive_k3s_infra.operations import kubeconfig as fetching
@@ -43,9 +44,11 @@ def documents(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """With which kubeconfig the API is looked at; no API is."""
     given: list[Any] = []
 
-    async def validate_cluster(*_arguments: Any, kubeconfig_document: Any, **_named: Any) -> Report:
+    async def validate_cluster(
+        *_arguments: Any, kubeconfig_document: Any, **_named: Any
+    ) -> tuple[Report, dict[str, Facts]]:
         given.append(kubeconfig_document)
-        return Report("edge", "quick", ())
+        return Report("edge", "quick", ()), {}
 
     monkeypatch.setattr(validating, "validate_cluster", validate_cluster)
     monkeypatch.setattr(validating, "fleet_of", fetching.fleet_of)

@@ -12,7 +12,9 @@ from productive_k3s.cli import parser
 from productive_k3s.contract.codec import decode
 from productive_k3s.contract.events import CheckResult, Result
 from productive_k3s.contract.expectation import Expectation, ExpectedNode
-from productive_k3s.contract.failure import Failure
+from productive_k3s.contract.failure import ContractError, Failure
+from productive_k3s.doors.host import drive
+from productive_k3s.verbs import validate
 from productive_k3s_infra.cluster_file.model import ClusterSpec, K3s, LocalProvider, OnpremProvider
 from productive_k3s_infra.errors import HostProgramFailed, HostUnreachable
 from productive_k3s_infra.validate import gather as gathering
@@ -20,6 +22,7 @@ from productive_k3s_infra.validate.api import ApiState
 from productive_k3s_infra.validate.gather import validate_cluster
 from productive_k3s_infra.validate.quick import checks_of, expectation, report_of
 from productive_k3s_infra.validate.report import Report
+from static.contract_program.simulated import Machine
 from static.fleet_doubles import Call, FakeFleet, inventory
 
 NAMES = ("server-1", "agent-1", "agent-2")
@@ -53,7 +56,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 async def validated(fleet: FakeFleet, *, full: bool = False, **options: Any) -> Report:
     options = {"kubeconfig_document": {"kind": "Config"}, **options}
-    return await validate_cluster(inventory(), fleet, WANTED, full=full, **options)
+    return (await validate_cluster(inventory(), fleet, WANTED, full=full, **options))[0]
 
 
 def failed(report: Report) -> list[tuple[str, str]]:
@@ -170,9 +173,9 @@ async def test_what_a_host_says_meanwhile_is_passed_on(api: list[Any]) -> None:
 
 
 def test_a_failure_beside_checks_and_one_alone_are_checks() -> None:
-    failure = Failure("request.scope", "no server", "it is an agent", "run it on a server")
+    failure = Failure("k3s.no-server", "no server", "it is an agent", "run it on a server")
     found = checks_of("server-1", Result("failed", (failure,), checks=(check("k3s.service", "server-1"),)))
-    assert [(item.id, item.passed) for item in found] == [("k3s.service", True), ("request.scope", False)]
+    assert [(item.id, item.passed) for item in found] == [("k3s.service", True), ("k3s.no-server", False)]
     assert (found[1].evidence, found[1].remedy, found[1].severity) == (
         "it is an agent",
         "run it on a server",
@@ -185,6 +188,19 @@ def test_a_result_that_says_nothing_has_failed() -> None:
     assert (found.id, found.subject, found.passed) == ("host.validated", "agent-1", False)
     assert "interrupted" in found.message
     assert found.remedy
+
+
+def test_a_server_that_is_none_is_told_in_this_program_s_words() -> None:
+    """The host program has a flag for it, which `pk3s validate` has not."""
+    with pytest.raises(ContractError) as caught:
+        drive(validate.run(Machine().host(), "cluster", False, None))
+    said = Result("failed", failures=(caught.value.failure,))
+    (found,) = report_of("edge", {"server-1": said}, ()).checks
+    assert (found.id, found.subject, found.passed, found.evidence) == (
+        "request.scope", "server-1", False, "this host is no node",
+    )  # fmt: skip
+    assert "pk3s plan" in found.remedy
+    assert "scope" not in found.remedy
 
 
 def test_two_looks_at_one_subject_are_one_row_and_the_failure_wins() -> None:

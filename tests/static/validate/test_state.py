@@ -13,6 +13,7 @@ from productive_k3s.contract.codec import decode
 from productive_k3s.contract.events import CheckResult, Result
 from productive_k3s.contract.expectation import Expectation
 from productive_k3s.contract.facts import Digests, Facts
+from productive_k3s.plan.state import state_of
 from productive_k3s_infra.cluster_file.model import Artifacts, ClusterSpec, K3s, LocalProvider, OnpremProvider
 from productive_k3s_infra.errors import HostUnreachable
 from productive_k3s_infra.operations.validate import facts_after, validate_with
@@ -20,7 +21,6 @@ from productive_k3s_infra.validate import gather as gathering
 from productive_k3s_infra.validate.api import ApiState
 from productive_k3s_infra.validate.quick import expectation
 from productive_k3s_infra.validate.report import Report
-from productive_k3s_infra.validate.state import state_of
 from static.contract_program.hosts import VERSION, fresh, on_k3s
 from static.fleet_doubles import Call, FakeFleet, inventory
 
@@ -111,6 +111,46 @@ async def test_a_later_failure_takes_the_note_back(session: Any) -> None:
     await server.apply(session, changed=True)
     server.works = False
     await server.apply(session, changed=True)
+    assert (await server.apply(session, changed=False)).scope == "full"
+
+
+class Telling(Server):
+    """One whose hosts say in their answers what they are, as hosts do."""
+
+    def __init__(self, facts: dict[str, Facts] = FACTS) -> None:
+        super().__init__()
+        self.facts = facts
+
+    def answer(self, call: Call) -> Result:
+        said = super().answer(call)
+        return said if "--note" in call.arguments else replace(said, facts=self.facts[call.host])
+
+    async def validate(self, session: Any, *, full: bool = True) -> Report:
+        """As `pk3s validate` does, which has not looked at the hosts before."""
+        return await validate_with(session, inventory(), self.fleet, full=full)
+
+
+async def test_a_validation_that_was_asked_for_counts_for_the_next_apply(session: Any) -> None:
+    server = Telling()
+    server.works = False
+    await server.apply(session, changed=True)
+    server.works = True
+    assert (await server.validate(session)).passed
+    assert (await server.apply(session, changed=False)).scope == "quick"
+    server.works = False
+    assert not (await server.validate(session)).passed
+    assert (await server.apply(session, changed=False)).scope == "full"
+
+
+async def test_a_quick_one_that_was_asked_for_is_quick_and_notes_nothing(session: Any) -> None:
+    server = Telling()
+    assert (await server.validate(session, full=False)).scope == "quick"
+    assert not any("--note" in call.arguments for call in server.fleet.calls)
+
+
+async def test_one_that_passed_for_other_hosts_does_not_count(session: Any) -> None:
+    server = Telling({**FACTS, "agent-2": OTHER})
+    await server.validate(session)
     assert (await server.apply(session, changed=False)).scope == "full"
 
 

@@ -46,6 +46,14 @@ def test_only_names_and_address_change() -> None:
     assert rewritten(K3S) == expected
 
 
+def test_whatever_name_k3s_gave_it() -> None:
+    """`write-kubeconfig-name` names cluster, user and context; `default` is only what K3s does without it."""
+    named = yaml.safe_load(yaml.safe_dump(K3S).replace("name: default", "name: other"))
+    named["contexts"][0]["context"] = {"cluster": "other", "user": "other"}
+    named["current-context"] = "other"
+    assert rewritten(named) == rewritten(K3S)
+
+
 def test_doing_it_twice_changes_nothing() -> None:
     once = rewrite_kubeconfig(yaml.safe_dump(K3S), address="10.0.0.11", port=6443, context="edge")
     assert rewrite_kubeconfig(once, address="10.0.0.11", port=6443, context="edge") == once

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Mapping
 
 from productive_k3s.contract.expectation import Expectation
 from productive_k3s.contract.facts import Facts
 
 
 def state_of(wanted: Expectation, facts: Mapping[str, Facts]) -> str:
-    """Return the digest of version, nodes and what their hosts' K3s reads at a start; '' if a host is not known."""
+    """Return the digest of version, nodes and what their hosts' K3s reads at a start; '' if a host is not known.
+
+    `facts` are by the node's name. All drivers note this digest (effects.passed), so one knows what another has tried.
+    """
     hosts = {}
     for node in wanted.nodes:
         found = facts.get(node.name)
