@@ -138,7 +138,7 @@ class Site:
         words = ("ssh", "-F", str(self.config), "-o", "BatchMode=yes", name, command)
         return subprocess.run(words, capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL)
 
-    def fleet(self, *endpoints: Endpoint, seconds: float = 15.0) -> SshFleet:
+    def fleet(self, *endpoints: Endpoint, seconds: float = 15.0, begin: float = 45.0) -> SshFleet:
         """Return a fleet of host-0, host-1, ..."""
         hosts = tuple(Host(f"host-{n}", "server", one.address, one) for n, one in enumerate(endpoints))
         return SshFleet(
@@ -148,13 +148,16 @@ class Site:
             trust=self.answers.trusts,
             ask_sudo=lambda _host: Secret("none"),
             connect_seconds=seconds,
+            begin_seconds=begin,
             ssh_config=str(self.config),
         )
 
     @asynccontextmanager
-    async def opened(self, *endpoints: Endpoint, seconds: float = 15.0) -> AsyncIterator[SshFleet]:
+    async def opened(
+        self, *endpoints: Endpoint, seconds: float = 15.0, begin: float = 45.0
+    ) -> AsyncIterator[SshFleet]:
         """Give a fleet with all its hosts connected; it is closed at the end."""
-        fleet = self.fleet(*endpoints, seconds=seconds)
+        fleet = self.fleet(*endpoints, seconds=seconds, begin=begin)
         try:
             await asyncio.gather(*(fleet.session(f"host-{n}") for n in range(len(endpoints))))
             yield fleet

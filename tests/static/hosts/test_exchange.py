@@ -81,10 +81,12 @@ def is_order(data: bytes) -> bool:
     return DOCUMENT.encode() in data
 
 
-async def run(channel: ScriptedChannel, verb: str = "validate", password: str | None = None) -> Result:
+async def run(
+    channel: ScriptedChannel, verb: str = "validate", password: str | None = None, begin: float = 4.0
+) -> Result:
     invocation = bootstrap.invocation(verb, {"token": DOCUMENT}, (), 5.0, has_payload=False)
     secret = Secret(password) if password is not None else None
-    order = Order("node-1", "ops", PROGRAM, invocation, secret, prompt_seconds=0.2)
+    order = Order("node-1", "ops", PROGRAM, invocation, secret, prompt_seconds=0.2, begin_seconds=begin)
     return await Exchange(channel, order, None, None).run()
 
 
@@ -192,3 +194,35 @@ async def test_a_host_that_falls_silent_is_given_up_after_its_deadline(monkeypat
         await Exchange(channel, Order("node-1", "ops", PROGRAM, invocation), None, None).run()
     assert (caught.value.code, caught.value.evidence) == ("host.no-result", "for the API")
     assert channel.written[-1] == b"EOF", "the program is told to stop"
+
+
+@pytest.mark.parametrize(
+    ("said", "phase"),
+    [((), "the program did not begin"), ((HELLO,), "the program began, and said nothing after that")],
+)
+async def test_a_run_that_falls_silent_says_in_which_phase(
+    said: tuple[str, ...], phase: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("productive_k3s_infra.hosts.wire.exchange.GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("productive_k3s_infra.hosts.wire.exchange._TRAVEL_SECONDS", -4.5)
+    monkeypatch.setattr("productive_k3s_infra.hosts.wire.exchange._STOP_SECONDS", 0.1)
+
+    def react(channel: ScriptedChannel, data: bytes) -> None:
+        if is_order(data):
+            channel.say('{"type":"ready"}', *said)
+
+    error = await refusal(ScriptedChannel(react))
+    assert (error.code, error.where) == ("host.no-result", "node-1")
+    assert phase in error.evidence
+
+
+async def test_only_the_beginning_of_a_run_is_hurried() -> None:
+    """It takes longer than it may take to begin."""
+
+    def react(channel: ScriptedChannel, data: bytes) -> None:
+        if is_order(data):
+            channel.say('{"type":"ready"}')
+            asyncio.get_running_loop().call_later(0.6, channel.say, HELLO, DONE)
+            asyncio.get_running_loop().call_later(0.7, channel.end)
+
+    assert (await run(ScriptedChannel(react), begin=0.3)).outcome == "done"

@@ -112,7 +112,7 @@ def hop(name: str, via: Hop | None = None) -> Hop:
 
 def connections(open_: dict[Hop, Any]) -> Connections:
     keys = HostKeys(Path("none"), lambda *_: False, asyncio.Lock())
-    return Connections(keys, 1.0, _open={at: Line(fake) for at, fake in open_.items()})
+    return Connections(keys, 1.0, 1.0, _open={at: Line(fake) for at, fake in open_.items()})
 
 
 async def test_all_are_closed_at_once_and_jump_hosts_last() -> None:

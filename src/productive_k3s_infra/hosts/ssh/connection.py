@@ -46,6 +46,7 @@ class Connections:
 
     host_keys: HostKeys
     connect_seconds: float
+    begin_seconds: float
     _open: dict[Hop, Line] = field(default_factory=dict)
     _locks: dict[Hop, asyncio.Lock] = field(default_factory=dict)
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CONNECTING))
@@ -65,14 +66,14 @@ class Connections:
         """Start a command in a session of its own, as soon as the host has room for one."""
         line = await self.get(hop, where)
         try:
-            return await _start(line, command, where)
+            return await self._start(line, hop, command, where)
         except LOST as error:
             if not line.is_closed:
                 raise errors.explained(error, hop, where) from error
         # It was lost while nobody looked, for example by a restart of the host; nothing was started.
         line = await self.get(hop, where)
         try:
-            return await _start(line, command, where)
+            return await self._start(line, hop, command, where)
         except LOST as error:
             raise errors.explained(error, hop, where) from error
 
@@ -90,6 +91,17 @@ class Connections:
         self._open.clear()
         for depth in sorted(depths, reverse=True):
             await _close(depths[depth])
+
+    async def _start(self, line: Line, hop: Hop, command: str, where: str) -> Channel:
+        async def start() -> Channel:
+            try:
+                # The connection stays: others may work on it, and a host that answers no more is seen by keepalives.
+                async with asyncio.timeout(self.begin_seconds):
+                    return await Channel.start(line.connection, command, line.sessions.ended)
+            except TimeoutError as error:
+                raise errors.silent_session(hop, where, self.begin_seconds) from error
+
+        return await line.sessions.start(start, where)
 
     async def _jump(self, hop: Hop, where: str) -> Line:
         try:
@@ -115,10 +127,6 @@ class Connections:
                 return line
         await self.host_keys.learn(hop, where, unknown)
         return await self._connect(hop, where)
-
-
-async def _start(line: Line, command: str, where: str) -> Channel:
-    return await line.sessions.start(lambda: Channel.start(line.connection, command, line.sessions.ended), where)
 
 
 async def _close(lines: list[Line]) -> None:

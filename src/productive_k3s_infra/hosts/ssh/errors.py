@@ -147,6 +147,17 @@ def not_usable(error: Exception, hop: Hop, where: str) -> Pk3sError:
     )
 
 
+def silent_session(hop: Hop, where: str, seconds: float) -> HostProgramFailed:
+    """Return the error of a host that let us in, and then says neither yes nor no to a session for a command."""
+    return HostProgramFailed(
+        "the host let us in, but gives us no session to run a command in; nothing was begun there",
+        where=where,
+        evidence=f"{hop} neither gave nor refused one within {seconds:g} s",
+        remedy=f"see the load of the host and whether its disk answers; try: {hop.ssh_command} true",
+        code="ssh.no-session",
+    )
+
+
 def login_cut_off(error: Exception, hop: Hop, where: str, evidence: str) -> AuthenticationRefused:
     """Return the error of a host that closed the connection after it had seen a key: it may have said why."""
     return AuthenticationRefused(

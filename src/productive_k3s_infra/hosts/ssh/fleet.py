@@ -19,7 +19,7 @@ from productive_k3s_infra.hosts.ssh.host_keys import HostKeys, Trust
 from productive_k3s_infra.hosts.ssh.openssh import OpenSsh
 from productive_k3s_infra.hosts.ssh.sudo_passwords import AskSudo, SudoPasswords
 from productive_k3s_infra.hosts.wire import bootstrap, refusals
-from productive_k3s_infra.hosts.wire.exchange import Exchange, Order
+from productive_k3s_infra.hosts.wire.exchange import BEGIN_SECONDS, Exchange, Order
 from productive_k3s_infra.inventory.model import Host, Inventory
 
 
@@ -30,6 +30,8 @@ class SshFleet:
     shows a host key that nobody knows yet and says whether it is the host's; `ask_sudo` asks for a sudo password, once
     for all hosts that take it. Both may block: they are called in a thread, one at a time. `ssh_config` is the file
     that `ssh -F` would be given ("none": nothing is read); by default ssh reads what it reads by itself.
+    A host is given `connect_seconds` to let us in, then `begin_seconds` to give us a session, and as long again to
+    begin our command in it: one that falls silent in any of them is told of by name.
     """
 
     def __init__(
@@ -41,15 +43,17 @@ class SshFleet:
         trust: Trust,
         ask_sudo: AskSudo,
         connect_seconds: float = 15.0,
+        begin_seconds: float = BEGIN_SECONDS,
         ssh_config: str = "",
     ) -> None:
         self._inventory = inventory
         questions = asyncio.Lock()
-        self._connections = Connections(HostKeys(known_hosts, trust, questions), connect_seconds)
+        self._connections = Connections(HostKeys(known_hosts, trust, questions), connect_seconds, begin_seconds)
         ways = Ways(OpenSsh(ssh_config))
         passwords = SudoPasswords(ask_sudo, questions)
         self._sessions = {
-            host.name: SshSession(host, ways, self._connections, program, passwords) for host in inventory.hosts
+            host.name: SshSession(host, ways, self._connections, program, passwords, begin_seconds)
+            for host in inventory.hosts
         }
 
     async def session(self, host: str) -> HostSession:
@@ -69,13 +73,20 @@ class SshSession:
     """Implements HostSession: every call is one run of the program in one channel of the host's connection."""
 
     def __init__(
-        self, host: Host, ways: Ways, connections: Connections, program: Program, passwords: SudoPasswords
+        self,
+        host: Host,
+        ways: Ways,
+        connections: Connections,
+        program: Program,
+        passwords: SudoPasswords,
+        begin_seconds: float,
     ) -> None:
         self._host = host
         self._ways = ways
         self._connections = connections
         self._program = program
         self._passwords = passwords
+        self._begin_seconds = begin_seconds
 
     @property
     def name(self) -> str:
@@ -99,7 +110,8 @@ class SshSession:
         """See HostSession."""
         run = bootstrap.invocation(verb, document, arguments, deadline_seconds, has_payload=payload is not None)
         user = self._host.endpoint.user
-        order = Order(self.name, user, self._program, run, self._passwords.of_host(self.name))
+        password = self._passwords.of_host(self.name)
+        order = Order(self.name, user, self._program, run, password, begin_seconds=self._begin_seconds)
         try:
             return await self._run(order, on_event, payload)
         except Pk3sError as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,6 +26,8 @@ _SAID_LINES = 20
 # Beyond the host's own deadline and grace: its answer must travel.
 _TRAVEL_SECONDS = 5.0
 _STOP_SECONDS = 5.0
+# A login, sudo and a Python that starts, on a host that swaps or whose name service does not answer.
+BEGIN_SECONDS = 45.0
 
 
 class ChannelLost(Exception):
@@ -54,7 +56,11 @@ class Channel(Protocol):
 
 @dataclass(frozen=True)
 class Order:
-    """What to run, and as whom. With a `password`, sudo's question for it is awaited `prompt_seconds` long."""
+    """What to run, and as whom.
+
+    With a `password`, sudo's question for it is awaited `prompt_seconds` long. The loader has to run `begin_seconds`
+    after the command was started, however long the run itself may take.
+    """
 
     host: str
     user: str
@@ -62,6 +68,7 @@ class Order:
     run: Invocation
     password: Secret | None = None
     prompt_seconds: float = 15.0
+    begin_seconds: float = BEGIN_SECONDS
 
 
 class Exchange:
@@ -80,6 +87,7 @@ class Exchange:
         self._prompts = 0
         # Once the loader runs, whoever had to let us in has done so, and nobody else's words are taken for its end.
         self._is_begun = False
+        self._begun: Callable[[], None] = lambda: None
         self._refused: SudoRefused | None = None
         self._payload_error: Exception | None = None
         self._sending: asyncio.Task[None] | None = None
@@ -87,21 +95,29 @@ class Exchange:
     async def run(self) -> Result:
         """Return the result; raises HostProgramFailed or SudoRefused. The command has ended, or was told to end."""
         limit = self._order.run.deadline_seconds + GRACE_SECONDS + _TRAVEL_SECONDS
+        begin = min(limit, self._order.begin_seconds)
+        end = asyncio.get_running_loop().time() + limit
         errors = asyncio.ensure_future(self._read_errors())
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(begin) as timeout:
+                self._begun = lambda: timeout.reschedule(end)
                 return await self._converse(errors)
         except TimeoutError as error:
             if not self._is_begun:
-                raise self._not_run(None, limit) from error
+                raise self._not_run(None, begin) from error
             raise HostProgramFailed(
                 f"no result within {limit:.0f} s, so how far the host's program came is unknown",
                 where=self._order.host,
-                evidence=self._last_word or "it said nothing",
+                evidence=self._last_word or self._phase(),
                 remedy="run pk3s again: it looks at the host first and goes on from what is true there",
             ) from error
         finally:
             await self._end(errors)
+
+    def _phase(self) -> str:
+        if self._wire.hello is None:
+            return "its Python took our command, and then the program did not begin"
+        return "the program began, and said nothing after that"
 
     async def _converse(self, errors: asyncio.Task[None]) -> Result:
         no_prompt = None
@@ -149,7 +165,9 @@ class Exchange:
                 self._hear(message)
 
     def _hear(self, message: Message) -> None:
-        self._is_begun = True
+        if not self._is_begun:
+            self._is_begun = True
+            self._begun()
         if isinstance(message, Event):
             self._last_word = message.message
             if self._on_event is not None:

@@ -47,6 +47,8 @@ def not_run(host: str, user: str, exit_status: int | None, said: Sequence[str], 
         f"log in by hand as {user}; see its login shell there (getent passwd {user}), the shell's start-up files, "
         "and ForceCommand in sshd_config or command= in authorized_keys"
     )
+    if seconds is not None and user != "root":
+        remedy += "; see whether sudo answers there: sudo -n true"
     if any(text in words.lower() for text in _NO_SHELL):
         remedy = f"give {user} a login shell there (usermod --shell /bin/sh {user}), or name another user: `ssh.user`"
     return HostProgramFailed(
