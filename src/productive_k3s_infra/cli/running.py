@@ -38,7 +38,7 @@ def wait_for(work: Coroutine[Any, Any, T], terminal: Terminal) -> T:
 
 
 def finish(run: Callable[[], int]) -> None:
-    """Run a verb and leave with its exit code. An expected failure is printed; a bug shows itself as one."""
+    """Run a verb and leave with its exit code. An expected failure is printed; so is a bug, with where it happened."""
     try:
         code = run()
     except Pk3sError as error:
@@ -48,6 +48,9 @@ def finish(run: Callable[[], int]) -> None:
         code = error.exit_code
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - nobody expected it, and this is the last place to say so
+        _write(sys.stderr, "".join(f"{line}\n" for line in _bug_lines(error)))
+        code = ExitCode.BUG
     raise typer.Exit(code)
 
 
@@ -59,6 +62,23 @@ def say(lines: Iterable[str]) -> None:
 def say_document(document: object) -> None:
     """Print a result as JSON."""
     _write(sys.stdout, json.dumps(document, indent=2, default=str) + "\n")
+
+
+def _bug_lines(error: Exception) -> Iterable[str]:
+    """Show where it happened, then what to do. What looks like a secret is not shown: errors quote what they met."""
+    import traceback
+
+    from productive_k3s.contract.redaction import redact
+    from productive_k3s_infra.cli.show import error_lines
+
+    yield from redact("".join(traceback.format_exception(error))).splitlines()
+    bug = Pk3sError(
+        "this is a bug of pk3s",
+        evidence=redact(" ".join(f"{type(error).__name__}: {error}".split())),
+        remedy="report it with the lines above and with the journal, if one is named below",
+    )
+    bug.journal = getattr(error, "journal", "")
+    yield from error_lines(bug)
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -32,6 +32,8 @@ def journaled(session: Session, verb: str) -> Iterator[Reporter]:
             raise
         except Exception as error:
             reporter.bug(error)
+            # An error that is none of ours: it is told where it was written down as ours are.
+            error.journal = str(reporter.journal or "")  # type: ignore[attr-defined]
             raise
 
 
