@@ -6,7 +6,8 @@ script of that name leaves too: the node's password, logs of pods, runtime state
 
 from __future__ import annotations
 
-from typing import Awaitable, Callable, Mapping
+import posixpath
+from typing import Awaitable, Callable, Mapping, Sequence, Tuple
 
 from productive_k3s.contract.change import Action, Change
 from productive_k3s.contract.failure import ContractError, Failure, system_failure
@@ -73,6 +74,7 @@ async def _kill_all(host: Host, _: Change) -> None:
 async def _remove_files(host: Host, _: Change) -> None:
     """Run our script for each unit, then take what it leaves. What is mounted below the data directory stays."""
     system = host.system
+    elsewhere = await _links_to_others(system)
     for unit in _UNITS:
         # It ends with 0 whatever it met: what it could not do is seen when the host is looked at again.
         await system.run(
@@ -85,6 +87,10 @@ async def _remove_files(host: Host, _: Change) -> None:
     if others:
         host.emit("note", f"another K3s service is installed ({', '.join(others)}): what they share stays")
         return
+    for path, target in elsewhere:
+        host.emit("note", f"{path} led to {target}: what is there stays")
+    for path in paths.WRITTEN_BY_K3S:
+        await _empty_if_link(system, path)
     for path in paths.LEFT_BY_K3S:
         await _remove_folder(system, path)
     await system.remove(f"{paths.BINARY}.partial")
@@ -103,12 +109,36 @@ def _is_unit_of_k3s(name: str) -> bool:
 
 
 async def _remove_folder(system: System, path: str) -> None:
-    found = await system.stat(path)
-    if found is not None and found.kind == "link":
-        # Somebody put it on another disk: what K3s left is behind the link, which is theirs and stays.
-        await system.empty_tree(path)
-    else:
+    if not await _empty_if_link(system, path):
         await system.remove_tree(path)
+
+
+async def _empty_if_link(system: System, path: str) -> bool:
+    """Empty a folder that somebody put on another disk; whether it is one. The link is theirs and stays."""
+    found = await system.stat(path)
+    if found is None or found.kind != "link":
+        return False
+    await system.empty_tree(path)
+    return True
+
+
+async def _links_to_others(system: System) -> Sequence[Tuple[str, str]]:
+    """Return links in the data directory, with their targets, to folders in which not only K3s writes: volumes, images.
+
+    What is in them may be of several hosts, or needed afterwards.
+    """
+    found = []
+    for outer in await system.list_directory(paths.DATA):
+        inner = await system.list_directory(f"{paths.DATA}/{outer}")
+        for path in (f"{paths.DATA}/{outer}", *(f"{paths.DATA}/{outer}/{name}" for name in inner)):
+            there = await system.stat(path)
+            if there is None or there.kind != "link" or path in paths.WRITTEN_BY_K3S:
+                continue
+            target = posixpath.normpath(posixpath.join(posixpath.dirname(path), there.link))
+            # K3s' own links lead from one of its folders to another; links to files are of no account.
+            if not target.startswith(f"{paths.DATA}/") and await system.list_directory(path):
+                found.append((path, target))
+    return found
 
 
 async def _remove_names(host: Host, change: Change) -> None:

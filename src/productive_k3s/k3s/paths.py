@@ -44,6 +44,8 @@ LEFT_BY_K3S = (
     "/var/log/containers",
     DATA,
 )
+# Folders of the data directory in which only K3s writes, and which people put on other disks; the deepest first.
+WRITTEN_BY_K3S = (DATA + "/server/db", DATA + "/server", DATA + "/agent/containerd", DATA + "/agent", DATA + "/data")
 CONTAINERD_STATE = "/run/containerd"
 # Where containerd 2 listens for plugins, by the name that it binds.
 NRI_STATE = "/run/nri"

@@ -62,6 +62,12 @@ _PROGRAMS = {
 }
 # What the test's own programs write, and umount(8).
 _OF_THE_TEST = ("/usr/local/sbin/", "/srv/told", "/srv/rules", "/run/mount/")
+_ON_A_DISK = ("server", "agent/containerd", "data")
+_BEHIND_LINKS = (
+    "server/cred/node-passwd",
+    "agent/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/1/fs/etc/passwd",
+    "storage/pvc-1/data",
+)
 _STAYS_MOUNTED = f"{paths.DATA}/storage/on another disk"
 _OF_A_POD = "/var/lib/kubelet/pods/1/volumes/secret"
 
@@ -76,6 +82,14 @@ def lay(case: str) -> None:
             Path(disk).mkdir(parents=True)
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).symlink_to(disk)
+    if case == "links-inside":
+        for name in (*_ON_A_DISK, "storage"):
+            Path(f"{paths.DATA}/{name}").parent.mkdir(parents=True, exist_ok=True)
+            Path(f"/srv/disk/{name}").mkdir(parents=True)
+            Path(f"{paths.DATA}/{name}").symlink_to(f"/srv/disk/{name}")
+        for name in _BEHIND_LINKS:
+            _write(f"{paths.DATA}/{name}", "", 0o644)
+        _link_out_of_a_container()
     for path, text in _FILES.items():
         _write(path, text, 0o644)
     for path, line in _PROGRAMS.items():
@@ -126,6 +140,12 @@ def take_off(way: str) -> list[str]:
     host = Host(LocalSystem(), lambda _: _Api(), lambda *_: None)  # type: ignore[arg-type,return-value]
     result = drive(uninstall.run(host, cluster=ca_hash(_CA), yes=True, force=True))
     return [f"{failure.code}: {failure.what}: {failure.evidence}" for failure in result.failures]
+
+
+def _link_out_of_a_container() -> None:
+    """An image's file system is full of links that mean the container's own root."""
+    snapshot = Path(f"{paths.DATA}/{_BEHIND_LINKS[1]}").parent
+    (snapshot / "theirs").symlink_to("/var/lib/other")
 
 
 def left() -> list[str]:

@@ -272,3 +272,36 @@ class TestChanges:
         found = machine.system.snapshot()
         assert found[paths.DATA].kind == "link"
         assert [path for path in found if path.startswith("/mnt/sd/k3s/")] == []
+
+    @pytest.mark.parametrize("folder", ["server/db", "server", "agent/containerd", "agent", "data"])
+    def test_a_folder_of_k3s_on_another_disk_is_emptied(self, folder: str) -> None:
+        """Images are moved to a larger disk so, the datastore to a faster one."""
+        machine = Installed()
+        machine.system.put({f"{paths.DATA}/{folder}/some/file": "of K3s"})
+        drive(machine.system.make_directory("/mnt/sd", 0o755))
+        drive(machine.system.rename(f"{paths.DATA}/{folder}", "/mnt/sd/moved"))
+        machine.system.put_link(f"{paths.DATA}/{folder}", "/mnt/sd/moved")
+        assert machine.uninstall(cluster=OWN, yes=True).outcome == "done"
+        found = machine.system.snapshot()
+        assert [path for path in found if path.startswith("/mnt/sd/moved/")] == []
+        assert paths.DATA not in found
+
+    def test_links_to_what_not_only_k3s_writes_go_and_what_is_there_stays(self) -> None:
+        """Volumes and images may be of several hosts; whoever uninstalls is told where they are."""
+        machine = Installed()
+        machine.system.put({"/mnt/nas/volumes/pvc-1/data": "precious", "/opt/images/k3s.tar": "images"})
+        machine.system.put({f"{paths.DATA}/data/0a1b/bin/k3s": ""})
+        machine.system.put_link(f"{paths.DATA}/storage", "/mnt/nas/volumes")
+        machine.system.put_link(f"{paths.DATA}/agent/images", "../../../../../opt/images")
+        machine.system.put_link(f"{paths.DATA}/data/current", f"{paths.DATA}/data/0a1b")
+        notes: list[str] = []
+        host = machine.host()
+        host = replace(host, emit=lambda kind, message, *_, **__: notes.append(message))
+        assert drive(uninstall.run(host, cluster=OWN, yes=True, force=False)).outcome == "done"
+        found = machine.system.snapshot()
+        assert {"/mnt/nas/volumes/pvc-1/data", "/opt/images/k3s.tar"} <= set(found)
+        assert paths.DATA not in found
+        assert [note for note in notes if "stays" in note] == [
+            f"{paths.DATA}/agent/images led to /opt/images: what is there stays",
+            f"{paths.DATA}/storage led to /mnt/nas/volumes: what is there stays",
+        ]

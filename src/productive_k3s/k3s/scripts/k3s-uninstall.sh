@@ -2,7 +2,8 @@
 # Written by productive-k3s, schema 1.
 # Takes K3s off this host: runs k3s-killall.sh, then removes the service, its files and the data directory.
 # K3S_DATA_DIR names another data directory. What is mounted below the data directory stays. Where one of the folders
-# is a link, what is in it goes, and the link stays.
+# is a link, what is in it goes, and the link stays. Below the data directory the same holds for the folders in which only
+# K3s writes; other links go, and what is behind them stays.
 
 if [ "$(id -u)" -ne 0 ]; then
     exec sudo --preserve-env=K3S_DATA_DIR "$0" "$@"
@@ -78,11 +79,21 @@ remove_folder() {
     fi
 }
 
+# A link in the data directory goes with it, so what is behind it goes before. Into any other link nobody is led.
+empty_linked() {
+    for name in server/db server agent/containerd agent data; do
+        if [ -L "$data_dir/$name" ]; then
+            remove_folder "$data_dir/$name"
+        fi
+    done
+}
+
 # What says which cluster this host belonged to goes last: whoever is cut off in between can still tell.
 for folder in /run/k3s /run/flannel /var/lib/kubelet "$data_dir/server/db"; do
     remove_folder "$folder"
 done
 rm -f "$data_dir"/agent/client-*.crt "$data_dir"/agent/client-*.key
+empty_linked
 for folder in "$data_dir" /etc/rancher/k3s; do
     remove_folder "$folder"
 done
