@@ -153,9 +153,7 @@ class Site:
         )
 
     @asynccontextmanager
-    async def opened(
-        self, *endpoints: Endpoint, seconds: float = 15.0, begin: float = 45.0
-    ) -> AsyncIterator[SshFleet]:
+    async def opened(self, *endpoints: Endpoint, seconds: float = 15.0, begin: float = 45.0) -> AsyncIterator[SshFleet]:
         """Give a fleet with all its hosts connected; it is closed at the end."""
         fleet = self.fleet(*endpoints, seconds=seconds, begin=begin)
         try:

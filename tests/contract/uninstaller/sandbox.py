@@ -83,13 +83,7 @@ def lay(case: str) -> None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).symlink_to(disk)
     if case == "links-inside":
-        for name in (*_ON_A_DISK, "storage"):
-            Path(f"{paths.DATA}/{name}").parent.mkdir(parents=True, exist_ok=True)
-            Path(f"/srv/disk/{name}").mkdir(parents=True)
-            Path(f"{paths.DATA}/{name}").symlink_to(f"/srv/disk/{name}")
-        for name in _BEHIND_LINKS:
-            _write(f"{paths.DATA}/{name}", "", 0o644)
-        _link_out_of_a_container()
+        _lay_links_inside()
     for path, text in _FILES.items():
         _write(path, text, 0o644)
     for path, line in _PROGRAMS.items():
@@ -105,6 +99,18 @@ def lay(case: str) -> None:
         _write(f"{point}/file", "", 0o644)
     if case == "another-service":
         _write("/etc/systemd/system/k3s-other.service", "[Service]\n", 0o644)
+
+
+def _lay_links_inside() -> None:
+    """Put folders of the data directory on another disk."""
+    for name in (*_ON_A_DISK, "storage"):
+        Path(f"{paths.DATA}/{name}").parent.mkdir(parents=True, exist_ok=True)
+        Path(f"/srv/disk/{name}").mkdir(parents=True)
+        Path(f"{paths.DATA}/{name}").symlink_to(f"/srv/disk/{name}")
+    for name in _BEHIND_LINKS:
+        _write(f"{paths.DATA}/{name}", "", 0o644)
+    # An image's file system is full of links that mean the container's own root.
+    Path(f"{paths.DATA}/{_BEHIND_LINKS[1]}").with_name("theirs").symlink_to("/var/lib/other")
 
 
 def _write(path: str, text: str, mode: int) -> None:
@@ -140,12 +146,6 @@ def take_off(way: str) -> list[str]:
     host = Host(LocalSystem(), lambda _: _Api(), lambda *_: None)  # type: ignore[arg-type,return-value]
     result = drive(uninstall.run(host, cluster=ca_hash(_CA), yes=True, force=True))
     return [f"{failure.code}: {failure.what}: {failure.evidence}" for failure in result.failures]
-
-
-def _link_out_of_a_container() -> None:
-    """An image's file system is full of links that mean the container's own root."""
-    snapshot = Path(f"{paths.DATA}/{_BEHIND_LINKS[1]}").parent
-    (snapshot / "theirs").symlink_to("/var/lib/other")
 
 
 def left() -> list[str]:

@@ -52,7 +52,7 @@ class SshFleet:
         ways = Ways(OpenSsh(ssh_config))
         passwords = SudoPasswords(ask_sudo, questions)
         self._sessions = {
-            host.name: SshSession(host, ways, self._connections, program, passwords, begin_seconds)
+            host.name: SshSession(host, ways, self._connections, program, passwords, begin_seconds=begin_seconds)
             for host in inventory.hosts
         }
 
@@ -79,6 +79,7 @@ class SshSession:
         connections: Connections,
         program: Program,
         passwords: SudoPasswords,
+        *,
         begin_seconds: float,
     ) -> None:
         self._host = host

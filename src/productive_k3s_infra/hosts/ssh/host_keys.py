@@ -81,7 +81,7 @@ class HostKeys:
     def known(self, hop: Hop) -> Known:
         """Return what proves a host. Raises BadInput for a key or a team's file that is none."""
         if hop.host_keys:
-            return Known(tuple(map(_import, hop.host_keys)), source="the cluster file")
+            return Known(tuple(_import(key, hop) for key in hop.host_keys), source="the cluster file")
         if hop in self._trusted:
             return Known((self._trusted[hop],), source="what was trusted in this run")
         theirs = [(path, self._files.read(path)) for path in _persons_files(hop)]
@@ -146,20 +146,33 @@ def _line(hop: Hop, key: asyncssh.SSHKey) -> str:
     return " ".join((",".join(dict.fromkeys(names)), *kind_and_body))
 
 
-def _import(text: str) -> asyncssh.SSHKey:
+def _import(text: str, hop: Hop) -> asyncssh.SSHKey:
     try:
         return asyncssh.import_public_key(text)
     except asyncssh.KeyImportError as error:
-        raise BadInput("a host key is no public key", evidence=f"{text[:60]}: {error}", code="ssh.host-key") from error
+        raise BadInput(
+            "a host key is no public key",
+            where=str(hop),
+            evidence=f"{text[:60]}: {error}",
+            remedy="copy `type AAAA...` of /etc/ssh/ssh_host_ed25519_key.pub there, without the name at its end",
+            code="ssh.host-key",
+        ) from error
 
 
 def _read_team(path: Path | None) -> asyncssh.SSHKnownHosts:
-    try:
-        return asyncssh.import_known_hosts(known_hosts.read(path))
-    except ValueError as error:
-        raise BadInput(
-            "known_hosts cannot be read", where=str(path), evidence=str(error), code="known-hosts.invalid"
-        ) from error
+    entries = asyncssh.import_known_hosts("")
+    for number, line in enumerate(known_hosts.read(path).splitlines(), 1):
+        try:
+            entries.load(line)
+        except ValueError as error:
+            raise BadInput(
+                "a line of known_hosts is not understood",
+                where=f"{path}:{number}",
+                evidence=str(error),
+                remedy="correct or remove it; a line is `name type AAAA...`, as ssh-keyscan prints it",
+                code="known-hosts.invalid",
+            ) from error
+    return entries
 
 
 def _persons_files(hop: Hop) -> Iterable[Path]:
