@@ -1,0 +1,139 @@
+"""PURE: nodes are drained before a rollout restarts them, and take new pods again afterwards.
+
+Whose a cordon is stands on the Node: an apply lifts its own, also what a killed run left; a person's it never lifts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from productive_k3s.contract.facts import NodeFact
+from productive_k3s.contract.failure import refused
+from productive_k3s_infra.plan.model import Refusal
+from productive_k3s_infra.plan.requests import Situation
+from productive_k3s_infra.plan.rule import Draft, Item, Note
+from productive_k3s_infra.plan.servers import live_server
+from productive_k3s_infra.plan.step import ApplyAgent, ApplyServer, DrainNode, UncordonNode
+
+
+@dataclass(frozen=True)
+class _Server:
+    """Which server is asked, after which of its steps, and the nodes as far as the cluster has said which there are."""
+
+    name: str
+    needs: tuple[str, ...]
+    nodes: dict[str, NodeFact] | None
+
+
+def with_drains(situation: Situation, draft: Draft, items: Sequence[Item]) -> Iterator[Item]:
+    """Yield the items of agents in their turns, each restart between the drain of its node and the end of the cordon.
+
+    What waited for a restart waits until its node takes pods again, so no more nodes than a batch are cordoned at once.
+    A restart whose node cannot be drained is said: refused where no server could be asked, noted where a node is not
+    Ready, as nobody would end its pods, and the restart may be what mends it.
+    """
+    if not situation.spec.rollout.drain:
+        yield from items
+        return
+    server = _server(situation, draft)
+    ends: dict[str, str] = {}
+    for item in items:
+        if not isinstance(item, ApplyAgent):
+            yield item
+            continue
+        step = replace(item, needs=tuple(ends.get(need, need) for need in item.needs))
+        if item.impact != "disrupt":
+            yield step
+        elif server is None:
+            yield _no_server(item.host)
+        else:
+            yield from _one_in_turn(step, _node_name(situation, item.host), server, ends)
+
+
+def _one_in_turn(step: ApplyAgent, name: str, server: _Server, ends: dict[str, str]) -> Iterator[Item]:
+    node = server.nodes.get(name) if server.nodes is not None else None
+    if server.nodes is not None and node is None:
+        yield step
+        return
+    if node is not None and not node.ready:
+        yield Note(f"{name}: it is restarted without a drain, as its node is not Ready: nobody would end its pods")
+        yield step
+        return
+    drain = DrainNode(
+        id=f"{name}/drain-node",
+        host=server.name,
+        node=name,
+        reason="its pods go elsewhere before K3s is restarted",
+        impact="disrupt",
+        needs=tuple(dict.fromkeys((*step.needs, *server.needs))),
+    )
+    yield drain
+    yield replace(step, needs=(*step.needs, drain.id))
+    if node is not None and not node.schedulable and not node.own_cordon:
+        yield Note(f"{name}: a person has cordoned it; it is drained, and stays cordoned: pk3s uncordon {name}")
+        return
+    uncordon = _uncordon(server, name, "it takes new pods again", (step.id,))
+    ends[step.id] = uncordon.id
+    yield uncordon
+
+
+def left_cordons(situation: Situation, draft: Draft) -> Iterator[Item]:
+    """Nodes that an earlier apply has left cordoned take new pods again, once what is planned for them ended well.
+
+    One that is not Ready, and of which nothing is planned or known, is left so: its pods would go there.
+    """
+    server = _server(situation, draft)
+    if server is None or server.nodes is None:
+        return
+    lifted = {step.node for step in draft.steps if isinstance(step, UncordonNode)}
+    for host in situation.inventory.hosts:
+        node = server.nodes.get(_node_name(situation, host.name))
+        if node is None or not node.own_cordon or node.name in lifted:
+            continue
+        own = tuple(
+            step.id for step in draft.steps if isinstance(step, ApplyAgent | ApplyServer) and step.host == host.name
+        )
+        if host.name in situation.facts and (own or node.ready):
+            yield _uncordon(server, node.name, "an earlier apply left it cordoned; it takes new pods again", own)
+        else:
+            yield Note(f"{node.name}: an earlier apply left it cordoned; it stays so until it is reached and Ready")
+
+
+def _node_name(situation: Situation, host: str) -> str:
+    """A node that has a name keeps it."""
+    facts = situation.facts.get(host)
+    return (facts.k3s.node_name if facts is not None else "") or host
+
+
+def _server(situation: Situation, draft: Draft) -> _Server | None:
+    """Return a server that answers; else the founder, where it is to be mended before its agents' turn."""
+    asked = live_server(situation)
+    name = asked[0].name if asked is not None else situation.inventory.founder.name
+    needs = tuple(step.id for step in draft.steps if isinstance(step, ApplyServer) and step.host == name)
+    if asked is not None:
+        return _Server(name, needs, {node.name: node for node in asked[1].nodes})
+    return _Server(name, needs, None) if needs else None
+
+
+def _uncordon(server: _Server, node: str, reason: str, needs: tuple[str, ...]) -> UncordonNode:
+    return UncordonNode(
+        id=f"{node}/uncordon-node",
+        host=server.name,
+        node=node,
+        reason=reason,
+        impact="change",
+        needs=tuple(dict.fromkeys((*needs, *server.needs))),
+    )
+
+
+def _no_server(host: str) -> Refusal:
+    return Refusal(
+        host,
+        refused(
+            "rollout.no-server",
+            "it would be restarted without the drain that spec.rollout asks for",
+            "no server says how the cluster is, and nothing planned here starts one",
+            "bring a server back (pk3s status shows them), or set spec.rollout.drain to false for this change",
+        ),
+    )
