@@ -14,7 +14,7 @@ from productive_k3s_infra.plan.model import Refusal
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.rule import Draft, Item, Note
 from productive_k3s_infra.plan.servers import live_server
-from productive_k3s_infra.plan.step import ApplyAgent, ApplyServer, DrainNode, UncordonNode
+from productive_k3s_infra.plan.step import ApplyAgent, ApplyServer, DrainNode, ForgetNode, RemoveNode, UncordonNode
 
 
 @dataclass(frozen=True)
@@ -25,33 +25,42 @@ class _Server:
     needs: tuple[str, ...]
     nodes: dict[str, NodeFact] | None
 
+    def left_cordoned(self, name: str) -> bool:
+        """Whether an earlier apply has left the node cordoned."""
+        return name in (self.nodes or {}) and (self.nodes or {})[name].own_cordon
+
 
 def with_drains(situation: Situation, draft: Draft, items: Sequence[Item]) -> Iterator[Item]:
     """Yield the items of agents in their turns, each restart between the drain of its node and the end of the cordon.
 
-    What waited for a restart waits until its node takes pods again, so no more nodes than a batch are cordoned at once.
-    A restart whose node cannot be drained is said: refused where no server could be asked, noted where a node is not
-    Ready, as nobody would end its pods, and the restart may be what mends it.
+    What waited for a restart waits until its node takes pods again, and first go the cordons that an earlier apply has
+    left: so no more nodes than a batch are cordoned at once. A restart whose node cannot be drained is said: refused
+    where no server could be asked, noted where a node is not Ready, as nobody would end its pods, and the restart may
+    be what mends it.
     """
-    if not situation.spec.rollout.drain:
-        yield from items
-        return
     server = _server(situation, draft)
+    left = tuple(_left_cordons(situation, draft, items, server)) if server is not None else ()
+    yield from left
+    lifted = tuple(item.id for item in left if isinstance(item, UncordonNode))
     ends: dict[str, str] = {}
     for item in items:
         if not isinstance(item, ApplyAgent):
             yield item
             continue
         step = replace(item, needs=tuple(ends.get(need, need) for need in item.needs))
-        if item.impact != "disrupt":
-            yield step
-        elif server is None:
-            yield _no_server(item.host)
+        if step.impact == "disrupt" and situation.spec.rollout.drain:
+            yield from _drained(step, server, lifted, ends)
         else:
-            yield from _one_in_turn(step, _node_name(situation, item.host), server, ends)
+            yield step
+            if server is not None and server.left_cordoned(step.host):
+                yield _lifting(step, server, ends)
 
 
-def _one_in_turn(step: ApplyAgent, name: str, server: _Server, ends: dict[str, str]) -> Iterator[Item]:
+def _drained(step: ApplyAgent, server: _Server | None, lifted: tuple[str, ...], ends: dict[str, str]) -> Iterator[Item]:
+    name = step.host
+    if server is None:
+        yield _no_server(name)
+        return
     node = server.nodes.get(name) if server.nodes is not None else None
     if server.nodes is not None and node is None:
         yield step
@@ -59,6 +68,8 @@ def _one_in_turn(step: ApplyAgent, name: str, server: _Server, ends: dict[str, s
     if node is not None and not node.ready:
         yield Note(f"{name}: it is restarted without a drain, as its node is not Ready: nobody would end its pods")
         yield step
+        if node.own_cordon:
+            yield _lifting(step, server, ends)
         return
     drain = DrainNode(
         id=f"{name}/drain-node",
@@ -66,44 +77,36 @@ def _one_in_turn(step: ApplyAgent, name: str, server: _Server, ends: dict[str, s
         node=name,
         reason="its pods go elsewhere before K3s is restarted",
         impact="disrupt",
-        needs=tuple(dict.fromkeys((*step.needs, *server.needs))),
+        needs=tuple(dict.fromkeys((*step.needs, *server.needs, *lifted))),
     )
     yield drain
     yield replace(step, needs=(*step.needs, drain.id))
     if node is not None and not node.schedulable and not node.own_cordon:
         yield Note(f"{name}: a person has cordoned it; it is drained, and stays cordoned: pk3s uncordon {name}")
-        return
-    uncordon = _uncordon(server, name, "it takes new pods again", (step.id,))
-    ends[step.id] = uncordon.id
-    yield uncordon
+    else:
+        yield _lifting(step, server, ends)
 
 
-def left_cordons(situation: Situation, draft: Draft) -> Iterator[Item]:
-    """Nodes that an earlier apply has left cordoned take new pods again, once what is planned for them ended well.
+def _lifting(step: ApplyAgent, server: _Server, ends: dict[str, str]) -> UncordonNode:
+    found = _uncordon(server, step.host, "it takes new pods again", (step.id,))
+    ends[step.id] = found.id
+    return found
 
-    One that is not Ready, and of which nothing is planned or known, is left so: its pods would go there.
+
+def _left_cordons(situation: Situation, draft: Draft, items: Sequence[Item], server: _Server) -> Iterator[Item]:
+    """Yield the ends of cordons that an earlier apply has left on agents of which nothing else is planned.
+
+    One that is not Ready, or not reached, is left so: its pods would go there.
     """
-    server = _server(situation, draft)
-    if server is None or server.nodes is None:
-        return
-    lifted = {step.node for step in draft.steps if isinstance(step, UncordonNode)}
-    for host in situation.inventory.hosts:
-        node = server.nodes.get(_node_name(situation, host.name))
-        if node is None or not node.own_cordon or node.name in lifted:
+    seen_to = {step.node for step in draft.steps if isinstance(step, RemoveNode | ForgetNode)}
+    seen_to |= {item.host for item in items if isinstance(item, ApplyAgent)}
+    for host in situation.inventory.agents:
+        if host.name in seen_to or not server.left_cordoned(host.name):
             continue
-        own = tuple(
-            step.id for step in draft.steps if isinstance(step, ApplyAgent | ApplyServer) and step.host == host.name
-        )
-        if host.name in situation.facts and (own or node.ready):
-            yield _uncordon(server, node.name, "an earlier apply left it cordoned; it takes new pods again", own)
+        if host.name in situation.facts and server.nodes is not None and server.nodes[host.name].ready:
+            yield _uncordon(server, host.name, "an earlier apply left it cordoned; it takes new pods again", ())
         else:
-            yield Note(f"{node.name}: an earlier apply left it cordoned; it stays so until it is reached and Ready")
-
-
-def _node_name(situation: Situation, host: str) -> str:
-    """A node that has a name keeps it."""
-    facts = situation.facts.get(host)
-    return (facts.k3s.node_name if facts is not None else "") or host
+            yield Note(f"{host.name}: an earlier apply left it cordoned; it stays so until it is reached and Ready")
 
 
 def _server(situation: Situation, draft: Draft) -> _Server | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from productive_k3s_infra.plan import cluster, draining, foreseen, leaving, machines, removal, replacement
+from productive_k3s_infra.plan import cluster, foreseen, leaving, machines, removal, replacement
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.rule import Stage, plan_by
@@ -30,7 +30,6 @@ CLUSTER = Stage(
         cluster.servers,
         cluster.node_labels,
         cluster.agents,
-        draining.left_cordons,
         removal.leaving_machines,
         leaving.leaving_nodes,
         leaving.leaving_hosts,
