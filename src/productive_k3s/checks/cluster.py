@@ -17,13 +17,14 @@ from productive_k3s.checks.nodes import (
     unsettled,
 )
 from productive_k3s.checks.packaged import Packaged, expect_packaged, judge_packaged
-from productive_k3s.checks.pods import SYSTEM_NAMESPACE, Pod, judge_system_pods, system_troubles, warnings
+from productive_k3s.checks.pods import SYSTEM_NAMESPACE, judge_system_pods, system_troubles, warnings
 from productive_k3s.contract.events import CheckResult
 from productive_k3s.contract.expectation import Expectation, ExpectedNode
 from productive_k3s.contract.facts import ClusterFacts, Facts
 from productive_k3s.contract.failure import ContractError
 from productive_k3s.doors.host import ReadingHost
 from productive_k3s.doors.kube import KubeReading
+from productive_k3s.facts.pods import Pod
 from productive_k3s.waits.loop import Bounds, Look, wait_until
 
 _SHORTEST_INTERVAL_SECONDS = 0.05

@@ -11,10 +11,11 @@ from typing import Any, Mapping, Sequence, Tuple
 
 from productive_k3s.checks.host import config_words
 from productive_k3s.checks.judgement import passed, warned
-from productive_k3s.checks.pods import SYSTEM_NAMESPACE, Pod
+from productive_k3s.checks.pods import SYSTEM_NAMESPACE
 from productive_k3s.contract.events import CheckResult
 from productive_k3s.contract.facts import Facts
 from productive_k3s.doors.system import Reading
+from productive_k3s.facts.pods import Pod
 from productive_k3s.k3s import paths
 
 

@@ -1,47 +1,14 @@
-"""PURE: what is the matter with a pod, in words, and are K3s' own pods well?"""
+"""PURE: are K3s' own pods well?"""
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, Mapping, Sequence, Tuple
 
 from productive_k3s.checks.judgement import failed, passed
 from productive_k3s.contract.events import CheckResult
+from productive_k3s.facts.pods import Pod, name_of, said, trouble
 
-Pod = Mapping[str, Any]
 SYSTEM_NAMESPACE = "kube-system"
-# Reasons of a waiting container that say nothing but that it begins.
-_BEGINNING = ("ContainerCreating", "PodInitializing")
-
-
-def name_of(pod: Pod) -> str:
-    """Return namespace/name."""
-    metadata = pod.get("metadata", {})
-    return f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
-
-
-def trouble(pod: Pod) -> str:
-    """Return why the pod does not serve, '' if it does, has done its work, or is going."""
-    status = pod.get("status", {})
-    phase = status.get("phase", "")
-    if pod.get("metadata", {}).get("deletionTimestamp") or phase == "Succeeded":
-        return ""
-    if phase == "Failed":
-        return _said("Failed", status.get("reason", ""), status.get("message", "")) + _exits(status)
-    conditions = {item.get("type"): item for item in status.get("conditions", ())}
-    ready = conditions.get("Ready", {})
-    if phase == "Running" and ready.get("status") == "True":
-        return ""
-    for container in _containers(status):
-        waiting = container.get("state", {}).get("waiting")
-        if waiting and waiting.get("reason") not in _BEGINNING:
-            last = container.get("lastState", {}).get("terminated", {})
-            exited = f" (exit code {last['exitCode']})" if "exitCode" in last else ""
-            said = _said(container.get("name", ""), waiting.get("reason", ""), waiting.get("message", ""))
-            return f"{said}{exited}"
-    scheduled = conditions.get("PodScheduled", {})
-    if scheduled.get("status") == "False":
-        return _said("not scheduled", scheduled.get("reason", ""), scheduled.get("message", ""))
-    return _said(f"{phase or 'Pending'}, not ready", ready.get("reason", ""), ready.get("message", ""))
 
 
 def warnings(events: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
@@ -50,23 +17,8 @@ def warnings(events: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
     for event in events:
         name, when = str(event.get("involvedObject", {}).get("name", "")), str(event.get("lastTimestamp") or "")
         if event.get("type") == "Warning" and when >= found.get(name, ("", ""))[0]:
-            found[name] = (when, _said(event.get("reason", ""), event.get("message", "")))
-    return {name: said for name, (_, said) in found.items()}
-
-
-def _containers(status: Mapping[str, Any]) -> List[Mapping[str, Any]]:
-    return [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
-
-
-def _exits(status: Mapping[str, Any]) -> str:
-    ended = [(item.get("name", ""), item.get("state", {}).get("terminated", {})) for item in _containers(status)]
-    return "".join(
-        f"; {name} ended with {end['exitCode']} ({end.get('reason', '')})" for name, end in ended if end.get("exitCode")
-    )
-
-
-def _said(*words: str) -> str:
-    return ": ".join(word for word in words if word)
+            found[name] = (when, said(event.get("reason", ""), event.get("message", "")))
+    return {name: words for name, (_, words) in found.items()}
 
 
 def system_troubles(pods: Sequence[Pod], *, dns: bool) -> Tuple[Tuple[str, str], ...]:

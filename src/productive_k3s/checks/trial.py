@@ -15,7 +15,7 @@ from productive_k3s.checks import trial_objects, trial_results
 from productive_k3s.checks.cluster import has_dns, read_warnings
 from productive_k3s.checks.host import config_words, host_name
 from productive_k3s.checks.judgement import failed
-from productive_k3s.checks.pods import SYSTEM_NAMESPACE, Pod
+from productive_k3s.checks.pods import SYSTEM_NAMESPACE
 from productive_k3s.checks.trial_cleanup import remove, remove_leftovers
 from productive_k3s.checks.trial_images import Images, image_trouble
 from productive_k3s.checks.trial_objects import Trial, namespace_path, pod_name
@@ -26,6 +26,7 @@ from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.failure import ContractError
 from productive_k3s.doors.host import ReadingHost
 from productive_k3s.doors.kube import KubeTrial
+from productive_k3s.facts.pods import Pod
 from productive_k3s.waits.loop import Bounds, Look, wait_until
 
 _POLL_SECONDS = 0.2

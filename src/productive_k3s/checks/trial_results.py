@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Dict, Mapping, Optional, Sequence, Tuple
 
 from productive_k3s.checks.judgement import failed, passed, warned
-from productive_k3s.checks.pods import Pod, trouble, with_warning
+from productive_k3s.checks.pods import with_warning
 from productive_k3s.checks.trial_objects import Trial, ended, pod_name, reported
 from productive_k3s.contract.events import CheckResult
+from productive_k3s.facts.pods import Pod, trouble
 
 _OK = "ok"
 _DNS, _LATE = "dns", "late"

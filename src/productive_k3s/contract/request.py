@@ -69,6 +69,16 @@ class Deadlines:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """What a restart is watched for, after the node is Ready again and before other nodes get the same change.
+
+    For so many `seconds` K3s must not be started again; pods that were Ready on the node before must be Ready again.
+    """
+
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Request:
     """The wish for one host, complete: rendering it needs nothing else but the host's facts.
 
@@ -80,6 +90,7 @@ class Request:
     `hosts_file` has the names that this host shall know; () takes away what an earlier wish left in /etc/hosts.
     `files` are those that flags point to (an audit policy, a CA of OIDC), by name: flags call them
     /etc/rancher/k3s/files/NAME. A template of containerd's (config-v3.toml.tmpl) goes where K3s looks for it.
+    `watch` says what a restart is watched for; None: the run ends when the node is Ready.
     """
 
     mode: Mode
@@ -105,6 +116,7 @@ class Request:
     others_are_members: bool = False
     agreed: Optional[Tuple[str, ...]] = None
     deadlines: Deadlines = Deadlines()
+    watch: Optional[Watch] = None
     schema: int = SCHEMA
 
     @property

@@ -37,6 +37,7 @@ _EFFECTS: Mapping[Action, Callable[[Task, Change], Awaitable[None]]] = {
     "start-unit": start.start_unit,
     "restart-unit": start.restart_unit,
     "wait-ready": start.wait_ready,
+    "watch-node": start.watch,
     "label-node": nodes.label_own,
     "taint-node": nodes.taint_own,
 }

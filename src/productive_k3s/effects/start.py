@@ -21,6 +21,7 @@ from productive_k3s.facts.units import ask_systemd
 from productive_k3s.k3s import paths
 from productive_k3s.waits.loop import Bounds, Look, wait_until
 from productive_k3s.waits.ready import wait_until_ready
+from productive_k3s.waits.watch import ready_pods, watch_node
 
 _POLL_SECONDS = 0.1
 
@@ -34,6 +35,8 @@ async def start_unit(task: Task, change: Change) -> None:
 
 
 async def restart_unit(task: Task, change: Change) -> None:
+    if task.request.watch is not None:
+        task.seen.ready_pods = await ready_pods(task.host, task.request, task.desired.node_name, change.id)
     await _run_unit(task, "restart", change.target, change.id)
 
 
@@ -124,6 +127,17 @@ async def wait_ready(task: Task, change: Change) -> None:
     state = await unit_state.state(task.host.system, task.request.unit)
     started = await _started(task, state.invocation_id)
     await wait_until_ready(task.host, task.request, task.desired.node_name, started, change.id)
+
+
+async def watch(task: Task, change: Change) -> None:
+    """Watch what a restart of this run has come to."""
+    request = task.request
+    if request.watch is None:
+        return
+    state = await unit_state.state(task.host.system, request.unit)
+    started = await _started(task, state.invocation_id)
+    node, before = task.desired.node_name, task.seen.ready_pods
+    await watch_node(task.host, request, request.watch, node, before=before, since=started, change=change.id)
 
 
 async def _started(task: Task, invocation_id: str) -> float:

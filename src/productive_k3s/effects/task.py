@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Callable
 
 from productive_k3s.contract.facts import Facts
@@ -12,9 +12,17 @@ from productive_k3s.doors.host import Host
 from productive_k3s.facts.gather import GatherFacts
 from productive_k3s.plan.desired import Desired
 from productive_k3s.plan.effective import Effective
+from productive_k3s.waits.watch import ReadyPods
 
 # Makes the secret of a new token; a parameter so that runs can be repeated in tests.
 NewToken = Callable[[], Secret]
+
+
+@dataclass
+class Seen:
+    """What an effect saw, for one that comes after it in the same run."""
+
+    ready_pods: ReadyPods = None
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,7 @@ class Task:
     effective: Effective
     new_token: NewToken
     gather: GatherFacts
+    seen: Seen = field(default_factory=Seen)
 
     @property
     def request(self) -> Request:

@@ -30,6 +30,8 @@ _SHA256 = re.compile(r"^[0-9a-f]{64}\Z")
 # The unit's environment file holds no K3s flag: config.yaml is the one place for them.
 _ENVIRONMENT = re.compile(r"^(CONTAINERD_\w+|(HTTP|HTTPS|NO)_PROXY|(http|https|no)_proxy)\Z")
 
+LONGEST_WATCH = 600.0
+
 
 def mistakes(request: Request) -> Tuple[Failure, ...]:
     """Return everything that is wrong with the request itself."""
@@ -74,6 +76,9 @@ def _shape(request: Request) -> Iterator[Failure]:
         yield _wrong("schema", "the request is of another schema", found, "use one version of both programs")
     if not _VERSION.match(request.version):
         yield _wrong("version", "the version is not exact", request.version, f"write it as {DEFAULT_VERSION}")
+    if request.watch is not None and not 0 <= request.watch.seconds <= LONGEST_WATCH:
+        allowed = f"0 to {LONGEST_WATCH:.0f} seconds"
+        yield _wrong("watch", "a restart cannot be watched for so long", f"{request.watch.seconds}", allowed)
     artifacts = (*((request.binary,) if request.binary else ()), *request.images)
     for artifact in artifacts:
         if not _SHA256.match(artifact.sha256):

@@ -41,6 +41,11 @@ def service_changes(
     if stopped or why or not _is_up(desired, effective):
         reason = "until the node is Ready" if stopped or why else "it was started, and the node is not Ready yet"
         changes.append(Change(f"wait:{name}", "wait-ready", name, reason, "read"))
+    watch = desired.request.watch
+    if why and not stopped and watch is not None:
+        stays = f"K3s must stay up for {watch.seconds:.0f} s, and " if watch.seconds else ""
+        reason = f"{stays}pods that were Ready before must be Ready again"
+        changes.append(Change(f"watch:{name}", "watch-node", name, reason, "read"))
     return tuple(changes)
 
 

@@ -11,9 +11,9 @@ from productive_k3s.contract.request import Request
 from productive_k3s.doors.host import ReadingHost
 from productive_k3s.facts import unit_state
 from productive_k3s.facts.unit_state import UnitState
-from productive_k3s.k3s import paths
 from productive_k3s.waits import diagnosis
 from productive_k3s.waits.loop import Bounds, Look, wait_until
+from productive_k3s.waits.watch import own_kube
 
 _POLL_SECONDS = 0.25
 _READY_IN_A_ROW = 3
@@ -68,9 +68,8 @@ async def _lacking(
     """Return what is still missing, '' if nothing is."""
     if state.active != "active":
         return str(state)
-    kubeconfig = paths.KUBELET_KUBECONFIG if request.role == "agent" else paths.ADMIN_KUBECONFIG
     try:
-        found = await host.kube(kubeconfig).node(node)
+        found = await own_kube(host, request).node(node)
     except ContractError as error:
         return f"{state}; the API: {error.failure.evidence or error.failure.what}"
     if found is None:

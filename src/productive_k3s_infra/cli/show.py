@@ -110,6 +110,8 @@ def applied_lines(applied: Applied) -> Iterator[str]:
         yield from report_lines(applied.report)
     for trouble in applied.troubles:
         yield from failure_lines(applied.plan.cluster, trouble)
+    if applied.as_before:
+        yield f"on the settings of before, as their turn did not come: {', '.join(applied.as_before)}"
     if applied.journal is not None and applied.exit_code:
         yield f"journal: {applied.journal}"
     yield _verdict(applied)
@@ -153,6 +155,7 @@ def applied_document(applied: Applied) -> dict[str, Any]:
         "plan": encode(applied.plan),
         "preflight": applied.preflight.document(),
         "results": [result.document() for result in applied.results],
+        "as_before": list(applied.as_before),
         "report": applied.report.document() if applied.report else None,
         "troubles": encode(applied.troubles),
     }

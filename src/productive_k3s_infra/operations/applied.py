@@ -9,6 +9,7 @@ from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.execute.model import StepResult, failed
 from productive_k3s_infra.plan.model import Plan
+from productive_k3s_infra.plan.step import ApplyAgent, ApplyServer
 from productive_k3s_infra.validate.report import Report
 
 
@@ -26,6 +27,17 @@ class Applied:
     report: Report | None = None
     seconds: float = 0.0
     troubles: tuple[Failure, ...] = ()
+
+    @property
+    def as_before(self) -> tuple[str, ...]:
+        """The nodes whose turn did not come, as one before them failed: they run with the settings of before."""
+        return tuple(
+            result.step.host
+            for result in self.results
+            if result.outcome == "skipped"
+            and isinstance(result.step, ApplyServer | ApplyAgent)
+            and result.step.impact == "disrupt"
+        )
 
     @property
     def exit_code(self) -> int:

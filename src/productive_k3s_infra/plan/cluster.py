@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from productive_k3s.contract.change import Change, Impact
 from productive_k3s.contract.facts import Facts
-from productive_k3s.contract.request import Artifact, Request, Secrets
+from productive_k3s.contract.request import Artifact, Request, Secrets, Watch
 from productive_k3s.plan.changes import Assessment, assess
 from productive_k3s.plan.node import in_words, node_differences, taint_words
 from productive_k3s.plan.notes import COSMETIC
@@ -15,7 +15,7 @@ from productive_k3s_infra.inventory.model import Host
 from productive_k3s_infra.plan.draining import with_drains
 from productive_k3s_infra.plan.model import Refusal, Unchanged, Unreached
 from productive_k3s_infra.plan.requests import Situation, request_for
-from productive_k3s_infra.plan.rollout import in_turn
+from productive_k3s_infra.plan.rollout import turns_of
 from productive_k3s_infra.plan.rule import Draft, Item, Note
 from productive_k3s_infra.plan.servers import live_server
 from productive_k3s_infra.plan.step import (
@@ -61,15 +61,23 @@ def agents(situation: Situation, draft: Draft) -> Iterator[Item]:
     push fails their files stay here too. None of them could join in this run, as each needs the server's start.
     What interrupts them reaches them in batches, drained before if the file says so.
     """
-    found = [item for host in situation.inventory.agents for item in _host(situation, draft, host)]
-    yield from with_drains(situation, draft, tuple(in_turn(found, situation.spec.rollout.batch)))
+    yield from with_drains(situation, draft, tuple(_in_turns(situation, draft)))
 
 
-def _host(situation: Situation, draft: Draft, host: Host) -> Iterator[Item]:
+def _in_turns(situation: Situation, draft: Draft) -> Iterator[Item]:
+    hosts = situation.inventory.agents
+    found = [tuple(_host(situation, draft, host)) for host in hosts]
+    turns = turns_of([item for items in found for item in items], situation.spec.rollout.batch)
+    for host, items in zip(hosts, found, strict=True):
+        turn = turns.get(host.name)
+        yield from items if turn is None else (turn.after(item) for item in _host(situation, draft, host, turn.watch))
+
+
+def _host(situation: Situation, draft: Draft, host: Host, watch: Watch | None = None) -> Iterator[Item]:
     facts = situation.facts.get(host.name)
     if facts is None:
         return
-    request = request_for(situation, host)
+    request = replace(request_for(situation, host), watch=watch)
     found = assess(request, facts, planning=True)
     if found.vetoes:
         yield from (Refusal(host.name, veto) for veto in found.vetoes)
@@ -165,7 +173,7 @@ def _to_push(situation: Situation, host: Host, request: Request, changes: tuple[
 def _reason(facts: Facts, changes: tuple[Change, ...]) -> str:
     if facts.k3s.role is None and any(change.action == "install-binary" for change in changes):
         return "K3s is not on this host"
-    causes = [change.reason for change in changes if change.action not in ("wait-ready", "restart-unit")]
+    causes = [change.reason for change in changes if change.action not in ("wait-ready", "watch-node", "restart-unit")]
     reasons = list(dict.fromkeys(causes or [change.reason for change in changes]))
     more = f"; and {len(reasons) - _REASONS_SHOWN} more" if len(reasons) > _REASONS_SHOWN else ""
     return "; ".join(reasons[:_REASONS_SHOWN]) + more

@@ -329,6 +329,7 @@ _EFFECTS = {
     "start-unit": _start,
     "restart-unit": _start,
     "wait-ready": _ready,
+    "watch-node": lambda _request, facts, _change: facts,
     "label-node": _label,
     "taint-node": _taint,
 }

@@ -15,10 +15,11 @@ from productive_k3s.checks.nodes import (
     judge_nodes,
     missing,
 )
-from productive_k3s.checks.pods import judge_system_pods, system_troubles, trouble, warnings
+from productive_k3s.checks.pods import judge_system_pods, system_troubles, warnings
 from productive_k3s.contract.events import CheckResult
 from productive_k3s.contract.expectation import ExpectedNode
 from productive_k3s.contract.facts import NodeFact
+from productive_k3s.facts.pods import trouble
 from static.contract_program.hosts import VERSION
 
 SERVER = NodeFact("s1", "uid-s", True, True, ("control-plane", "etcd"), VERSION, "10.0.0.11", 0.0, etcd_voter=True)

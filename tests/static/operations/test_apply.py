@@ -10,7 +10,7 @@ import pytest
 
 from productive_k3s.contract.events import CheckResult, Result
 from productive_k3s.contract.failure import Failure
-from productive_k3s_infra.cli.show import applied_lines
+from productive_k3s_infra.cli.show import applied_document, applied_lines
 from productive_k3s_infra.errors import HostUnreachable, Interrupted, Locked, NotAgreed, ProviderFailed
 from productive_k3s_infra.execute.order import InvalidPlan
 from productive_k3s_infra.operations.apply import apply
@@ -95,6 +95,18 @@ async def test_a_server_that_fails_leaves_its_agents_out_and_says_so(world: Worl
     ]
     assert applied.report is None
     assert list(applied_lines(applied))[-1] == "Not applied: 1 of 3 steps failed, 2 skipped, 0 done."
+
+
+async def test_a_change_that_the_first_agent_does_not_survive_leaves_the_others_as_they_are(world: World) -> None:
+    await apply(world.session, probe=False)
+    world.instead["agent"] = lambda _: Result("failed", failures=(Failure("k3s.crash-loop", "it died again"),))
+    file = world.session.spec
+    changed = file.model_copy(update={"k3s": file.k3s.model_copy(update={"agent": {"kubelet-arg": ["max-pods=50"]}})})
+    applied = await apply(replace(world.session, spec=changed), probe=False)
+    assert [result.outcome for result in applied.results] == ["failed", "skipped"]
+    assert applied.as_before == ("agent-2",)
+    assert "on the settings of before, as their turn did not come: agent-2" in list(applied_lines(applied))
+    assert applied_document(applied)["as_before"] == ["agent-2"]
 
 
 async def test_the_ca_is_recorded_also_when_an_agent_fails(world: World) -> None:

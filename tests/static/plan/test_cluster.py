@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from productive_k3s.contract.codec import encode
 from productive_k3s.contract.facts import FileFact, K3sFacts
+from productive_k3s.contract.request import Watch
 from productive_k3s.contract.secret import Secret
 from productive_k3s.k3s import paths
 from productive_k3s.plan.changes import assess
@@ -182,9 +183,24 @@ def test_what_interrupts_agents_reaches_one_first_and_then_batches() -> None:
     assert list(steps) == [name for turn in turns for name in turn]
     for before, turn in pairwise([[], *turns]):
         assert {steps[name].needs for name in turn} == {tuple(before)}
+    watches = [step.request.watch for step in steps.values() if isinstance(step, ApplyAgent)]
+    assert watches == [Watch(30.0), *[Watch(0.0)] * 8]
+    for step in steps.values():
+        assert step.changes[-1].id == "watch:k3s-agent"
+        assert isinstance(step, ApplyAgent)
+        assert step.request.agreed == tuple(change.id for change in step.changes)
     at_once = changed.model_copy(update={"rollout": Rollout(batch=100)})
     needs = [step.needs for step in plan_stages(wish_again(done, at_once)).steps]
     assert needs == [(), *[("agent-1/apply-agent",)] * 8]
+
+
+def test_an_agent_that_is_the_whole_change_is_not_watched() -> None:
+    done = running(1)
+    agent = {"kubelet-arg": ["max-pods=50"]}
+    changed = done.spec.model_copy(update={"k3s": done.spec.k3s.model_copy(update={"agent": agent})})
+    (step,) = plan_stages(wish_again(done, changed)).steps
+    assert isinstance(step, ApplyAgent)
+    assert (step.impact, step.request.watch, step.changes[-1].action) == ("disrupt", None, "wait-ready")
 
 
 def test_new_agents_wait_for_no_batch() -> None:

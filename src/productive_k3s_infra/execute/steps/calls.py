@@ -12,4 +12,5 @@ MARGIN_SECONDS = 60.0
 def call_seconds(request: Request) -> float:
     """PURE: return how long a server's or agent's run may take: what its waits may, and the travel."""
     limits = request.deadlines
-    return limits.download + limits.start + limits.ready + MARGIN_SECONDS
+    watched = request.watch.seconds + limits.ready if request.watch is not None else 0.0
+    return limits.download + limits.start + limits.ready + watched + MARGIN_SECONDS
