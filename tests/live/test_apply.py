@@ -496,6 +496,13 @@ def test_agents_are_drained_in_turn_and_what_a_person_cordoned_stays_cordoned(
                 "agent-1": True,
                 "agent-2": False,
             }
+            budget = {"minAvailable": 2, "selector": {"matchLabels": {"app": "moving"}}}
+            document = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "keep-two"}}
+            site.kubectl("apply", "-f", "-", data=json.dumps({**document, "spec": budget}))
+            blocked = site.expect(5, "drain", "agent-1", "--yes", "--timeout", "3").out
+            assert re.search(r"\[node.drain-blocked\]\n  seen: default/moving-\S+: .*keep-two", blocked), blocked
+            assert "pk3s uncordon agent-1" in blocked
+            site.kubectl("delete", "poddisruptionbudget", "keep-two")
             drained = site.expect(0, "drain", "agent-1", "--yes", "--timeout", "30", "-o", "json").document
             assert (drained["node"], drained["server"], drained["alone"]) == ("agent-1", "server-1", [])
             site.expect(0, "uncordon", "agent-1")
@@ -503,7 +510,9 @@ def test_agents_are_drained_in_turn_and_what_a_person_cordoned_stays_cordoned(
             assert "Nothing to change." in site.expect(0, "plan", "--exit-code").out
     finally:
         site.kubectl("uncordon", "agent-1", "agent-2")
-        site.kubectl("delete", "deployment", "moving", "--wait=false")
+        site.kubectl(
+            "delete", "deployment,poddisruptionbudget", "moving", "keep-two", "--ignore-not-found", "--wait=false"
+        )
 
 
 def cordons(site: Site) -> dict[str, tuple[bool, bool]]:

@@ -19,7 +19,7 @@ from productive_k3s_infra.plan.step import ApplyAgent, ApplyServer, DrainNode, F
 
 @dataclass(frozen=True)
 class _Server:
-    """Which server is asked, after which of its steps, and the nodes as far as the cluster has said which there are."""
+    """Which server is asked, after which of its steps, and the nodes that stay, None where the cluster said nothing."""
 
     name: str
     needs: tuple[str, ...]
@@ -39,7 +39,7 @@ def with_drains(situation: Situation, draft: Draft, items: Sequence[Item]) -> It
     be what mends it.
     """
     server = _server(situation, draft)
-    left = tuple(_left_cordons(situation, draft, items, server)) if server is not None else ()
+    left = tuple(_left_cordons(situation, items, server)) if server is not None else ()
     yield from left
     lifted = tuple(item.id for item in left if isinstance(item, UncordonNode))
     ends: dict[str, str] = {}
@@ -93,13 +93,12 @@ def _lifting(step: ApplyAgent, server: _Server, ends: dict[str, str]) -> Uncordo
     return found
 
 
-def _left_cordons(situation: Situation, draft: Draft, items: Sequence[Item], server: _Server) -> Iterator[Item]:
+def _left_cordons(situation: Situation, items: Sequence[Item], server: _Server) -> Iterator[Item]:
     """Yield the ends of cordons that an earlier apply has left on agents of which nothing else is planned.
 
     One that is not Ready, or not reached, is left so: its pods would go there.
     """
-    seen_to = {step.node for step in draft.steps if isinstance(step, RemoveNode | ForgetNode)}
-    seen_to |= {item.host for item in items if isinstance(item, ApplyAgent)}
+    seen_to = {item.host for item in items if isinstance(item, ApplyAgent)}
     for host in situation.inventory.agents:
         if host.name in seen_to or not server.left_cordoned(host.name):
             continue
@@ -115,7 +114,8 @@ def _server(situation: Situation, draft: Draft) -> _Server | None:
     name = asked[0].name if asked is not None else situation.inventory.founder.name
     needs = tuple(step.id for step in draft.steps if isinstance(step, ApplyServer) and step.host == name)
     if asked is not None:
-        return _Server(name, needs, {node.name: node for node in asked[1].nodes})
+        gone = {step.node for step in draft.steps if isinstance(step, RemoveNode | ForgetNode)}
+        return _Server(name, needs, {node.name: node for node in asked[1].nodes if node.name not in gone})
     return _Server(name, needs, None) if needs else None
 
 

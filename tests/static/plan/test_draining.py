@@ -141,6 +141,10 @@ def test_the_cordon_of_a_node_that_leaves_is_not_lifted() -> None:
     seen = tuple(SurveyedMachine(name, "running") for name in ("server-1", "agent-1"))
     plan = plan_stages(replace(there, survey=Survey(True, seen), replacing=("agent-1",)))
     assert [step.action for step in plan.steps] == ["remove-node", "destroy-machine", "create-machine", "apply-agent"]
+    # Its host was made anew by somebody: another Node will join, which nobody has cordoned.
+    empty = with_node(there, "agent-1", ready=False)
+    empty = replace(empty, facts={**empty.facts, "agent-1": situation(spec(1)).facts["agent-1"]})
+    assert [step.action for step in plan_stages(empty).steps] == ["forget-node", "apply-agent"]
 
 
 def test_a_node_that_the_cluster_does_not_know_needs_no_drain() -> None:
