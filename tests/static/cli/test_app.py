@@ -80,3 +80,13 @@ def test_a_reader_that_went_away_changes_nothing(tmp_path: Path) -> None:
         os.close(write)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "cluster.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [(("cordon",), "NODE"), (("drain", "--timeout", "0", "agent-1"), "--timeout"), (("uncordon",), "NODE")],
+)
+def test_a_verb_about_a_node_wants_it_named(words: tuple[str, ...], missing: str) -> None:
+    done = pk3s(*words)
+    assert done.returncode == 2
+    assert missing in done.stderr

@@ -47,6 +47,7 @@ class Node:
                 self.busy -= 1
                 self.version += 1
             return 200, shown
+        assert asked.path == "/api/v1/nodes/node-1?fieldManager=productive-k3s"
         if asked.document["metadata"]["resourceVersion"] != str(self.version):
             return 409, {"kind": "Status", "message": "the object has been modified"}
         self.taints = asked.document["spec"]["taints"]

@@ -88,6 +88,9 @@ def test_data_of_other_verbs_is_shown_as_it_is() -> None:
     result = Result("done", data={"path": "/x", "bytes": 3, "open": {"tcp/1": ""}})
     assert json.loads(said(WireOutput, result))["data"] == {"path": "/x", "bytes": 3, "open": {"tcp/1": ""}}
     assert said(TextOutput, result) == "path: /x\nbytes: 3\nopen tcp/1: \ndone\n"
+    drained = Result("done", data={"evicted": 2, "alone": ["x/a", "x/b"]})
+    assert said(TextOutput, drained) == "evicted: 2\nalone: x/a, x/b\ndone\n"
+    assert "alone: none\n" in said(TextOutput, Result("done", data={"alone": []}))
 
 
 def test_facts_for_a_person_are_json() -> None:
