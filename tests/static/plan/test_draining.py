@@ -231,7 +231,7 @@ def test_the_cluster_is_not_validated_while_a_cordon_is_being_lifted() -> None:
 
 def test_a_limited_plan_drains_the_named_node_and_says_nothing_of_others() -> None:
     there = with_node(running(3), "agent-1", schedulable=False)
-    there = with_node(there, "agent-2", schedulable=False)
+    there = with_node(there, "agent-2", schedulable=False, own_cordon=True)
     plan = plan_stages(replace(rolled_out(there), limit=frozenset({"agent-1", "agent-3"})))
     assert list(needs(plan)) == [
         "agent-1/drain-node",
