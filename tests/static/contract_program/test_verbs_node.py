@@ -13,7 +13,7 @@ from productive_k3s.cli import parser
 from productive_k3s.contract.events import Result
 from productive_k3s.contract.facts import ClusterFacts, Facts, NodeFact
 from productive_k3s.contract.failure import ContractError, Failure
-from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.host import Host, run_to_end
 from productive_k3s.doors.kube_objects import OWN_CORDON, node_fact
 from productive_k3s.k3s import paths
 from productive_k3s.verbs import node as verb
@@ -64,7 +64,7 @@ class Cluster:
             lambda _kind, message, _change="": self.said.append(message),
             lambda: self.stop,
         )
-        return drive(verb.run(doors, action, name, labels, timeout, by_apply=by_apply, gather=gather))
+        return run_to_end(verb.run(doors, action, name, labels, timeout, by_apply=by_apply, gather=gather))
 
     def failure(self, action: str, **values: Any) -> Failure:
         with pytest.raises(ContractError) as caught:
@@ -222,10 +222,10 @@ def test_an_apply_is_said_of_cordons_alone() -> None:
     for words in (["remove", "node-1"], ["label", "node-1", "c=d"], ["taint", "node-1", "c=d:NoExecute"]):
         flags = parser().parse_args(["node", *words, "--by-apply"])
         with pytest.raises(ContractError) as caught:
-            drive(flags.function(doors, flags))
+            run_to_end(flags.function(doors, flags))
         assert caught.value.failure.code == "request.flag"
     flags = parser().parse_args(["node", "cordon", "node-1", "--by-apply"])
-    assert drive(flags.function(doors, flags)).outcome == "done"
+    assert run_to_end(flags.function(doors, flags)).outcome == "done"
     assert cluster.nodes["node-1"].own_cordon
 
 
@@ -315,5 +315,5 @@ def test_labels_as_they_are_typed() -> None:
     cluster = Cluster()
     flags = parser().parse_args(["node", "label", "node-1", "c=d", "a-"])
     doors = Host(cluster.system, lambda _: cluster, lambda *_: None)  # type: ignore[arg-type,return-value]
-    assert drive(flags.function(doors, flags)).outcome == "done"
+    assert run_to_end(flags.function(doors, flags)).outcome == "done"
     assert cluster.calls == ["label node-1 {'c': 'd', 'a': None}"]
