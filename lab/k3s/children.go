@@ -85,7 +85,7 @@ func (f *family) watch(one *child, command *exec.Cmd) {
 	fatal("lab K3s: component %s ended (%v): %s", one.name, err, lastLine(one.name))
 }
 
-// shutDown ends the process as a K3s does whose kubelet ended: with exit status 0 (k3s-136.md, cgroup v1).
+// shutDown ends the process as a K3s does whose kubelet ended: with exit status 0 (observed with v1.36.3 on cgroup v1).
 func shutDown(reason string) {
 	logf("error", "Shutdown request received: %q", reason)
 	os.Exit(0)

@@ -51,7 +51,7 @@ func (a *agent) network() {
 	go a.routes()
 }
 
-// annotate notes on the Node what K3s notes there of its start (k3s-observed.md, Node object).
+// annotate notes on the Node what K3s notes there of its start (observed with v1.34.3).
 func (a *agent) annotate(client kubernetes.Interface) {
 	arguments, err := json.Marshal(a.config.args)
 	must(err)
@@ -70,7 +70,7 @@ func (a *agent) annotate(client kubernetes.Interface) {
 	})
 }
 
-// relabel sets every label of the configuration again, as each start of K3s does, some time after it (k3s-136.md, 1 to 3 s).
+// relabel sets every label of the configuration again, as each start of K3s does, some time after it (observed with v1.36.3: 1 to 3 s).
 // What was taken out of the configuration stays on the Node.
 func (a *agent) relabel(client kubernetes.Interface) {
 	time.Sleep(1500 * time.Millisecond)

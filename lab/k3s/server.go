@@ -66,7 +66,7 @@ func runServer(c *config) {
 	<-tried
 	logf("info", "k3s is up and running")
 	s.ready.Store(true)
-	// As K3s does, READY before the server's own Node is there (k3s-observed.md, systemd notification).
+	// As K3s does, READY before the server's own Node is there (observed with v1.34.3).
 	notify("READY=1")
 	go s.keepCluster()
 	if !c.yes("disable-agent") {
@@ -223,7 +223,7 @@ func (s *server) datastore() {
 	})
 }
 
-// learnerCheck says what every K3s with etcd says before its etcd is up. It means nothing (k3s-136.md, Node, files).
+// learnerCheck says what every K3s with etcd says before its etcd is up. It means nothing (observed with v1.36.3).
 func (s *server) learnerCheck() {
 	connection, err := net.Dial("tcp", "127.0.0.1:2379")
 	if err == nil {
@@ -241,6 +241,15 @@ func waitFor(what string, ask func() error) {
 	if err := await(ctx, 50*time.Millisecond, ask); err != nil {
 		fatal("Error: starting kubernetes: %s did not become ready: %v", what, err)
 	}
+}
+
+// leaderElection is as in K3s: with etcd the controllers of a server that was started again wait until the lease that the
+// process before held has run out, 15 s; only on SQLite there is nobody else (k3s-io/k3s, pkg/cluster, NoLeaderElect).
+func (s *server) leaderElection() string {
+	if s.isEtcd() {
+		return "--leader-elect=true"
+	}
+	return "--leader-elect=false"
 }
 
 func (s *server) controlPlane() {
@@ -273,12 +282,12 @@ func (s *server) controlPlane() {
 	s.family.start("kube-controller-manager", "/proc/self/exe", append([]string{
 		"--allocate-node-cidrs=true", "--authentication-kubeconfig", cred("controller"), "--authorization-kubeconfig", cred("controller"), "--kubeconfig", cred("controller"),
 		"--bind-address=127.0.0.1", "--kube-api-qps=200", "--kube-api-burst=400", "--cluster-cidr", s.podRange(), "--service-cluster-ip-range", s.serviceRange(),
-		"--cluster-signing-cert-file", s.tls("client-ca.crt"), "--cluster-signing-key-file", s.tls("client-ca.key"), "--controllers=*,tokencleaner", "--leader-elect=false", "--profiling=false",
+		"--cluster-signing-cert-file", s.tls("client-ca.crt"), "--cluster-signing-key-file", s.tls("client-ca.key"), "--controllers=*,tokencleaner", s.leaderElection(), "--profiling=false",
 		"--root-ca-file", s.tls("server-ca.crt"), "--service-account-private-key-file", s.tls("service.current.key"), "--use-service-account-credentials=true",
 		"--tls-cert-file", s.tls("kube-controller-manager/kube-controller-manager.crt"), "--tls-private-key-file", s.tls("kube-controller-manager/kube-controller-manager.key"),
 	}, dashed(s.config.arguments("kube-controller-manager-arg"))...))
 	s.family.start("kube-scheduler", "/proc/self/exe", append([]string{
-		"--authentication-kubeconfig", cred("scheduler"), "--authorization-kubeconfig", cred("scheduler"), "--kubeconfig", cred("scheduler"), "--bind-address=127.0.0.1", "--leader-elect=false", "--profiling=false",
+		"--authentication-kubeconfig", cred("scheduler"), "--authorization-kubeconfig", cred("scheduler"), "--kubeconfig", cred("scheduler"), "--bind-address=127.0.0.1", s.leaderElection(), "--profiling=false",
 		"--tls-cert-file", s.tls("kube-scheduler/kube-scheduler.crt"), "--tls-private-key-file", s.tls("kube-scheduler/kube-scheduler.key"),
 	}, dashed(s.config.arguments("kube-scheduler-arg"))...))
 }

@@ -11,7 +11,7 @@ from productive_k3s.cli import parser
 from productive_k3s.contract.events import Outcome, Result
 from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.failure import Failure
-from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.host import Host, run_to_end
 from productive_k3s.doors.kube import Kube
 from productive_k3s.doors.local import LocalSystem
 from productive_k3s.output import FactsOutput, KubeconfigOutput, Output, TextOutput, WireOutput
@@ -73,7 +73,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         output.hello()
         host = Host(system=LocalSystem(), kube=_kube, emit=output.event, stop_asked=stop.asked)
-        result = drive(run(host, flags))
+        result = run_to_end(run(host, flags))
     except KeyboardInterrupt:
         result = stop.broken_off()
     try:

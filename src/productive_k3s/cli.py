@@ -110,7 +110,12 @@ def _reading_verbs(verbs: Any) -> None:
     node.add_argument("action", choices=("cordon", "uncordon", "drain", "remove", "label", "taint"))
     node.add_argument("name")
     node.add_argument("labels", nargs="*", metavar="KEY=VALUE|KEY-|KEY=VALUE:EFFECT|KEY:EFFECT-")
-    node.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS")
+    node.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS", help="of drain")
+    node.add_argument(
+        "--by-apply",
+        action="store_true",
+        help="for drivers: the cordon of cordon and drain is an apply's; uncordon lifts such a one, and no person's",
+    )
     probe = _verb(verbs, "probe", "listen on ports, or connect to them", _probe)
     probe.add_argument("--listen", metavar="PORTS", help="as tcp/6443,udp/8472")
     probe.add_argument(
@@ -289,6 +294,8 @@ async def _validate(host: Host, flags: argparse.Namespace) -> Result:
 async def _node(host: Host, flags: argparse.Namespace) -> Result:
     from productive_k3s.verbs import node, taint
 
+    if flags.by_apply and flags.action not in ("cordon", "uncordon", "drain"):
+        raise _mistake("flag", "--by-apply is for cordon, uncordon and drain", flags.action, "leave it out")
     if flags.action == "taint":
         return await taint.run(host, flags.name, flags.labels)
     labels: Dict[str, Optional[str]] = {}
@@ -298,7 +305,7 @@ async def _node(host: Host, flags: argparse.Namespace) -> Result:
         else:
             key, value = _pair("a label", word)
             labels[key] = value
-    return await node.run(host, flags.action, flags.name, labels, flags.timeout)
+    return await node.run(host, flags.action, flags.name, labels, flags.timeout, by_apply=flags.by_apply)
 
 
 async def _probe(host: Host, flags: argparse.Namespace) -> Result:

@@ -151,6 +151,8 @@ def _data_lines(key: str, value: Any) -> List[str]:
 
 
 def _said(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
     return value.unmask() if isinstance(value, Secret) else str(value)
 
 

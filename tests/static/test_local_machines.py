@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from productive_k3s.doors.host import drive
+from productive_k3s.doors.host import run_to_end
 from productive_k3s.facts.flag_files import fail_cgroup_v1
 from productive_k3s_infra import _flock, _process
 from productive_k3s_infra.cluster_file.provider import LocalProvider
@@ -265,7 +265,7 @@ def test_the_kubelets_of_machines_are_told_of_control_groups_that_they_would_ref
     system = SimulatedSystem()
     for path in tmp_path.rglob("*.conf"):
         system.put({f"/var/lib/rancher/{str(path).partition('/rancher/')[2]}": path.read_text()})
-    assert drive(fail_cgroup_v1(system)) is (False if told else None)
+    assert run_to_end(fail_cgroup_v1(system)) is (False if told else None)
     facts = assumed_facts(Host("server-1", "server", "10.0.0.11", Endpoint("10.0.0.11", "root")), survey.assumption)
     assert facts.k3s.fail_cgroup_v1 is (False if told else None)
 

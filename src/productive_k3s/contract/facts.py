@@ -205,7 +205,7 @@ class NodeFact:
     """A Node as the API shows it.
 
     `own_labels` are the keys of labels that this program has set through the API, `own_taints` the taints, each as
-    `key:effect`; None where it never noted any.
+    `key:effect`; None where it never noted any. `own_cordon`: an apply cordoned it, and not a person.
     """
 
     name: str
@@ -222,6 +222,7 @@ class NodeFact:
     pod_cidr: str = ""
     own_labels: Tuple[str, ...] = ()
     own_taints: Optional[Tuple[str, ...]] = None
+    own_cordon: bool = False
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ class Host:
             )
 
 
-def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+def run_to_end(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine without an event loop: the real doors never suspend, so one step is the whole run."""
     try:
         coroutine.send(None)

@@ -50,13 +50,11 @@ class Kube(KubeTrial, Protocol):
     async def label_node(self, name: str, labels: Mapping[str, Optional[str]]) -> None:
         """Set labels; None removes one. The API remembers that they are ours (`NodeFact.own_labels`)."""
 
-    async def taint_node(self, name: str, patch: Mapping[str, Any]) -> bool:
-        """Change taints, and what is noted of them; False where the Node is another one than the patch was made of.
+    async def patch_node(self, name: str, patch: Mapping[str, Any]) -> bool:
+        """Change the Node; False where it is another one by now than the patch was made of.
 
-        `patch` is a merge patch with the Node's resourceVersion: taints are one list, which is written as a whole.
+        `patch` is a merge patch with the Node's resourceVersion: what it means depends on what was read.
         """
-
-    async def cordon(self, name: str, unschedulable: bool) -> None: ...
 
     async def delete_node(self, name: str) -> None:
         """Delete the Node; no error if it is not there."""

@@ -79,7 +79,7 @@ class HttpKube:
         query = urlencode({"fieldManager": FIELD_MANAGER})
         self._json("PATCH", f"/api/v1/nodes/{quote(name)}?{query}", node_patch(labels), _MERGE)
 
-    async def taint_node(self, name: str, patch: Mapping[str, Any]) -> bool:
+    async def patch_node(self, name: str, patch: Mapping[str, Any]) -> bool:
         """See Kube."""
         path = f"/api/v1/nodes/{quote(name)}?{urlencode({'fieldManager': FIELD_MANAGER})}"
         status, body = self._send("PATCH", path, patch, _MERGE)
@@ -88,11 +88,6 @@ class HttpKube:
         if status >= http.HTTPStatus.MULTIPLE_CHOICES:
             raise _refused("PATCH", path, status, body)
         return True
-
-    async def cordon(self, name: str, unschedulable: bool) -> None:
-        """See Kube."""
-        patch = {"spec": {"unschedulable": True if unschedulable else None}}
-        self._json("PATCH", f"/api/v1/nodes/{quote(name)}", patch, _MERGE)
 
     async def delete_node(self, name: str) -> None:
         """See Kube."""

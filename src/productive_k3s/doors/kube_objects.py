@@ -12,6 +12,8 @@ FIELD_MANAGER = "productive-k3s"
 # Here it is noted on the Node which taints are ours: `key:Effect`, commas between. They are one list to the API, so
 # managed fields cannot tell.
 OWN_TAINTS = "productive-k3s.io/taints"
+# Here it is noted that an apply cordoned the Node, and not a person: `apply`.
+OWN_CORDON = "productive-k3s.io/cordon"
 _ROLE = "node-role.kubernetes.io/"
 
 
@@ -41,7 +43,21 @@ def node_fact(node: Mapping[str, Any], lease: Optional[Mapping[str, Any]] = None
         pod_cidr=spec.get("podCIDR", ""),
         own_labels=_own_labels(metadata),
         own_taints=_own_taints(metadata),
+        own_cordon=is_own_cordon(node),
     )
+
+
+def is_own_cordon(node: Mapping[str, Any]) -> bool:
+    """Whether an apply cordoned the Node: noted there, and who wrote `spec.unschedulable` last is us.
+
+    The note alone may be old: `kubectl uncordon` leaves it, and a later `kubectl cordon` is a person's. The API
+    remembers who wrote a field as long as it is there (kubernetes.io, Server-Side Apply: field management).
+    """
+    metadata, spec = node.get("metadata", {}), node.get("spec") or {}
+    if not spec.get("unschedulable") or OWN_CORDON not in (metadata.get("annotations") or {}):
+        return False
+    ours = [item for item in metadata.get("managedFields") or () if item.get("manager") == FIELD_MANAGER]
+    return any("f:unschedulable" in item.get("fieldsV1", {}).get("f:spec", {}) for item in ours)
 
 
 def _own_labels(metadata: Mapping[str, Any]) -> Tuple[str, ...]:

@@ -18,7 +18,7 @@ from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.local_files import checksum_failure, replacing
 from productive_k3s.doors.pace import LOOK_SECONDS, SILENCE_SECONDS, Pace
-from productive_k3s.doors.system import Answer, require_proof
+from productive_k3s.doors.system import HttpResponse, require_proof
 
 _CHUNK_BYTES = 1 << 20
 _BODY_LIMIT_BYTES = 4 << 20
@@ -175,10 +175,10 @@ def _fetch(
         put(error)
 
 
-def get(url: str, *, ca: Optional[bytes], timeout: float, authorization: Optional[Secret] = None) -> Answer:
+def get(url: str, *, ca: Optional[bytes], timeout: float, authorization: Optional[Secret] = None) -> HttpResponse:
     """See Reading.get. A status that is no success is an answer too."""
     require_proof(url, ca, authorization)
-    answered: queue.Queue[Union[Answer, Exception]] = queue.Queue(1)
+    answered: queue.Queue[Union[HttpResponse, Exception]] = queue.Queue(1)
 
     def ask() -> None:
         try:
@@ -197,13 +197,13 @@ def get(url: str, *, ca: Optional[bytes], timeout: float, authorization: Optiona
     return found
 
 
-def _get(url: str, ca: Optional[bytes], timeout: float, authorization: Optional[Secret]) -> Answer:
+def _get(url: str, ca: Optional[bytes], timeout: float, authorization: Optional[Secret]) -> HttpResponse:
     try:
         with _open(url, ca, timeout, authorization=authorization) as answer:
-            return Answer(answer.status, answer.read(_BODY_LIMIT_BYTES))
+            return HttpResponse(answer.status, answer.read(_BODY_LIMIT_BYTES))
     except urllib.error.HTTPError as error:
         # It is the answer, with its connection.
         with error:
-            return Answer(error.code, error.read(_BODY_LIMIT_BYTES))
+            return HttpResponse(error.code, error.read(_BODY_LIMIT_BYTES))
     except (urllib.error.URLError, HTTPException, OSError) as error:
         raise _unreachable(url, getattr(error, "reason", error)) from error

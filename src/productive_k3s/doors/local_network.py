@@ -7,7 +7,7 @@ from typing import Mapping, Optional
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.local_ports import LocalPorts
 from productive_k3s.doors.pace import GoingOn, Pace, nothing_ends_it
-from productive_k3s.doors.system import Answer
+from productive_k3s.doors.system import HttpResponse
 
 
 class LocalNetwork(LocalPorts):
@@ -33,7 +33,7 @@ class LocalNetwork(LocalPorts):
 
     async def get(
         self, url: str, *, ca: Optional[bytes], timeout: float, authorization: Optional[Secret] = None
-    ) -> Answer:
+    ) -> HttpResponse:
         """See System. A status that is no success is an answer too."""
         from productive_k3s.doors import local_http
 

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Callable, Dict, Iterator, Mapping, Sequence, Tuple
 
-from productive_k3s.doors.system import Place, Port
+from productive_k3s.doors.system import Port, RemotePort
 
 # Only datagrams that begin like this are answered, with themselves: nobody can use the listener as an amplifier.
 _HELLO = b"productive-k3s probe "
@@ -52,11 +52,11 @@ class LocalPorts:
                         break
         return causes
 
-    async def reach(self, places: Sequence[Place], timeout: float) -> Mapping[Place, str]:
+    async def reach(self, places: Sequence[RemotePort], timeout: float) -> Mapping[RemotePort, str]:
         """See System. One thread for each; one that does not come back in time is left alone."""
-        answers: Dict[Place, str] = {}
+        answers: Dict[RemotePort, str] = {}
 
-        def ask(place: Place) -> None:
+        def ask(place: RemotePort) -> None:
             answers[place] = _ask(place, timeout)
 
         threads = [threading.Thread(target=ask, args=(place,), daemon=True) for place in dict.fromkeys(places)]
@@ -68,7 +68,7 @@ class LocalPorts:
         return {place: answers.get(place, f"no answer within {timeout:g} s") for place in places}
 
 
-def _ask(place: Place, timeout: float) -> str:
+def _ask(place: RemotePort, timeout: float) -> str:
     ask = _connect if place.port.protocol == "tcp" else _ask_udp
     return ask(place.address, place.port.number, timeout)
 

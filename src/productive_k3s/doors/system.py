@@ -49,7 +49,7 @@ class Completed:
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpResponse:
     """An HTTP answer."""
 
     status: int
@@ -74,7 +74,7 @@ class Port:
 
 
 @dataclass(frozen=True)
-class Place:
+class RemotePort:
     """A port of another host."""
 
     address: str
@@ -106,7 +106,7 @@ class Reading(Protocol):
 
     async def get(
         self, url: str, *, ca: Optional[bytes], timeout: float, authorization: Optional[Secret] = None
-    ) -> Answer:
+    ) -> HttpResponse:
         """GET within `timeout` in all, following redirects.
 
         `ca` b"" verifies with the host's own trust.
@@ -117,7 +117,7 @@ class Reading(Protocol):
         redirects, and only where the certificates `ca` prove who it is: anything else is a ValueError.
         """
 
-    async def reach(self, places: Sequence[Place], timeout: float) -> Mapping[Place, str]:
+    async def reach(self, places: Sequence[RemotePort], timeout: float) -> Mapping[RemotePort, str]:
         """Try ports elsewhere, all at once and each for `timeout`; return '' for what answers, else the cause in words.
 
         TCP answers by accepting, UDP if a `listen` there sends a datagram back. Whatever hangs takes no time of others.

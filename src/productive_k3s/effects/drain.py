@@ -20,10 +20,11 @@ Pod = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Drained:
-    """How many pods were evicted, and which of them nobody makes anew."""
+    """How many pods were evicted, which of them nobody makes anew, and whether the cordon had to be written."""
 
     evicted: int
     alone: Tuple[str, ...]
+    cordoned: bool
 
 
 @dataclass
@@ -34,9 +35,12 @@ class _Drain:
     alone: Dict[str, None] = field(default_factory=dict)
 
 
-async def drain(host: Host, kube: Kube, node: NodeFact, timeout: float) -> Drained:
-    """Cordon, then evict until no pod is left that could live elsewhere; what stands in the way is a ContractError."""
-    await cordon(kube, node, unschedulable=True)
+async def drain(host: Host, kube: Kube, node: NodeFact, timeout: float, *, by_apply: bool = False) -> Drained:
+    """Cordon, then evict until no pod is left that could live elsewhere; what stands in the way is a ContractError.
+
+    A node that a person has cordoned is drained all the same, also by an apply, and stays that person's.
+    """
+    cordoned = await cordon(kube, node.name, by_apply=by_apply)
     seen = _Drain()
     evicted = 0
 
@@ -49,7 +53,7 @@ async def drain(host: Host, kube: Kube, node: NodeFact, timeout: float) -> Drain
     drained = await wait_until(host, look, Bounds(timeout, _POLL_SECONDS))
     if not drained.is_done:
         raise ContractError(await _timed_out(kube, node.name, drained.found, seen, timeout))
-    return Drained(evicted, tuple(seen.alone))
+    return Drained(evicted, tuple(seen.alone), cordoned)
 
 
 async def _evict(kube: Kube, pods: Tuple[Pod, ...], drain: _Drain) -> int:
@@ -108,4 +112,5 @@ async def _timed_out(kube: KubeReading, name: str, pods: Tuple[Pod, ...], drain:
         evidence = f"still ending: {', '.join(map(_name, pods))}"
         remedy = "see kubectl describe of these pods (finalizers, long grace periods), or give it more time"
         code = "node.drain-timeout"
-    return Failure(code, f"{name} was not drained within {timeout:.0f} s; it takes no new pods", evidence, remedy)
+    what = f"{name} was not drained within {timeout:.0f} s; it stays cordoned, and takes no new pods"
+    return Failure(code, what, evidence, f"{remedy}; or uncordon {name}")

@@ -7,9 +7,11 @@ from typing import Dict, Mapping, Optional
 from productive_k3s.contract.change import Change
 from productive_k3s.contract.facts import NodeFact
 from productive_k3s.doors.kube import Kube
+from productive_k3s.effects.node_patch import patch_node
 from productive_k3s.effects.taints import set_taints
 from productive_k3s.effects.task import Task
 from productive_k3s.k3s import paths
+from productive_k3s.plan.cordon import cordon_patch, uncordon_patch
 from productive_k3s.plan.node import node_differences
 
 Labels = Mapping[str, Optional[str]]
@@ -37,12 +39,14 @@ async def label(kube: Kube, node: NodeFact, labels: Labels) -> Labels:
     return wrong
 
 
-async def cordon(kube: Kube, node: NodeFact, *, unschedulable: bool) -> bool:
-    """Say whether a node takes new pods; False if it is so already."""
-    if node.schedulable is not unschedulable:
-        return False
-    await kube.cordon(node.name, unschedulable)
-    return True
+async def cordon(kube: Kube, name: str, *, by_apply: bool = False) -> bool:
+    """Let a node take no new pods, and note in the same write whose cordon it is; False if it is so already."""
+    return await patch_node(kube, name, lambda node: cordon_patch(node, by_apply=by_apply), "the cordon")
+
+
+async def uncordon(kube: Kube, name: str, *, by_apply: bool = False) -> bool:
+    """Let a node take new pods again; False if nothing was written. An apply lifts its own cordon alone."""
+    return await patch_node(kube, name, lambda node: uncordon_patch(node, by_apply=by_apply), "the cordon")
 
 
 async def remove(kube: Kube, node: NodeFact) -> None:

@@ -23,9 +23,14 @@ async def run(
     labels: Labels,
     timeout: float,
     *,
+    by_apply: bool = False,
     gather: GatherFacts = gather_facts,
 ) -> Result:
-    """Do the action on the node, once: what is so already is left alone."""
+    """Do the action on the node, once: what is so already is left alone.
+
+    With `by_apply` a cordon is noted as an apply's, and `uncordon` lifts such a one alone: everybody else's is a
+    person's.
+    """
     if await host.system.stat(paths.ADMIN_KUBECONFIG) is None:
         failure = no_server("nodes are acted on from a server", paths.ADMIN_KUBECONFIG)
         return Result("refused", failures=(failure,))
@@ -40,8 +45,8 @@ async def run(
     if action == "label":
         return await _label(kube, node, labels)
     if action == "drain":
-        return await _drain(host, kube, node, timeout)
-    return await _cordon(kube, node, unschedulable=action == "cordon")
+        return await _drain(host, kube, node, timeout, by_apply=by_apply)
+    return await (_cordon if action == "cordon" else _uncordon)(kube, node, by_apply=by_apply)
 
 
 async def _no_node(kube: KubeReading, name: str) -> Failure:
@@ -49,10 +54,20 @@ async def _no_node(kube: KubeReading, name: str) -> Failure:
     return bad_input("kube.no-node", f"{name} is no node of this cluster", f"nodes: {names}", "correct its name")
 
 
-async def _cordon(kube: Kube, node: NodeFact, *, unschedulable: bool) -> Result:
-    if not await nodes.cordon(kube, node, unschedulable=unschedulable):
-        return Result("unchanged", notes=(f"{node.name} is {'un' if unschedulable else ''}schedulable already",))
-    return Result("done", notes=(f"{node.name} takes {'no new' if unschedulable else 'new'} pods",))
+async def _cordon(kube: Kube, node: NodeFact, *, by_apply: bool) -> Result:
+    if not await nodes.cordon(kube, node.name, by_apply=by_apply):
+        return Result("unchanged", notes=(f"{node.name} is cordoned already",))
+    return Result("done", notes=(f"{node.name} takes no new pods",))
+
+
+async def _uncordon(kube: Kube, node: NodeFact, *, by_apply: bool) -> Result:
+    await nodes.uncordon(kube, node.name, by_apply=by_apply)
+    if node.schedulable:
+        return Result("unchanged", notes=(f"{node.name} takes new pods already",))
+    left = await kube.node(node.name) if by_apply else None
+    if left is not None and not left.schedulable:
+        return Result("unchanged", notes=(f"{node.name} stays cordoned: a person cordoned it",))
+    return Result("done", notes=(f"{node.name} takes new pods",))
 
 
 async def _label(kube: Kube, node: NodeFact, labels: Labels) -> Result:
@@ -80,9 +95,10 @@ async def _remove(host: Host, kube: Kube, node: NodeFact, gather: GatherFacts) -
     return Result("refused", failures=(failure,))
 
 
-async def _drain(host: Host, kube: Kube, node: NodeFact, timeout: float) -> Result:
-    found = await drain(host, kube, node, timeout)
-    notes = [f"{node.name} is drained"]
+async def _drain(host: Host, kube: Kube, node: NodeFact, timeout: float, *, by_apply: bool) -> Result:
+    found = await drain(host, kube, node, timeout, by_apply=by_apply)
+    notes = [f"{node.name} is drained, and takes no new pods"]
     if found.alone:
         notes.append(f"nobody makes these anew: {', '.join(found.alone)}")
-    return Result("done" if found.evicted or node.schedulable else "unchanged", notes=tuple(notes))
+    data = {"evicted": found.evicted, "alone": list(found.alone)}
+    return Result("done" if found.evicted or found.cordoned else "unchanged", notes=tuple(notes), data=data)

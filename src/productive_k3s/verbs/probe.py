@@ -9,7 +9,7 @@ from typing import Dict, Iterable, List, Sequence, Tuple
 from productive_k3s.contract.events import Result
 from productive_k3s.contract.failure import ContractError, bad_input
 from productive_k3s.doors.host import Host
-from productive_k3s.doors.system import Place, Port
+from productive_k3s.doors.system import Port, RemotePort
 
 # Drivers wait for this word: from then on a connection that fails is a finding.
 LISTENING = "listening"
@@ -50,7 +50,7 @@ async def connect(host: Host, targets: Iterable[Tuple[str, Sequence[str]]], seco
     words: Dict[str, List[str]] = {}
     for address, ports in targets:
         words.setdefault(address, []).extend(ports)
-    places = [Place(address, port) for address in words for port in parse_ports(words[address])]
+    places = [RemotePort(address, port) for address in words for port in parse_ports(words[address])]
     data: Dict[str, Dict[str, str]] = {address: {} for address in words}
     for first in range(0, len(places), _AT_ONCE):
         host.require_going_on()

@@ -21,7 +21,7 @@ from productive_k3s.k3s.config_file import ENVIRONMENT, UNIT, without_defaults
 from productive_k3s.plan.compare import TOKENS
 from productive_k3s.plan.desired import found_address, interface_of
 from productive_k3s_infra.adopt.proxy_and_registries import around
-from productive_k3s_infra.adopt.running_cluster import FoundCluster, FoundHost
+from productive_k3s_infra.adopt.running_cluster import RunningCluster, RunningHost
 from productive_k3s_infra.cluster_file import text_checks
 from productive_k3s_infra.cluster_file.model import API_VERSION
 from productive_k3s_infra.plan.mark import MARK, is_ours
@@ -67,7 +67,7 @@ class _Said:
     variables: Mapping[str, str]
 
 
-def adopt(name: str, cluster: FoundCluster, reach: Reach, source: str = "") -> AdoptedFile:
+def adopt(name: str, cluster: RunningCluster, reach: Reach, source: str = "") -> AdoptedFile:
     """Return the cluster file for a cluster that runs. `source` is where its release is found, '' for GitHub."""
     server = cluster.server.facts.k3s
     of_server, of_agents = _flags_of_server(cluster.server), _flags_of_agents(cluster.agents)
@@ -107,7 +107,7 @@ def adopt(name: str, cluster: FoundCluster, reach: Reach, source: str = "") -> A
     return AdoptedFile(document, ClusterRecord(server.ca_hash, server.binary_version), remarks, variables)
 
 
-def _has_names(host: FoundHost) -> bool:
+def _has_names(host: RunningHost) -> bool:
     return any(file.block is not None for file in host.facts.host.hosts_files)
 
 
@@ -116,13 +116,13 @@ def _ssh(reach: Reach) -> Document:
     return {key: value for key, value in said.items() if value and (key, value) != ("port", _DEFAULT_PORT)}
 
 
-def address_of(host: FoundHost, node: NodeFact | None) -> str:
+def address_of(host: RunningHost, node: NodeFact | None) -> str:
     """Return where the other nodes reach it: as it was told, else as the API shows it, else as K3s finds it."""
     told = host.facts.k3s.config.get("node-ip") or [""]
     return (told[0].split(",")[0].strip() or (node.internal_ip if node else "")) or found_address(host.facts) or ""
 
 
-def _node(host: FoundHost, node: NodeFact | None, reach: Reach, own: _Said | None) -> Document:
+def _node(host: RunningHost, node: NodeFact | None, reach: Reach, own: _Said | None) -> Document:
     k3s = host.facts.k3s
     address = address_of(host, node)
     entry: Document = {"name": host.node_name, "role": k3s.role, "address": address}
@@ -140,7 +140,7 @@ def _joined_with(facts: Facts) -> tuple[str, ...]:
     return tuple(str(item).partition("=")[0] for item in facts.k3s.config.get("node-label", ()))
 
 
-def _labels(host: FoundHost, node: NodeFact | None) -> dict[str, str]:
+def _labels(host: RunningHost, node: NodeFact | None) -> dict[str, str]:
     """Return the labels that the node was given and still has, and those without a prefix: people set them."""
     if node is None:
         return {}
@@ -155,7 +155,7 @@ def _taints(node: NodeFact | None) -> list[str]:
     return [taint for taint in found if not taint.startswith(_SYSTEM_TAINTS) and text_checks.taint(taint) is None]
 
 
-def _registration(cluster: FoundCluster) -> str:
+def _registration(cluster: RunningCluster) -> str:
     """Return where the agents found the cluster, '' if that is the server's own address, or they do not agree."""
     hosts = {urllib.parse.urlsplit(host.server_url).hostname or "" for host in cluster.agents} - {""}
     own = {address_of(cluster.server, cluster.node(cluster.server)), cluster.server.endpoint.address}
@@ -165,7 +165,7 @@ def _registration(cluster: FoundCluster) -> str:
 # Flags
 
 
-def _flags(host: FoundHost) -> dict[str, list[str]]:
+def _flags(host: RunningHost) -> dict[str, list[str]]:
     """Return the flags that belong into the file: neither said otherwise nor derived to the same."""
     found = without_defaults(host.facts.k3s.config)
     address = (found.get("node-ip") or [found_address(host.facts) or ""])[0]
@@ -188,14 +188,14 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _flags_of_server(server: FoundHost) -> _Said:
+def _flags_of_server(server: RunningHost) -> _Said:
     found = _flags(server)
     why = {key: _why_not("server", key, found) for key in found}
     left_out = tuple(_left_out(server, key, why[key]) for key in sorted(found) if why[key])
     return _said("server", {key: found[key] for key in sorted(found) if not why[key]}, left_out)
 
 
-def _flags_of_agents(agents: Sequence[FoundHost]) -> _Said:
+def _flags_of_agents(agents: Sequence[RunningHost]) -> _Said:
     """Return what all agents have in common, and the file can say; the rest is said of each."""
     found = [_flags(host) for host in agents]
     first = found[0] if found else {}
@@ -203,7 +203,7 @@ def _flags_of_agents(agents: Sequence[FoundHost]) -> _Said:
     return _said("agent", {key: value for key, value in common.items() if not _why_not("agent", key, common)}, ())
 
 
-def _flags_of_one(host: FoundHost, common: Mapping[str, Any]) -> _Said:
+def _flags_of_one(host: RunningHost, common: Mapping[str, Any]) -> _Said:
     """Return what an agent has beside the flags that all agents have."""
     found = {key: value for key, value in sorted(_flags(host).items()) if key not in common}
     why = {key: _why_not("agent", key, found) for key in found}
@@ -240,7 +240,7 @@ def _why_not(role: str, key: str, found: Mapping[str, Any]) -> str:
     return "; ".join(f"{failure.what}: {failure.remedy}" for failure in flags.check(role, [key]))
 
 
-def _left_out(host: FoundHost, key: str, why: str) -> str:
+def _left_out(host: RunningHost, key: str, why: str) -> str:
     source = host.facts.k3s.config_sources.get(key, "")
     place = {UNIT: "on the unit", ENVIRONMENT: "in the unit's environment file"}.get(source, f"in {source}")
     said = f"{host.node_name}: {key} ({place}) is not in this file: {why}."
@@ -267,7 +267,7 @@ def _value(key: str, items: Sequence[str]) -> Any:
 # Remarks
 
 
-def _remarks_on_host(host: FoundHost, cluster: FoundCluster) -> Iterator[str]:
+def _remarks_on_host(host: RunningHost, cluster: RunningCluster) -> Iterator[str]:
     name, k3s = host.node_name, host.facts.k3s
     for key in sorted(k3s.config):
         if masking.is_secret(key) and key not in TOKENS:
@@ -288,7 +288,7 @@ def _remarks_on_host(host: FoundHost, cluster: FoundCluster) -> Iterator[str]:
         yield f"{name}: labels that no kubelet may set are not in this file: {', '.join(prefixed)}"
 
 
-def _remarks_on_cluster(name: str, cluster: FoundCluster) -> Iterator[str]:
+def _remarks_on_cluster(name: str, cluster: RunningCluster) -> Iterator[str]:
     registration = _registration(cluster)
     if registration and registration not in cluster.server.facts.k3s.config.get("tls-san", ()):
         yield (

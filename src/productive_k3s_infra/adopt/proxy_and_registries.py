@@ -15,7 +15,7 @@ import yaml
 from productive_k3s.facts.masking import MASK
 from productive_k3s.k3s import flags, paths, unit_file
 from productive_k3s.k3s.header import schema_of
-from productive_k3s_infra.adopt.running_cluster import FoundCluster, FoundHost
+from productive_k3s_infra.adopt.running_cluster import RunningCluster, RunningHost
 
 _PROXIES = {"HTTP_PROXY": "http", "HTTPS_PROXY": "https"}
 
@@ -29,7 +29,7 @@ class Around:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
-def around(cluster: FoundCluster) -> Around:
+def around(cluster: RunningCluster) -> Around:
     """Return what the file says of proxy and registries: what all hosts agree on."""
     parts = (_proxy(cluster), _registries(cluster))
     return Around(
@@ -39,7 +39,7 @@ def around(cluster: FoundCluster) -> Around:
     )
 
 
-def _variables(host: FoundHost) -> dict[str, str]:
+def _variables(host: RunningHost) -> dict[str, str]:
     """Return what the unit's own environment file sets, flags of K3s aside; names of proxies in capitals."""
     units = host.facts.k3s.units[:1]
     files = [
@@ -53,7 +53,7 @@ def _capital(name: str) -> str:
     return name.upper() if name.lower().endswith("_proxy") else name
 
 
-def _proxy(cluster: FoundCluster) -> Around:
+def _proxy(cluster: RunningCluster) -> Around:
     names = (*_PROXIES, "NO_PROXY")
     first, *others = [{name: _variables(host).get(name, "") for name in names} for host in cluster.hosts]
     remarks = [remark for host in cluster.hosts for remark in _other_variables(host, names)]
@@ -74,7 +74,7 @@ def _proxy(cluster: FoundCluster) -> Around:
     return Around({"proxy": proxy | ({"noProxy": direct} if direct else {})}, tuple(remarks), hidden)
 
 
-def _other_variables(host: FoundHost, said: tuple[str, ...]) -> Iterator[str]:
+def _other_variables(host: RunningHost, said: tuple[str, ...]) -> Iterator[str]:
     others = sorted(set(_variables(host)) - set(said))
     if others:
         unit = host.facts.k3s.units[0].name
@@ -84,7 +84,7 @@ def _other_variables(host: FoundHost, said: tuple[str, ...]) -> Iterator[str]:
         )
 
 
-def _registries(cluster: FoundCluster) -> Around:
+def _registries(cluster: RunningCluster) -> Around:
     files = [host.facts.k3s.registries for host in cluster.hosts]
     texts = {file.text if file is not None else None for file in files}
     there = [host.node_name for host in cluster.hosts if host.facts.k3s.registries is not None]

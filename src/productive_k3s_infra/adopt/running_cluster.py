@@ -20,7 +20,7 @@ _MINOR = re.compile(r"v(\d+)\.(\d+)\.")
 
 
 @dataclass(frozen=True)
-class FoundHost:
+class RunningHost:
     """A host that was named, as the person wrote it, how it was reached, and what it said."""
 
     given: str
@@ -44,24 +44,24 @@ class FoundHost:
 
 
 @dataclass(frozen=True)
-class FoundCluster:
+class RunningCluster:
     """One server and its agents, in the order in which they were named, and the Nodes that nobody named."""
 
-    server: FoundHost
-    agents: tuple[FoundHost, ...]
+    server: RunningHost
+    agents: tuple[RunningHost, ...]
     unnamed: tuple[NodeFact, ...]
 
     @property
-    def hosts(self) -> tuple[FoundHost, ...]:
+    def hosts(self) -> tuple[RunningHost, ...]:
         """All of them, the server first."""
         return (self.server, *self.agents)
 
-    def node(self, host: FoundHost) -> NodeFact | None:
+    def node(self, host: RunningHost) -> NodeFact | None:
         """Return the host's Node as the server sees it."""
         return next((node for node in _nodes(self.server) if node.name == host.node_name), None)
 
 
-def require_one_cluster(found: Sequence[FoundHost]) -> FoundCluster:
+def require_one_cluster(found: Sequence[RunningHost]) -> RunningCluster:
     """Return the cluster that these hosts are; raises BadInput with the first thing that speaks against it."""
     for rule in _OF_A_HOST:
         for host in found:
@@ -73,14 +73,14 @@ def require_one_cluster(found: Sequence[FoundHost]) -> FoundCluster:
     named = {host.node_name for host in found}
     unnamed = tuple(node for node in _nodes(server) if node.name not in named)
     _require_no_other_server(server, unnamed)
-    return FoundCluster(server, tuple(host for host in found if host is not server), unnamed)
+    return RunningCluster(server, tuple(host for host in found if host is not server), unnamed)
 
 
-def _nodes(server: FoundHost) -> tuple[NodeFact, ...]:
+def _nodes(server: RunningHost) -> tuple[NodeFact, ...]:
     return server.facts.cluster.nodes if server.facts.cluster is not None else ()
 
 
-def _require_k3s(host: FoundHost) -> None:
+def _require_k3s(host: RunningHost) -> None:
     k3s = host.facts.k3s
     if k3s.role is not None and is_member(host.facts):
         return
@@ -99,7 +99,7 @@ def _require_k3s(host: FoundHost) -> None:
     )
 
 
-def _require_known_version(host: FoundHost) -> None:
+def _require_known_version(host: RunningHost) -> None:
     version = host.facts.k3s.binary_version
     match = _MINOR.match(version)
     if match and (int(match.group(1)), int(match.group(2))) >= OLDEST_MINOR:
@@ -116,7 +116,7 @@ def _require_known_version(host: FoundHost) -> None:
     )
 
 
-def _require_readable(host: FoundHost) -> None:
+def _require_readable(host: RunningHost) -> None:
     k3s = host.facts.k3s
     if k3s.config_error:
         raise BadInput(
@@ -150,11 +150,11 @@ def _source(sources: object, keys: tuple[str, ...]) -> str:
     return ", ".join(str(found[key]) for key in keys if key in found) or "the host"
 
 
-_OF_A_HOST: tuple[Callable[[FoundHost], None], ...] = (_require_k3s, _require_known_version, _require_readable)
+_OF_A_HOST: tuple[Callable[[RunningHost], None], ...] = (_require_k3s, _require_known_version, _require_readable)
 
 
-def _require_different(found: Sequence[FoundHost]) -> None:
-    seen: dict[str, FoundHost] = {}
+def _require_different(found: Sequence[RunningHost]) -> None:
+    seen: dict[str, RunningHost] = {}
     for host in found:
         first = seen.setdefault(host.node_name, host)
         if first is not host:
@@ -167,7 +167,7 @@ def _require_different(found: Sequence[FoundHost]) -> None:
             )
 
 
-def _require_one_ca(found: Sequence[FoundHost]) -> None:
+def _require_one_ca(found: Sequence[RunningHost]) -> None:
     first = found[0]
     for host in found[1:]:
         if host.facts.k3s.ca_hash != first.facts.k3s.ca_hash:
@@ -180,7 +180,7 @@ def _require_one_ca(found: Sequence[FoundHost]) -> None:
             )
 
 
-def _require_one_server(found: Sequence[FoundHost]) -> FoundHost:
+def _require_one_server(found: Sequence[RunningHost]) -> RunningHost:
     servers = [host for host in found if host.facts.k3s.role == "server"]
     if not servers:
         urls = ", ".join(sorted({host.server_url for host in found if host.server_url}))
@@ -197,7 +197,7 @@ def _require_one_server(found: Sequence[FoundHost]) -> FoundHost:
     return servers[0]
 
 
-def _require_running(server: FoundHost) -> None:
+def _require_running(server: RunningHost) -> None:
     cluster = server.facts.cluster
     if cluster is None or not cluster.reachable:
         units = server.facts.k3s.units
@@ -211,7 +211,7 @@ def _require_running(server: FoundHost) -> None:
         )
 
 
-def _require_no_other_server(server: FoundHost, unnamed: Sequence[NodeFact]) -> None:
+def _require_no_other_server(server: RunningHost, unnamed: Sequence[NodeFact]) -> None:
     others = [f"{node.name} ({node.internal_ip})" for node in unnamed if "control-plane" in node.roles]
     if others:
         raise _several_servers(", ".join((server.where, *others)))

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s_infra.cli.init import init
+from productive_k3s_infra.cli.nodes import cordon, drain, uncordon
 from productive_k3s_infra.cli.options import DEFAULT_FILE, File, Format, Limit, NewCluster, Output, Prune, Replace, Yes
 from productive_k3s_infra.cli.running import finish, open_terminal, say, say_document, wait_for
 
@@ -187,6 +188,11 @@ def kubeconfig(file: File = DEFAULT_FILE) -> None:
         return 0
 
     finish(run)
+
+
+app.command()(cordon)
+app.command()(drain)
+app.command()(uncordon)
 
 
 @app.command()

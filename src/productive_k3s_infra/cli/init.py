@@ -66,6 +66,7 @@ def init(
 ) -> None:
     """Write a first cluster file, with an exact version in it, or the file of a cluster that is there (--from-host)."""
     from productive_k3s_infra.cluster_file.first_file import NewCluster, require_only_hosts
+    from productive_k3s_infra.hosts.named_hosts import Named
     from productive_k3s_infra.operations.from_host import ToAdopt
 
     servers, hosts, networks = tuple(server or ()), tuple(agent or ()), tuple(allow or ())
@@ -75,7 +76,7 @@ def init(
             others = {"--provider": provider, "--server": servers, "--agent": hosts, "--agents": agents}
             others |= {"--region": region, "--allow": networks, "--version": version, "--channel": channel}
             require_only_hosts(others)
-            return _adopt(file, ToAdopt(name, tuple(from_host), user, port or 0, key, jump, artifacts))
+            return _adopt(file, ToAdopt(name, Named(from_host, user, port or 0, key, jump), artifacts))
         return _begin(
             file,
             NewCluster(

@@ -139,8 +139,13 @@ def _verdict(applied: Applied) -> str:
 
 
 def _result_lines(result: StepResult) -> Iterator[str]:
+    said = result.result
     if result.failure is not None:
         yield from failure_lines(result.step.id, result.failure)
+    elif result.step.action == "drain-node" and said is not None and (said.data or {}).get("alone"):
+        yield f"note: {result.step.subject}: nobody makes these pods anew: {', '.join((said.data or {})['alone'])}"
+    elif result.step.action == "uncordon-node" and said is not None and said.outcome == "unchanged":
+        yield from (f"note: {note}" for note in said.notes)
     elif result.outcome == "skipped":
         yield f"skipped {result.step.id}: {result.skipped_for} did not end well"
 

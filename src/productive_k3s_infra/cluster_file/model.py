@@ -227,6 +227,10 @@ class Rollout(Written):
         default=DEFAULT_BATCH,
         description="How many agents at a time, after a first one alone: a number, or a part of them. Default: 25%.",
     )
+    drain: Truth = Field(
+        default=False,
+        description="Whether a node's pods are moved elsewhere first. Default: false, pods go on while K3s restarts.",
+    )
 
 
 class Spec(Written):

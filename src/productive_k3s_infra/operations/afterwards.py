@@ -9,6 +9,7 @@ from productive_k3s_infra.execute.model import as_failure
 from productive_k3s_infra.operations.apply_run import ApplyRun
 from productive_k3s_infra.operations.kubeconfig import fetch_kubeconfig
 from productive_k3s_infra.operations.validate import facts_after, validate_with
+from productive_k3s_infra.plan.servers import asked_server
 from productive_k3s_infra.workspace.inventory_file import write_inventory
 
 
@@ -37,6 +38,7 @@ async def validate_cluster(run: ApplyRun) -> None:
         run.session,
         run.seen.inventory,
         run.fleet,
+        server=asked_server(run.seen.situation).name,
         full=bool(run.results),
         facts=facts_after(run.seen.observed.facts, run.results),
         on_event=run.reporter.validating,

@@ -17,10 +17,10 @@ from productive_k3s_infra.operations.applied import Applied
 from productive_k3s_infra.operations.observe import Observation, observe, with_leaving
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
 from productive_k3s_infra.operations.validation_ahead import ValidationAhead
+from productive_k3s_infra.plan.host_network import secrets_of
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.servers import asked_server
 from productive_k3s_infra.plan.stages import plan_stages
-from productive_k3s_infra.plan.surroundings import secrets_of
 from productive_k3s_infra.progress.reporter import Reporter
 from productive_k3s_infra.validate.report import Report
 

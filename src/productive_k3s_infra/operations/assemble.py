@@ -18,7 +18,7 @@ from productive_k3s_infra.operations.validate import expected
 from productive_k3s_infra.operations.validation_ahead import ValidationAhead
 from productive_k3s_infra.plan.joining import only_new_agents_join
 from productive_k3s_infra.plan.limit import judged
-from productive_k3s_infra.plan.servers import live_server
+from productive_k3s_infra.plan.servers import asked_server, live_server
 from productive_k3s_infra.plan.step import ApplyServer
 from productive_k3s_infra.preflight.rules import already_listening, to_probe
 from productive_k3s_infra.validate.gather import ask_cluster, note_passed
@@ -77,8 +77,10 @@ async def _ahead(run: ApplyRun) -> ValidationAhead | None:
     longest = longest_seconds(run.plan.steps, seen.resolved.local_files)
     wanted = replace(wanted, deadline=wanted.deadline + longest, joining=True)
 
+    server = asked_server(seen.situation).name
+
     async def ask() -> Answer:
-        return await ask_cluster(seen.inventory, run.fleet, wanted, full=True, on_event=run.reporter.validating)
+        return await ask_cluster(server, run.fleet, wanted, full=True, on_event=run.reporter.validating)
 
     founding = [step.id for step in run.plan.steps if isinstance(step, ApplyServer)]
     return ValidationAhead(ask, founding[0] if founding else None)

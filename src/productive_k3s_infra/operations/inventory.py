@@ -96,7 +96,7 @@ def ansible_inventory(seen: Observation, program: Program, proof: str, wanted: E
         hosts.append(AnsibleHost(host, request, tuple(files)))
     return AnsibleInventory(
         cluster=inventory.cluster,
-        first_server=inventory.founder.name,
+        founder=inventory.founder.name,
         hosts=tuple(hosts),
         expectation=encode(wanted),
         known_hosts=proof,

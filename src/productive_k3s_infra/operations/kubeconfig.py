@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from productive_k3s_infra.errors import StepFailed
+from productive_k3s_infra.errors import Pk3sError, StepFailed
 from productive_k3s_infra.hosts.fleet.gathering import failed
 from productive_k3s_infra.hosts.fleet.session import Fleet
-from productive_k3s_infra.inventory.model import Inventory
+from productive_k3s_infra.inventory.model import Host, Inventory
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
 from productive_k3s_infra.plan.requests import api_port
 from productive_k3s_infra.workspace.directory import open_workspace
@@ -17,10 +17,10 @@ _DEADLINE_SECONDS = 60.0
 
 
 async def get_kubeconfig(session: Session) -> Path:
-    """Fetch the admin's kubeconfig from the first server and return where it lies here (0600)."""
+    """Fetch the admin's kubeconfig from a server and return where it lies here (0600)."""
     survey = await session.provider.survey()
     inventory = inventory_of(session, survey)
-    if inventory.founder.assumed:
+    if all(server.assumed for server in inventory.servers):
         raise StepFailed(
             "there is no cluster yet",
             where=inventory.founder.name,
@@ -34,18 +34,33 @@ async def get_kubeconfig(session: Session) -> Path:
 
 
 async def fetch_kubeconfig(session: Session, inventory: Inventory, fleet: Fleet) -> str:
-    """Write the kubeconfig into the cluster directory and return its text."""
-    server = inventory.founder
+    """Write the kubeconfig of the first server that gives one into the cluster directory, and return its text.
+
+    Raises the founder's error where none does.
+    """
+    errors: list[Pk3sError] = []
+    for server in inventory.servers:
+        if server.assumed:
+            continue
+        try:
+            text = rewrite_kubeconfig(
+                await _ask(server, fleet),
+                address=session.spec.k3s.api_address or server.public_address or server.address,
+                port=api_port(session.spec),
+                context=session.spec.name,
+            )
+        except Pk3sError as error:
+            errors.append(error)
+            continue
+        open_workspace(session.workspace.cluster_file, session.workspace.cluster)
+        write_kubeconfig(session.workspace, text)
+        return text
+    raise errors[0]
+
+
+async def _ask(server: Host, fleet: Fleet) -> str:
     host = await fleet.session(server.name)
     result = await host.call("kubeconfig", deadline_seconds=_DEADLINE_SECONDS)
     if not result.data:
         raise failed(server.name, result)
-    text = rewrite_kubeconfig(
-        str(result.data["kubeconfig"]),
-        address=session.spec.k3s.api_address or server.public_address or server.address,
-        port=api_port(session.spec),
-        context=session.spec.name,
-    )
-    open_workspace(session.workspace.cluster_file, session.workspace.cluster)
-    write_kubeconfig(session.workspace, text)
-    return text
+    return str(result.data["kubeconfig"])

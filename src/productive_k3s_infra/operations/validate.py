@@ -19,8 +19,8 @@ from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.operations.kubeconfig import fetch_kubeconfig
 from productive_k3s_infra.operations.session import Session, fleet_of, running_inventory_of
 from productive_k3s_infra.operations.validation_ahead import ValidationAhead
-from productive_k3s_infra.plan.surroundings import api_names
-from productive_k3s_infra.validate.gather import OnEvent, note_passed, validate_cluster
+from productive_k3s_infra.plan.host_network import api_names
+from productive_k3s_infra.validate.gather import OnEvent, answering_server, note_passed, validate_cluster
 from productive_k3s_infra.validate.quick import expectation
 from productive_k3s_infra.validate.report import Report
 from productive_k3s_infra.workspace.kubeconfig import read_kubeconfig
@@ -40,22 +40,25 @@ async def validate_with(
     fleet: Fleet,
     *,
     full: bool,
+    server: str | None = None,
     facts: Mapping[str, Facts] | None = None,
     on_event: OnEvent | None = None,
     ahead: ValidationAhead | None = None,
 ) -> Report:
     """Validate over an open fleet; `on_event` hears the hosts. The kubeconfig is fetched if it is not here yet.
 
-    `ahead` has begun to look at the cluster before. With the hosts' `facts`, as they are now, a quick validation is
-    full all the same where none has passed yet for what the hosts are made of. How a full one ended is noted, for what
-    the hosts were by `facts`, else by their own answers.
+    `server` is asked about the cluster, without it the first that can be reached; `ahead` has asked it before. With the
+    hosts' `facts`, as they are now, a quick validation is full all the same where none has passed yet for what the
+    hosts are made of. How a full one ended is noted, for what the hosts were by `facts`, else by their own answers.
     """
+    asked = server or await answering_server(inventory, fleet)
     wanted = await expected(session, inventory) if full else expectation(session.spec, inventory)
     state = state_of(wanted, facts) if facts is not None else ""
     report, seen = await validate_cluster(
         inventory,
         fleet,
         replace(wanted, state=state, unless_passed=not full),
+        server=asked,
         full=full or bool(state),
         kubeconfig_document=await _kubeconfig(session, inventory, fleet),
         api_names=api_names(session.spec, inventory),
@@ -64,7 +67,7 @@ async def validate_with(
     )
     tried = state or state_of(wanted, seen)
     if report.scope == "full" and (tried or not report.passed):
-        await note_passed(inventory.founder.name, fleet, tried if report.passed else "")
+        await note_passed(asked, fleet, tried if report.passed else "")
     return report
 
 

@@ -12,6 +12,7 @@ from productive_k3s.plan.changes import Assessment, assess
 from productive_k3s.plan.node import in_words, node_differences, taint_words
 from productive_k3s.plan.notes import COSMETIC
 from productive_k3s_infra.inventory.model import Host
+from productive_k3s_infra.plan.draining import with_drains
 from productive_k3s_infra.plan.model import Refusal, Unchanged, Unreached
 from productive_k3s_infra.plan.requests import Situation, request_for
 from productive_k3s_infra.plan.rollout import turns_of
@@ -58,8 +59,12 @@ def agents(situation: Situation, draft: Draft) -> Iterator[Item]:
 
     They are pushed to after the founder, on which all of them wait: one uplink serves it alone, then them. If that
     push fails their files stay here too. None of them could join in this run, as each needs the server's start.
-    What interrupts them reaches them in batches.
+    What interrupts them reaches them in batches, drained before if the file says so.
     """
+    yield from with_drains(situation, draft, tuple(_in_turns(situation, draft)))
+
+
+def _in_turns(situation: Situation, draft: Draft) -> Iterator[Item]:
     hosts = situation.inventory.agents
     found = [tuple(_host(situation, draft, host)) for host in hosts]
     turns = turns_of([item for items in found for item in items], situation.spec.rollout.batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.servers import has_members, live_server
+from productive_k3s_infra.plan.step import UncordonNode
 
 
 def only_new_agents_join(situation: Situation, plan: Plan) -> bool:
@@ -14,7 +15,7 @@ def only_new_agents_join(situation: Situation, plan: Plan) -> bool:
     the cluster has no Node either, cannot be Ready before its step has come that far.
     """
     founder = situation.inventory.founder.name
-    others = [step for step in plan.of_stage("cluster") if step.host != founder]
+    others = [step for step in plan.of_stage("cluster") if step.host != founder or isinstance(step, UncordonNode)]
     if founder not in situation.facts:
         return False
     asked = live_server(situation)

@@ -11,13 +11,13 @@ from dataclasses import replace
 from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.errors import BadInput
 from productive_k3s_infra.inventory.model import Inventory
+from productive_k3s_infra.plan.host_network import registration_address
 from productive_k3s_infra.plan.mark import is_ours
 from productive_k3s_infra.plan.model import Plan, Refusal
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.rule import Draft, Item, Note
 from productive_k3s_infra.plan.servers import has_members, live_server
 from productive_k3s_infra.plan.step import ApplyAgent, ApplyServer, ApplyStep, Step
-from productive_k3s_infra.plan.surroundings import registration_address
 
 _WITHOUT = "pk3s apply without --limit"
 _STARTING = ("start-unit", "restart-unit", "wait-ready")

@@ -12,9 +12,7 @@ from productive_k3s.plan.effective import is_member
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.inventory.model import Host, Inventory
 from productive_k3s_infra.inventory.survey import Survey
-from productive_k3s_infra.plan.mark import MARK
-from productive_k3s_infra.plan.model import ClusterRecord, ReleaseFiles
-from productive_k3s_infra.plan.surroundings import (
+from productive_k3s_infra.plan.host_network import (
     api_names,
     environment,
     hosts_file,
@@ -22,6 +20,8 @@ from productive_k3s_infra.plan.surroundings import (
     registration_address,
     secrets_of,
 )
+from productive_k3s_infra.plan.mark import MARK
+from productive_k3s_infra.plan.model import ClusterRecord, ReleaseFiles
 
 API_PORT = 6443
 NO_MACHINES = Survey(owns_machines=False, machines=())

@@ -14,7 +14,9 @@ from productive_k3s.contract.change import Change, Impact
 from productive_k3s.contract.request import Artifact, Request
 from productive_k3s_infra.inventory.model import Role
 
-StageName = Literal["machines", "cluster", "teardown"]
+StageName = Literal["machines", "cluster", "teardown", "node"]
+
+DRAIN_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,48 @@ class ForgetNode(_Step):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CordonNode(_Step):
+    """A server, `host`, lets `node` take no new pods, as a person asked."""
+
+    node: str
+    action: Literal["cordon-node"] = "cordon-node"
+
+    @property
+    def subject(self) -> str:
+        return self.node
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrainNode(_Step):
+    """A server, `host`, cordons `node` and evicts its pods, for at most `timeout_seconds`.
+
+    `by_apply`: the cordon is noted as an apply's, unless the node is cordoned already; otherwise it is a person's.
+    """
+
+    node: str
+    timeout_seconds: float = DRAIN_SECONDS
+    by_apply: bool = True
+    action: Literal["drain-node"] = "drain-node"
+
+    @property
+    def subject(self) -> str:
+        return self.node
+
+
+@dataclass(frozen=True, kw_only=True)
+class UncordonNode(_Step):
+    """A server, `host`, lets `node` take new pods again. `by_apply`: only if an apply had cordoned it."""
+
+    node: str
+    by_apply: bool = True
+    action: Literal["uncordon-node"] = "uncordon-node"
+
+    @property
+    def subject(self) -> str:
+        return self.node
+
+
+@dataclass(frozen=True, kw_only=True)
 class UninstallHost(_Step):
     """K3s goes from the host, which stays. The host refuses if its cluster's CA is not `ca_hash`.
 
@@ -172,5 +216,5 @@ class UninstallHost(_Step):
 
 MachineStep = ChangeShared | CreateMachine | StartMachine | DestroyMachine | DestroyShared
 ApplyStep = ApplyServer | ApplyAgent
-NodeStep = LabelNode | RemoveNode | ForgetNode
+NodeStep = LabelNode | RemoveNode | ForgetNode | CordonNode | DrainNode | UncordonNode
 Step = MachineStep | StageArtifacts | ApplyStep | NodeStep | UninstallHost

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from productive_k3s.plan.effective import is_member
 from productive_k3s_infra.inventory.model import Host
-from productive_k3s_infra.preflight.rule import Finding, Look
+from productive_k3s_infra.preflight.rule import Finding, PreflightContext
 from productive_k3s_infra.validate.quick import not_asked
 
 # RFC 1123; a node's name is the value of its label kubernetes.io/hostname too, which has at most 63 characters.
@@ -28,7 +28,7 @@ _REMEDIES = {
 }
 
 
-def judge_reachable(look: Look) -> Iterator[Finding]:
+def judge_reachable(look: PreflightContext) -> Iterator[Finding]:
     for host in look.inventory.hosts:
         error = look.observed.unreachable.get(host.name)
         if error is not None:
@@ -43,7 +43,7 @@ def judge_reachable(look: Look) -> Iterator[Finding]:
             yield Finding(host.name, False, "was not asked")
 
 
-def judge_node_names(look: Look) -> Iterator[Finding]:
+def judge_node_names(look: PreflightContext) -> Iterator[Finding]:
     names = [host.name for host in look.inventory.hosts]
     for name in dict.fromkeys(names):
         good = _is_name(name)
@@ -56,19 +56,19 @@ def _is_name(text: str) -> bool:
     return bool(_NAME.fullmatch(text)) and len(text) <= _NAME_LENGTH
 
 
-def judge_hostnames(look: Look) -> Iterator[Finding]:
+def judge_hostnames(look: PreflightContext) -> Iterator[Finding]:
     for host, facts in look.measured:
         name = facts.host.hostname.lower()
         good = _is_name(name) and name.split(".")[0] != "localhost"
         yield Finding(host.name, good, f"its hostname is {name or 'empty'}")
 
 
-def judge_unique_hostnames(look: Look) -> Iterator[Finding]:
+def judge_unique_hostnames(look: PreflightContext) -> Iterator[Finding]:
     found = tuple(_shared([(host.name, facts.host.hostname.lower()) for host, facts in look.measured], "hostname"))
     yield from found or (Finding(look.inventory.cluster, True, "every host has a hostname of its own"),)
 
 
-def judge_machine_ids(look: Look) -> Iterator[Finding]:
+def judge_machine_ids(look: PreflightContext) -> Iterator[Finding]:
     owned = [(host.name, facts.host.machine_id) for host, facts in look.measured]
     found = (
         *(
@@ -91,7 +91,7 @@ def _shared(owned: Iterable[tuple[str, str]], what: str) -> Iterator[Finding]:
             yield Finding(", ".join(owners), False, f"have one {what}", value)
 
 
-def judge_clocks(look: Look) -> Iterator[Finding]:
+def judge_clocks(look: PreflightContext) -> Iterator[Finding]:
     """Only a skew that is certain counts: what a slow connection leaves open is no finding."""
     measured = look.observed.measured
     good = True
@@ -111,7 +111,7 @@ def judge_clocks(look: Look) -> Iterator[Finding]:
         yield Finding(look.inventory.cluster, True, "no skew between hosts was seen")
 
 
-def judge_clock_here(look: Look) -> Iterator[Finding]:
+def judge_clock_here(look: PreflightContext) -> Iterator[Finding]:
     for host, _ in look.measured:
         measured = look.observed.measured[host.name]
         ahead, behind = measured.ahead_at_least, -measured.ahead_at_most
@@ -122,7 +122,7 @@ def judge_clock_here(look: Look) -> Iterator[Finding]:
         yield Finding(host.name, good, message)
 
 
-def judge_cluster(look: Look) -> Iterator[Finding]:
+def judge_cluster(look: PreflightContext) -> Iterator[Finding]:
     """A host of another cluster is never taken over. Without a record nobody can say whose cluster is the right one."""
     members = [(host, facts.k3s.ca_hash) for host, facts in look.measured if is_member(facts) and facts.k3s.ca_hash]
     if look.record is not None:

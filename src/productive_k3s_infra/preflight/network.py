@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from productive_k3s.contract.facts import Facts, Listener
 from productive_k3s_infra.inventory.model import Host
 from productive_k3s_infra.preflight.ports import loopback_ports, needed_ports, open_ports
-from productive_k3s_infra.preflight.rule import Finding, Look, runs_k3s
+from productive_k3s_infra.preflight.rule import Finding, PreflightContext, runs_k3s
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # docs.k3s.io, cli/server: the defaults of cluster-cidr and service-cidr.
@@ -19,7 +19,7 @@ _OWN_INTERFACES = ("cni", "flannel", "kube-", "veth")
 _WILDCARDS = ("", "*", "0.0.0.0", "::")  # noqa: S104 - read from a host, never listened on
 
 
-def judge_address(_: Look, host: Host, facts: Facts) -> Iterator[Finding]:
+def judge_address(_: PreflightContext, host: Host, facts: Facts) -> Iterator[Finding]:
     try:
         wanted = ipaddress.ip_address(host.address)
     except ValueError:
@@ -60,12 +60,12 @@ def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def judge_default_route(_: Look, host: Host, facts: Facts) -> Iterator[Finding]:
+def judge_default_route(_: PreflightContext, host: Host, facts: Facts) -> Iterator[Finding]:
     interface = facts.host.default_interface
     yield Finding(host.name, bool(interface), f"through {interface}" if interface else "no default route")
 
 
-def judge_networks(look: Look, host: Host, facts: Facts) -> Iterator[Finding]:
+def judge_networks(look: PreflightContext, host: Host, facts: Facts) -> Iterator[Finding]:
     ours = [
         (_NETWORK_NAMES[flag], network)
         for flag, default in DEFAULT_NETWORKS.items()
@@ -106,7 +106,7 @@ def _network(text: str) -> Network | None:
         return None
 
 
-def judge_free_ports(look: Look, host: Host, facts: Facts) -> Iterator[Finding]:
+def judge_free_ports(look: PreflightContext, host: Host, facts: Facts) -> Iterator[Finding]:
     if runs_k3s(facts):
         yield Finding(host.name, True, "K3s runs here and has them")
         return
@@ -124,7 +124,7 @@ def judge_free_ports(look: Look, host: Host, facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _collides(listener: Listener, look: Look, host: Host) -> bool:
+def _collides(listener: Listener, look: PreflightContext, host: Host) -> bool:
     if f"{listener.protocol}/{listener.port}" in open_ports(look.spec, host.role):
         return True
     on_loopback = listener.protocol == "tcp" and listener.port in loopback_ports(look.spec, host.role)
@@ -137,7 +137,7 @@ def _meets_loopback(address: str) -> bool:
     return bare in _WILDCARDS or bare in {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
-def judge_web_ports(look: Look, host: Host, facts: Facts) -> Iterator[Finding]:
+def judge_web_ports(look: PreflightContext, host: Host, facts: Facts) -> Iterator[Finding]:
     disabled = look.flag("server", "disable")
     if "traefik" in disabled or "servicelb" in disabled or runs_k3s(facts):
         yield Finding(host.name, True, "nothing of K3s' is to take them anew")
@@ -147,7 +147,7 @@ def judge_web_ports(look: Look, host: Host, facts: Facts) -> Iterator[Finding]:
     yield Finding(host.name, not taken, f"taken: {', '.join(held)}" if taken else "free for Traefik")
 
 
-def judge_firewall(look: Look, host: Host, facts: Facts) -> Iterator[Finding]:
+def judge_firewall(look: PreflightContext, host: Host, facts: Facts) -> Iterator[Finding]:
     active = facts.host.active_firewalls
     networks = [text for flag, default in DEFAULT_NETWORKS.items() for text in look.flag("server", flag, default)]
     ports = ", ".join(needed_ports(look.spec, host.role))
@@ -161,7 +161,7 @@ def judge_firewall(look: Look, host: Host, facts: Facts) -> Iterator[Finding]:
     )
 
 
-def judge_reach(look: Look) -> Iterator[Finding]:
+def judge_reach(look: PreflightContext) -> Iterator[Finding]:
     if look.probes is None:
         yield Finding(
             look.inventory.cluster,

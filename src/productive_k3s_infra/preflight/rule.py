@@ -20,7 +20,7 @@ _STARTED = ("active", "activating", "reloading")
 
 
 @dataclass(frozen=True)
-class Look:
+class PreflightContext:
     """Everything that is known before anything is changed. `probes` None: the ports were not tried between hosts."""
 
     spec: ClusterSpec
@@ -85,16 +85,16 @@ class Rule:
     wants: str
     source: str
     remedy: str
-    judge: Callable[[Look], Iterable[Finding]]
+    judge: Callable[[PreflightContext], Iterable[Finding]]
 
 
-JudgeHost = Callable[[Look, Host, Facts], Iterable[Finding]]
+JudgeHost = Callable[[PreflightContext, Host, Facts], Iterable[Finding]]
 
 
-def each_host(judge: JudgeHost) -> Callable[[Look], Iterator[Finding]]:
+def each_host(judge: JudgeHost) -> Callable[[PreflightContext], Iterator[Finding]]:
     """Turn the judgement of one host into one of all that answered."""
 
-    def judge_all(look: Look) -> Iterator[Finding]:
+    def judge_all(look: PreflightContext) -> Iterator[Finding]:
         for host, facts in look.measured:
             yield from judge(look, host, facts)
 

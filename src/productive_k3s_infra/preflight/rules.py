@@ -8,12 +8,12 @@ from productive_k3s.contract.events import CheckResult
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.inventory.observed import Listening, Observed, Probe
+from productive_k3s_infra.plan.host_network import is_ip, registration_address
 from productive_k3s_infra.plan.model import ClusterRecord, Refusal
 from productive_k3s_infra.plan.requests import api_port
-from productive_k3s_infra.plan.surroundings import is_ip, registration_address
 from productive_k3s_infra.preflight import fleet, hosts, network, software
 from productive_k3s_infra.preflight.ports import needed_ports
-from productive_k3s_infra.preflight.rule import Finding, Look, Rule, each_host, runs_k3s
+from productive_k3s_infra.preflight.rule import Finding, PreflightContext, Rule, each_host, runs_k3s
 
 _REQUIREMENTS = "K3s requirements page"
 _HERE = "this project"
@@ -322,7 +322,7 @@ def preflight_checks(
 
     `probes` None means that nobody tried the ports between hosts; a result says so.
     """
-    look = Look(spec, inventory, observed, probes, record)
+    look = PreflightContext(spec, inventory, observed, probes, record)
     results = [_result(rule, finding) for rule in RULES for finding in rule.judge(look)]
     return (*results, *_vetoes(results, refusals))
 

@@ -30,6 +30,9 @@ _ACTIVITIES = {
     "label-node": "labels",
     "remove-node": "drain it, and take it out of the cluster",
     "forget-node": "take it out of the cluster",
+    "cordon-node": "cordon",
+    "drain-node": "drain",
+    "uncordon-node": "uncordon",
     "uninstall": "uninstall K3s",
 }
 

@@ -9,7 +9,7 @@ from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors.local_files import checksum_failure
 from productive_k3s.doors.pace import GoingOn, nothing_ends_it
-from productive_k3s.doors.system import Answer, Place, Port, require_proof
+from productive_k3s.doors.system import HttpResponse, Port, RemotePort, require_proof
 from productive_k3s_infra.rehearse.clock import Clock
 from productive_k3s_infra.rehearse.files import MemoryFiles
 
@@ -22,10 +22,10 @@ class MemoryNetwork(MemoryFiles):
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock.now)
         self.clock = clock
-        self.pages: dict[str, Answer] = {}
+        self.pages: dict[str, HttpResponse] = {}
         self.takes: dict[str, Collection[Secret]] = {}
         self.shown: list[tuple[str, Secret | None]] = []
-        self.reachable: set[Place] = set()
+        self.reachable: set[RemotePort] = set()
         self.taken: dict[Port, str] = {}
         self.asked_with: dict[str, dict[str, str]] = {}
 
@@ -36,12 +36,12 @@ class MemoryNetwork(MemoryFiles):
         ca: bytes | None,
         timeout: float,  # noqa: ARG002, ASYNC109 - the door's
         authorization: Secret | None = None,
-    ) -> Answer:
+    ) -> HttpResponse:
         """See System. A page that has `takes` answers nobody else, as K3s does: 401, and 403 to whom shows nothing."""
         require_proof(url, ca, authorization)
         self.shown.append((url, authorization))
         if url in self.takes and authorization not in self.takes[url]:
-            return Answer(403, b"forbidden") if authorization is None else Answer(401, b"not authorized")
+            return HttpResponse(403, b"forbidden") if authorization is None else HttpResponse(401, b"not authorized")
         if url not in self.pages:
             raise ContractError(_unreachable(url, _REFUSED))
         return self.pages[url]
@@ -69,7 +69,7 @@ class MemoryNetwork(MemoryFiles):
             raise ContractError(checksum_failure(url, found, sha256))
         await self.write(path, answer.body, mode, label=label)
 
-    async def reach(self, places: Sequence[Place], timeout: float) -> Mapping[Place, str]:  # noqa: ASYNC109 - the door's
+    async def reach(self, places: Sequence[RemotePort], timeout: float) -> Mapping[RemotePort, str]:  # noqa: ASYNC109 - the door's
         """See System. What is not `reachable` refuses TCP and is silent on UDP, all at once on virtual time."""
         closed = {"tcp": _REFUSED, "udp": f"no echo within {timeout:g} s"}
         causes = {place: "" if place in self.reachable else closed[place.port.protocol] for place in places}

@@ -31,6 +31,7 @@ async def validate_cluster(
     fleet: Fleet,
     expectation: Expectation,
     *,
+    server: str,
     full: bool,
     kubeconfig_document: Mapping[str, Any] | None,
     api_names: tuple[str, ...] = (),
@@ -39,25 +40,25 @@ async def validate_cluster(
 ) -> tuple[Report, dict[str, Facts]]:
     """Ask all hosts and look at the API; a host that cannot be asked is a failed check and stops no other.
 
-    Returns the report, and what the hosts that answered are.
+    Returns the report, and what the hosts that answered are. `server` is the one that is asked about the cluster.
     `full` runs pods on every node too; with `unless_passed` in the expectation only where that is not known to be well,
-    and the report's scope says what was done. The certificate of the API must have the first server's address and
-    `api_names` among its names. `of_cluster` is the first server's answer where it was asked before (`ask_cluster`);
-    if that gives None, it is asked now.
+    and the report's scope says what was done. The certificate of the API must have the founder's address and
+    `api_names` among its names. `of_cluster` is the answer of `server` where it was asked before (`ask_cluster`); if
+    that gives None, it is asked now.
     """
     names = [host.name for host in inventory.hosts]
     wanted = (inventory.founder.address, *api_names)
 
     async def ask(name: str) -> Answer:
-        if name != inventory.founder.name:
+        if name != server:
             return await _ask(name, fleet, expectation, ("--scope", "host"), deadline=_HOST_SECONDS, on_event=on_event)
         before = await of_cluster if of_cluster is not None else None
-        return before or await ask_cluster(inventory, fleet, expectation, full=full, on_event=on_event)
+        return before or await ask_cluster(server, fleet, expectation, full=full, on_event=on_event)
 
     looks = asyncio.gather(*(ask(name) for name in names))
     answers, api = await asyncio.gather(looks, _api(kubeconfig_document, inventory, wanted))
     found = dict(zip(names, answers, strict=True))
-    scope = scope_of(found[inventory.founder.name], "full" if full else "quick")
+    scope = scope_of(found[server], "full" if full else "quick")
     return report_of(inventory.cluster, found, api, scope=scope), facts_of(found)
 
 
@@ -74,15 +75,29 @@ async def note_passed(server: str, fleet: Fleet, state: str) -> bool:
     return result.outcome == "done"
 
 
+async def answering_server(inventory: Inventory, fleet: Fleet) -> str:
+    """Return the first server in file order that can be reached; the founder where none can.
+
+    Where there is one server only it is not tried: whoever asks it next says why it cannot be.
+    """
+    if len(inventory.servers) > 1:
+        for server in inventory.servers:
+            try:
+                await fleet.session(server.name)
+            except Pk3sError:
+                continue
+            return server.name
+    return inventory.founder.name
+
+
 async def ask_cluster(
-    inventory: Inventory, fleet: Fleet, expectation: Expectation, *, full: bool, on_event: OnEvent | None = None
+    server: str, fleet: Fleet, expectation: Expectation, *, full: bool, on_event: OnEvent | None = None
 ) -> Answer:
-    """Ask the first server for itself and the cluster, in one call: that scope includes the host's own."""
+    """Ask a server for itself and the cluster, in one call: that scope includes the host's own."""
     deadline = _HOST_SECONDS + expectation.deadline
     deadline += expectation.trial_deadline + _TRIAL_MARGIN_SECONDS if full else 0.0
     arguments = ("--scope", "cluster", *(("--full",) if full else ()))
-    name = inventory.founder.name
-    return await _ask(name, fleet, expectation, arguments, deadline=deadline, on_event=on_event)
+    return await _ask(server, fleet, expectation, arguments, deadline=deadline, on_event=on_event)
 
 
 async def _ask(

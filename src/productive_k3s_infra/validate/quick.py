@@ -11,7 +11,7 @@ from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.inventory.model import Inventory
-from productive_k3s_infra.plan.surroundings import is_ip
+from productive_k3s_infra.plan.host_network import is_ip
 from productive_k3s_infra.validate.report import Report, Scope, merge
 
 Answer = Result | Pk3sError

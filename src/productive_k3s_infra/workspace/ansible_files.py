@@ -65,7 +65,7 @@ class AnsibleInventory:
     """
 
     cluster: str
-    first_server: str
+    founder: str
     hosts: tuple[AnsibleHost, ...]
     expectation: Mapping[str, Any]
     known_hosts: str
@@ -246,7 +246,7 @@ def _all(inventory: AnsibleInventory) -> dict[str, Any]:
     return {
         "ansible_host_key_checking": True,
         "remote_cluster_name": inventory.cluster,
-        "remote_cluster_first_server": inventory.first_server,
+        "remote_cluster_founder": inventory.founder,
         **({"remote_cluster_ca": inventory.ca_hash} if inventory.ca_hash else {}),
         "remote_cluster_program": {
             "path": _Template(f"{{{{ inventory_dir }}}}/{PROGRAM}"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
 from productive_k3s.doors.local import LocalSystem
-from productive_k3s.doors.system import Answer, Completed, Place, Port, System
+from productive_k3s.doors.system import Completed, HttpResponse, Port, RemotePort, System
 from productive_k3s_infra.rehearse.system import Command, Lasting, SimulatedSystem
 
 
@@ -39,13 +39,13 @@ class Bed(Protocol):
     def serve(self, path: str, status: int, body: bytes) -> str:
         """Put a page up; return its URL."""
 
-    def listener(self) -> Place:
+    def listener(self) -> RemotePort:
         """Have somebody listen on a TCP port."""
 
-    def silent(self) -> Place:
+    def silent(self) -> RemotePort:
         """Hold a UDP port and answer nothing."""
 
-    def pair(self) -> tuple[Place, Place]:
+    def pair(self) -> tuple[RemotePort, RemotePort]:
         """Hold two UDP ports that echo only once both of them were asked."""
 
 
@@ -113,15 +113,15 @@ class RealBed:
         server.pages[path] = (status, body)
         return f"http://127.0.0.1:{server.server_port}{path}"
 
-    def listener(self) -> Place:
+    def listener(self) -> RemotePort:
         """See Bed."""
-        return Place("127.0.0.1", Port("tcp", self._pages().server_port))
+        return RemotePort("127.0.0.1", Port("tcp", self._pages().server_port))
 
-    def silent(self) -> Place:
+    def silent(self) -> RemotePort:
         """See Bed."""
         return self._held()[1]
 
-    def pair(self) -> tuple[Place, Place]:
+    def pair(self) -> tuple[RemotePort, RemotePort]:
         """See Bed."""
         (first, one), (second, other) = self._held(), self._held()
         thread = threading.Thread(target=_echo_when_all_asked, args=((first, second),))
@@ -129,12 +129,12 @@ class RealBed:
         thread.start()
         return one, other
 
-    def _held(self) -> tuple[socket.socket, Place]:
+    def _held(self) -> tuple[socket.socket, RemotePort]:
         held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._sockets.append(held)
         held.settimeout(20)
         held.bind(("127.0.0.1", 0))
-        return held, Place("127.0.0.1", Port("udp", held.getsockname()[1]))
+        return held, RemotePort("127.0.0.1", Port("udp", held.getsockname()[1]))
 
     def _pages(self) -> _Pages:
         if self._server is None:
@@ -227,23 +227,23 @@ class SimulatedBed:
     def serve(self, path: str, status: int, body: bytes) -> str:
         """See Bed."""
         url = f"http://127.0.0.1:8000{path}"
-        self._simulated.pages[url] = Answer(status, body)
+        self._simulated.pages[url] = HttpResponse(status, body)
         return url
 
-    def listener(self) -> Place:
+    def listener(self) -> RemotePort:
         """See Bed."""
         return self._reachable("tcp", 8000)
 
-    def silent(self) -> Place:
+    def silent(self) -> RemotePort:
         """See Bed."""
-        return Place("127.0.0.1", Port("udp", 8001))
+        return RemotePort("127.0.0.1", Port("udp", 8001))
 
-    def pair(self) -> tuple[Place, Place]:
+    def pair(self) -> tuple[RemotePort, RemotePort]:
         """See Bed."""
         return self._reachable("udp", 8002), self._reachable("udp", 8003)
 
-    def _reachable(self, protocol: Literal["tcp", "udp"], number: int) -> Place:
-        place = Place("127.0.0.1", Port(protocol, number))
+    def _reachable(self, protocol: Literal["tcp", "udp"], number: int) -> RemotePort:
+        place = RemotePort("127.0.0.1", Port(protocol, number))
         self._simulated.reachable.add(place)
         return place
 

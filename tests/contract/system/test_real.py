@@ -22,7 +22,7 @@ import pytest
 from contract.system.beds import RealBed
 from productive_k3s.contract.failure import ContractError
 from productive_k3s.contract.secret import Secret
-from productive_k3s.doors.host import drive
+from productive_k3s.doors.host import run_to_end
 from productive_k3s.doors.local import LocalSystem
 from productive_k3s.doors.pace import Pace, nothing_ends_it
 from static.contract_program.api_server import authority, leaf
@@ -104,7 +104,7 @@ class TestLockFolder:
             if not held:
                 held.append(descriptor)
                 shutil.rmtree(tmp_path / "run")
-                drive(other.lock(path, 0))
+                run_to_end(other.lock(path, 0))
             flock(descriptor, operation)
 
         monkeypatch.setattr(fcntl, "flock", replaced)

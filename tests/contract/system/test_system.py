@@ -12,14 +12,14 @@ import pytest
 from contract.system.beds import Bed, RealBed, SimulatedBed
 from productive_k3s.contract.failure import ContractError
 from productive_k3s.contract.secret import Secret
-from productive_k3s.doors.system import Place, Port
+from productive_k3s.doors.system import Port, RemotePort
 
 pytestmark = pytest.mark.contract
 
 _DATA = b"what is written\n"
 _DIGEST = hashlib.sha256(_DATA).hexdigest()
 # Port 1 of the loopback: nothing listens there.
-NOBODY = Place("127.0.0.1", Port("tcp", 1))
+NOBODY = RemotePort("127.0.0.1", Port("tcp", 1))
 
 
 @pytest.fixture(params=["simulated", "real"])

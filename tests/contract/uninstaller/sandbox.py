@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from productive_k3s.contract.facts import ClusterFacts
-from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.host import Host, run_to_end
 from productive_k3s.doors.local import LocalSystem
 from productive_k3s.k3s import paths
 from productive_k3s.k3s.token import ca_hash
@@ -144,7 +144,7 @@ def take_off(way: str) -> list[str]:
         done = subprocess.run([paths.uninstall_script("k3s")], check=False, capture_output=True, text=True)
         return [] if done.returncode == 0 else [done.stderr]
     host = Host(LocalSystem(), lambda _: _Api(), lambda *_: None)  # type: ignore[arg-type,return-value]
-    result = drive(uninstall.run(host, cluster=ca_hash(_CA), yes=True, force=True))
+    result = run_to_end(uninstall.run(host, cluster=ca_hash(_CA), yes=True, force=True))
     return [f"{failure.code}: {failure.what}: {failure.evidence}" for failure in result.failures]
 
 

@@ -112,3 +112,13 @@ def test_a_bug_says_so_and_where_it_is_written_down(tmp_path: Path) -> None:
     assert "part_with_a_bug" in text
     assert "KeyError" in text
     assert "cdcd" not in text + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [(("cordon",), "NODE"), (("drain", "--timeout", "0", "agent-1"), "--timeout"), (("uncordon",), "NODE")],
+)
+def test_a_verb_about_a_node_wants_it_named(words: tuple[str, ...], missing: str) -> None:
+    done = pk3s(*words)
+    assert done.returncode == 2
+    assert missing in done.stderr

@@ -60,7 +60,7 @@ spec:
       etcd-snapshot-dir: "/backup/${{PORT}}"
     agent: {{kubelet-arg: [max-pods=110], v: 2}}
     files: {{audit.yaml: notes.txt}}
-  rollout: {{batch: "40%"}}
+  rollout: {{batch: "40%", drain: true}}
   nodes:
     - name: server-1
       role: ${{ROLE:-server}}
@@ -131,7 +131,7 @@ def test_a_node_has_flags_and_files_of_its_own_over_the_common_ones(tmp_path: Pa
     environment = surround(tmp_path)
     spec = load(tmp_path, FULL, environment)
     server, agent = spec.nodes
-    assert spec.rollout == Rollout(batch="40%")
+    assert spec.rollout == Rollout(batch="40%", drain=True)
     assert spec.flags_of(server) == spec.k3s.server
     assert spec.flags_of(agent) == {"kubelet-arg": ["max-pods=200"], "v": 4}
     assert spec.files_of(server) == {"audit.yaml": "kind: Policy\n"}

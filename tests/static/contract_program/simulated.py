@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from productive_k3s.contract.facts import ClusterFacts, Facts
-from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.host import Host, run_to_end
 from productive_k3s.doors.system import Completed
 from productive_k3s.facts.gather import gather
 from productive_k3s.k3s import paths
@@ -94,7 +94,7 @@ class Machine:
 
     def facts(self) -> Facts:
         """Look at the machine as the program does."""
-        return drive(gather(self.host()))
+        return run_to_end(gather(self.host()))
 
     def host(self) -> Host:
         """The doors of the machine."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.request import Request
 from productive_k3s.contract.secret import Secret
-from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.host import Host, run_to_end
 from productive_k3s.doors.system import Completed
 from productive_k3s.effects.install import apply_change
 from productive_k3s.effects.task import Task
@@ -33,7 +33,7 @@ def do(work: Task, *ids: str) -> None:
     """Apply these changes of those that the host needs."""
     needed = {change.id: change for change in assess(work.request, work.facts).changes}
     for name in ids:
-        drive(apply_change(work, needed[name]))
+        run_to_end(apply_change(work, needed[name]))
 
 
 class Systemd:

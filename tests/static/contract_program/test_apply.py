@@ -17,8 +17,8 @@ from productive_k3s.contract.change import Change
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.contract.request import Artifact
-from productive_k3s.doors.host import ReadingHost, drive
-from productive_k3s.doors.system import Answer, Completed
+from productive_k3s.doors.host import ReadingHost, run_to_end
+from productive_k3s.doors.system import Completed, HttpResponse
 from productive_k3s.effects.sequence import make_changes
 from productive_k3s.effects.task import Task
 from productive_k3s.facts.gather import gather
@@ -115,12 +115,12 @@ class TestStaged:
             system.put({"/srv/k3s": system.snapshot()[STAGED].content})
             request = server(binary=replace(K3S, url="file:///srv/k3s"))
         elif way == "download":
-            system.pages["https://releases.example/k3s"] = Answer(200, BINARY)
+            system.pages["https://releases.example/k3s"] = HttpResponse(200, BINARY)
             request = server(binary=replace(K3S, url="https://releases.example/k3s"))
         else:
-            drive(system.set_label(STAGED, LIB_LABEL))
+            run_to_end(system.set_label(STAGED, LIB_LABEL))
         if way != "move":
-            drive(system.remove_tree(paths.STAGED))
+            run_to_end(system.remove_tree(paths.STAGED))
         work = task(shell.machine, request)
         do(work, BINARY_CHANGE)
         found = system.snapshot()[paths.BINARY]
@@ -130,7 +130,7 @@ class TestStaged:
     def test_a_label_that_is_wrong_is_seen_and_put_right(self, shell: Stager) -> None:
         shell.enforce("1")
         request = server(binary=K3S)
-        drive(shell.machine.system.write(paths.BINARY, BINARY, 0o755, label=LIB_LABEL))
+        run_to_end(shell.machine.system.write(paths.BINARY, BINARY, 0o755, label=LIB_LABEL))
         work = task(shell.machine, request)
         assert work.facts.k3s.wrong_label == "lib_t"
         do(work, f"selinux:{paths.BINARY}")
@@ -141,7 +141,7 @@ class TestStaged:
     @pytest.mark.parametrize("label", ["unconfined_u:object_r:container_runtime_exec_t:s0:c1", ""])
     def test_who_labelled_it_and_for_which_level_is_no_difference(self, shell: Stager, label: str) -> None:
         shell.enforce("1")
-        drive(shell.machine.system.write(paths.BINARY, BINARY, 0o755, label=label))
+        run_to_end(shell.machine.system.write(paths.BINARY, BINARY, 0o755, label=label))
         assert shell.machine.facts().k3s.wrong_label == ""
 
     @pytest.mark.parametrize(("enforce", "code"), [("1", "host.selinux-label"), ("0", "")])
@@ -324,7 +324,7 @@ class TestAFailureThatIsTold:
             looks.append(await gather(host))
             return looks[0]
 
-        result = drive(install.run(systemd.machine.host(), server(binary=None), gather=gather_once))
+        result = run_to_end(install.run(systemd.machine.host(), server(binary=None), gather=gather_once))
         assert (result.outcome, result.failures[0].code) == ("failed", "host.systemctl-failed")
         assert "no such disk" in result.failures[0].evidence
         assert [failure.code for failure in result.failures[1:]] in (["host.denied"], ["host.file-failed"])
@@ -338,6 +338,6 @@ class TestAFailureThatIsTold:
             raise ContractError(Failure("host.denied", "no more", exit_code=5))
 
         change = Change("x", "write-file", "/x", "", "change")
-        made = drive(make_changes(systemd.machine.host(), (change,), make, gather_nothing))
+        made = run_to_end(make_changes(systemd.machine.host(), (change,), make, gather_nothing))
         assert (made.outcome, made.changes) == ("failed", (change,))
         assert [failure.code for failure in made.failures] == ["host.denied"]

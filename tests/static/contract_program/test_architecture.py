@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from productive_k3s.doors.host import drive
+from productive_k3s.doors.host import run_to_end
 from productive_k3s.facts.release import resolve
 from static.contract_program.simulated import Machine
 
@@ -28,5 +28,5 @@ def test_facts_and_release_agree(machine: str, arch: str, binary: str) -> None:
         }
     )
     assert simulated.facts().host.os.arch == arch
-    found = drive(resolve(simulated.host(), machine, None, "/release"))
+    found = run_to_end(resolve(simulated.host(), machine, None, "/release"))
     assert found.binary.name == binary

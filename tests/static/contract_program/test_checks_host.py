@@ -18,7 +18,7 @@ from productive_k3s.checks.certificates import Certificate, read_certificate
 from productive_k3s.checks.host import config_words, judge_host, read_certificates
 from productive_k3s.contract.events import CheckResult
 from productive_k3s.contract.facts import Digests, Facts, FileSystem, Running
-from productive_k3s.doors.host import drive
+from productive_k3s.doors.host import run_to_end
 from static.contract_program.hosts import VERSION, fresh, on_k3s, unit_fact
 
 _NOW = 1_800_000_000.0
@@ -258,6 +258,6 @@ class Files:
 def test_certificates_are_looked_for_where_the_role_has_them(role: str, found: list[str]) -> None:
     paths = (f"{_TLS}/a.crt", f"{_TLS}/a.key", f"{_TLS}/etcd/b.crt", "/var/lib/rancher/k3s/agent/c.crt")
     system = Files(**dict.fromkeys(paths, _GOOD))
-    read = drive(read_certificates(system, on_k3s(fresh(), role=role)))  # type: ignore[arg-type]
+    read = run_to_end(read_certificates(system, on_k3s(fresh(), role=role)))  # type: ignore[arg-type]
     assert [item.path for item in read] == found
     assert all(item.names == ("a",) for item in read)

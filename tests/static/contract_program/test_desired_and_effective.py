@@ -9,7 +9,7 @@ import pytest
 from install_script import unit_text
 from productive_k3s.contract.facts import ClusterFacts
 from productive_k3s.contract.request import Join
-from productive_k3s.doors.host import drive
+from productive_k3s.doors.host import run_to_end
 from productive_k3s.k3s import paths
 from productive_k3s.plan.changes import assess
 from static.contract_program.hosts import agent, desired_files, server
@@ -150,7 +150,7 @@ class TestVetoes:
 
     def test_another_address_of_sqlite_says_what_follows(self) -> None:
         machine = Own(wish(node_ip="10.0.0.99", datastore="sqlite"))
-        drive(machine.system.remove(f"{paths.DATA}/server/db/etcd/name"))
+        run_to_end(machine.system.remove(f"{paths.DATA}/server/db/etcd/name"))
         machine.put({f"{paths.DATA}/server/db/state.db": ""})
         found = machine.assess(node_ip="10.0.0.11", datastore="sqlite")
         assert "restart:k3s" in ids(found)
@@ -163,7 +163,7 @@ class TestVetoes:
     def test_cgroup_v1_where_the_kubelets_own_configuration_says_so(self, text: str, refused: bool) -> None:
         machine = Machine()
         machine.system.put({"/proc/cgroups": "#subsys_name\thierarchy\tnum_cgroups\tenabled\nmemory\t1\t1\t1\n"})
-        drive(machine.system.remove("/sys/fs/cgroup/cgroup.controllers"))
+        run_to_end(machine.system.remove("/sys/fs/cgroup/cgroup.controllers"))
         machine.system.put({f"{paths.KUBELET_DROP_INS}/50-v1.conf": f"kind: KubeletConfiguration\n{text}"})
         found = assess(server(version="v1.36.3+k3s1"), machine.facts()).vetoes
         assert (["host.cgroup-v1"] if refused else []) == [veto.code for veto in found]

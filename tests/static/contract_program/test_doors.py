@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from productive_k3s.doors.host import drive
+from productive_k3s.doors.host import run_to_end
 from productive_k3s.doors.kube import Kube, TrialOnly
 
 
@@ -41,18 +41,18 @@ def test_a_trial_changes_nothing_outside_its_namespaces(path: str) -> None:
     cluster = Cluster()
     kube = TrialOnly(cast("Kube", cluster), "trial-")
     with pytest.raises(TypeError, match="belongs to no trial"):
-        drive(kube.apply(path, {}))
+        run_to_end(kube.apply(path, {}))
     with pytest.raises(TypeError, match="belongs to no trial"):
-        drive(kube.delete(path))
+        run_to_end(kube.delete(path))
     assert cluster.changed == []
 
 
 def test_a_trial_makes_and_deletes_its_own() -> None:
     cluster = Cluster()
     kube = TrialOnly(cast("Kube", cluster), "trial-")
-    drive(kube.apply("/api/v1/namespaces/trial-1/pods/x", {}))
-    drive(kube.apply("/apis/discovery.k8s.io/v1/namespaces/trial-1/endpointslices/x", {}))
-    drive(kube.delete("/api/v1/namespaces/trial-1/pods?gracePeriodSeconds=0"))
+    run_to_end(kube.apply("/api/v1/namespaces/trial-1/pods/x", {}))
+    run_to_end(kube.apply("/apis/discovery.k8s.io/v1/namespaces/trial-1/endpointslices/x", {}))
+    run_to_end(kube.delete("/api/v1/namespaces/trial-1/pods?gracePeriodSeconds=0"))
     assert cluster.changed == [
         "/api/v1/namespaces/trial-1/pods/x",
         "/apis/discovery.k8s.io/v1/namespaces/trial-1/endpointslices/x",

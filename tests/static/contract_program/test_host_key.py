@@ -6,7 +6,7 @@ import pytest
 
 from productive_k3s.cli import parser
 from productive_k3s.contract.events import Result
-from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.host import Host, run_to_end
 from productive_k3s.doors.system import Completed
 from productive_k3s.effects.host_key import KEY, PREPARED
 from productive_k3s.verbs.run import run
@@ -34,10 +34,10 @@ class Machine:
 
     def run(self, *words: str) -> Result:
         flags = parser().parse_args(["host-key", *words])
-        return drive(run(Host(self.system, lambda _: None, lambda *_, **__: None), flags))  # type: ignore[arg-type,return-value]
+        return run_to_end(run(Host(self.system, lambda _: None, lambda *_, **__: None), flags))  # type: ignore[arg-type,return-value]
 
     def read(self, path: str) -> str | None:
-        found = drive(self.system.read(path))
+        found = run_to_end(self.system.read(path))
         return found.decode() if found is not None else None
 
     def reloaded(self) -> list[str]:
@@ -85,7 +85,7 @@ def test_by_hand_one_step_is_enough() -> None:
 def test_a_run_that_was_cut_between_the_halves_is_done_again() -> None:
     machine = Machine()
     machine.run("--prepare")
-    drive(machine.system.rename(PREPARED, KEY))
+    run_to_end(machine.system.rename(PREPARED, KEY))
     assert machine.run("--rotate").data == {"public": "ssh-ed25519 PUBLIC2"}
     assert (machine.read(KEY), machine.read(f"{PREPARED}.pub")) == ("key-2", None)
 
@@ -104,7 +104,7 @@ def test_one_at_a_time() -> None:
     other = machine.system.another_process()
     from productive_k3s.k3s import paths
 
-    drive(other.lock(paths.LOCK, 0))
+    run_to_end(other.lock(paths.LOCK, 0))
     assert machine.run("--rotate").outcome == "locked"
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from productive_k3s.contract.failure import ContractError
 from productive_k3s.contract.request import HostEntry, Join, Request
 from productive_k3s.contract.secret import Secret
-from productive_k3s.doors.host import drive
-from productive_k3s.doors.system import Answer
+from productive_k3s.doors.host import run_to_end
+from productive_k3s.doors.system import HttpResponse
 from productive_k3s.effects.install import apply_change
 from productive_k3s.effects.uninstall import undo
 from productive_k3s.facts.hosts import combined_writes_hosts, parts_write_hosts
@@ -44,7 +44,7 @@ def names_changed(machine: Machine, request: Request) -> list[str]:
     facts = machine.facts()
     found = [change for change in assess(request, facts, planning=True).changes if change.id.startswith("hosts:")]
     for change in found:
-        drive(apply_change(task_on(machine.host(), request, facts, "x"), change))
+        run_to_end(apply_change(task_on(machine.host(), request, facts, "x"), change))
     return [f"{change.action} {change.target}" for change in found]
 
 
@@ -129,17 +129,17 @@ class TestJoin:
         ],
     )
     def test_the_server_is_asked_at_the_address_of_its_name(self, machine: Machine, server: str, asked: str) -> None:
-        machine.system.pages[asked] = Answer(200, b"another CA")
+        machine.system.pages[asked] = HttpResponse(200, b"another CA")
         wish = agent(join=Join(server, Secret(TOKEN)), hosts_file=NAMES)
-        result = drive(install.run(machine.host(), wish))
+        result = run_to_end(install.run(machine.host(), wish))
         assert [failure.code for failure in result.failures] == ["k3s.ca-mismatch"]
         assert content(machine) == THEIRS
 
     def test_an_ipv6_address_is_written_as_one(self, machine: Machine) -> None:
-        machine.system.pages["https://[fd00::11]:6443/cacerts"] = Answer(200, b"another CA")
+        machine.system.pages["https://[fd00::11]:6443/cacerts"] = HttpResponse(200, b"another CA")
         names = (HostEntry("fd00::11", ("k3s.internal",)),)
         wish = agent(join=Join("https://k3s.internal:6443", Secret(TOKEN)), hosts_file=names)
-        result = drive(install.run(machine.host(), wish))
+        result = run_to_end(install.run(machine.host(), wish))
         assert [failure.code for failure in result.failures] == ["k3s.ca-mismatch"]
 
 
@@ -180,7 +180,7 @@ class TestFile:
     def test_an_uninstallation_takes_it_away(self, machine: Machine) -> None:
         names_changed(machine, server(hosts_file=NAMES))
         (change,) = uninstall.changes(machine.facts())
-        drive(undo(machine.host(), change))
+        run_to_end(undo(machine.host(), change))
         assert content(machine) == THEIRS
         assert uninstall.changes(machine.facts()) == ()
         ids = [item.id for item in uninstall.changes(replace(LiveMachine().facts(), host=machine.facts().host))]

@@ -15,9 +15,9 @@ import pytest
 from productive_k3s.contract.events import Result
 from productive_k3s.contract.request import Join, Request
 from productive_k3s.contract.secret import Secret
-from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.host import Host, run_to_end
 from productive_k3s.doors.local import LocalSystem
-from productive_k3s.doors.system import Answer
+from productive_k3s.doors.system import HttpResponse
 from productive_k3s.facts.join import join_veto
 from productive_k3s.k3s import paths
 from productive_k3s.k3s.token import authorization, ca_hash, parse_token, proven_ca
@@ -56,10 +56,10 @@ def secure(credentials: str, known: str = HASH) -> str:
 def beside_a_server(machine: Machine, *, api: int = 401) -> Machine:
     """Let a K3s answer, whose API server answers a stranger with that status."""
     pages = machine.system.pages
-    pages[f"{URL}/cacerts"] = Answer(200, CA.pem)
-    pages[f"{URL}/readyz"] = Answer(api, b"")
+    pages[f"{URL}/cacerts"] = HttpResponse(200, CA.pem)
+    pages[f"{URL}/readyz"] = HttpResponse(api, b"")
     for path, taken in TAKES.items():
-        pages[f"{URL}{path}"] = Answer(200, b"{}")
+        pages[f"{URL}{path}"] = HttpResponse(200, b"{}")
         machine.system.takes[f"{URL}{path}"] = [Secret(text) for text in taken]
     return machine
 
@@ -67,7 +67,7 @@ def beside_a_server(machine: Machine, *, api: int = 401) -> Machine:
 def joined(machine: Machine, request: Request) -> Result:
     """Run it; whoever passes all vetoes is stopped before the first change."""
     here = machine.host()
-    return drive(install.run(Host(here.system, here.kube, here.emit, lambda: "enough"), request))
+    return run_to_end(install.run(Host(here.system, here.kube, here.emit, lambda: "enough"), request))
 
 
 REFUSED = [
@@ -123,8 +123,8 @@ class TestSimulated:
         machine = beside_a_server(Machine())
         del machine.system.pages[f"{URL}/readyz"]
         if api is not None:
-            machine.system.pages[f"{URL}/readyz"] = Answer(api, b"apiserver not ready")
-        assert drive(join_veto(machine.system, wish("agent", secure("node:another")))) is None
+            machine.system.pages[f"{URL}/readyz"] = HttpResponse(api, b"apiserver not ready")
+        assert run_to_end(join_veto(machine.system, wish("agent", secure("node:another")))) is None
 
     @pytest.mark.parametrize("status", [404, 429, 500, 503, None])
     def test_a_server_that_does_not_say_is_no_veto(self, status: int | None) -> None:
@@ -132,8 +132,8 @@ class TestSimulated:
         machine.system.takes.clear()
         del machine.system.pages[f"{URL}{CONFIG}"]
         if status is not None:
-            machine.system.pages[f"{URL}{CONFIG}"] = Answer(status, b"")
-        assert drive(join_veto(machine.system, wish("agent", secure("node:another")))) is None
+            machine.system.pages[f"{URL}{CONFIG}"] = HttpResponse(status, b"")
+        assert run_to_end(join_veto(machine.system, wish("agent", secure("node:another")))) is None
 
     @pytest.mark.parametrize("known", ["0" * 64, ""])
     def test_a_token_of_another_cluster_is_never_shown(self, known: str) -> None:
@@ -215,7 +215,7 @@ class TestReal:
 
     @pytest.mark.parametrize(("role", "credentials", "said", "remedy"), REFUSED)
     def test_what_it_refuses(self, supervisor: Supervisor, role: str, credentials: str, said: str, remedy: str) -> None:
-        found = drive(join_veto(LocalSystem(), wish(role, secure(credentials), supervisor.url)))
+        found = run_to_end(join_veto(LocalSystem(), wish(role, secure(credentials), supervisor.url)))
         assert found is not None
         assert (found.code, said in found.evidence, remedy in found.remedy) == ("k3s.token-mismatch", True, True)
 
@@ -223,14 +223,14 @@ class TestReal:
         ("role", "credentials"), [("agent", f"server:{AGENTS}"), ("agent", BOOTSTRAP), ("server", f"x:{SERVERS}")]
     )
     def test_what_it_takes(self, supervisor: Supervisor, role: str, credentials: str) -> None:
-        assert drive(join_veto(LocalSystem(), wish(role, secure(credentials), supervisor.url))) is None
+        assert run_to_end(join_veto(LocalSystem(), wish(role, secure(credentials), supervisor.url))) is None
         assert [path for path, _ in supervisor.came] == ["/cacerts", {"agent": CONFIG, "server": STATUS}[role]]
 
     def test_whoever_only_shows_the_ca_gets_no_token(self, tmp_path: Path) -> None:
         """Anybody can have the CA's certificate, and send it; the key for the connection is another matter."""
         thief = Supervisor(tmp_path, authority("k3s-server-ca@1"), CA.pem)
         try:
-            assert drive(join_veto(LocalSystem(), wish("agent", secure("node:another"), thief.url))) is None
+            assert run_to_end(join_veto(LocalSystem(), wish("agent", secure("node:another"), thief.url))) is None
             assert thief.came == [("/cacerts", "")]
         finally:
             thief.stop()
@@ -242,7 +242,7 @@ class TestReal:
         try:
             token = secure("node:another", ca_hash(bundle))
             assert ca_hash(bundle) != ca_hash(own.pem)
-            assert drive(join_veto(LocalSystem(), wish("agent", token, thief.url))) is None
+            assert run_to_end(join_veto(LocalSystem(), wish("agent", token, thief.url))) is None
             assert thief.came == [("/cacerts", "")]
         finally:
             thief.stop()
@@ -251,7 +251,7 @@ class TestReal:
         bundle = CA.pem + CA.pem + authority("another").pem
         made = Supervisor(tmp_path, CA, bundle)
         try:
-            found = drive(join_veto(LocalSystem(), wish("agent", secure("node:x", ca_hash(bundle)), made.url)))
+            found = run_to_end(join_veto(LocalSystem(), wish("agent", secure("node:x", ca_hash(bundle)), made.url)))
             assert found is not None
             assert found.code == "k3s.token-mismatch"
         finally:

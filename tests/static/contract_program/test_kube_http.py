@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from productive_k3s.contract.failure import ContractError, Failure
-from productive_k3s.doors.host import drive
+from productive_k3s.doors.host import run_to_end
 from productive_k3s.doors.kube import Kube
 from productive_k3s.doors.kube_http import HttpKube
 from productive_k3s.doors.kube_objects import node_fact, unix_seconds
@@ -68,7 +68,7 @@ def opened(kubeconfig: str, timeout: float = 10.0) -> Iterator[HttpKube]:
 
 def cause(door: HttpKube) -> Failure:
     with pytest.raises(ContractError) as caught:
-        drive(door.get("/x"))
+        run_to_end(door.get("/x"))
     return caught.value.failure
 
 
@@ -89,7 +89,7 @@ def test_nothing_is_read_before_the_first_call(tmp_path: Path) -> None:
 
 def test_a_node_with_its_lease(api: ApiServer, kube: HttpKube) -> None:
     api.respond = lambda asked: (200, LEASE if "kube-node-lease" in asked.path else NODE)
-    found = drive(kube.node("node-1"))
+    found = run_to_end(kube.node("node-1"))
     assert found
     assert (found.name, found.uid, found.ready, found.schedulable) == ("node-1", "u1", True, False)
     assert found.roles == ("control-plane", "etcd")
@@ -122,15 +122,15 @@ def test_a_node_that_has_just_registered() -> None:
 
 def test_a_kubelet_may_not_see_leases_everywhere(api: ApiServer, kube: HttpKube) -> None:
     api.respond = lambda asked: (403, {"message": "forbidden"}) if "lease" in asked.path else (200, NODE)
-    found = drive(kube.node("node-1"))
+    found = run_to_end(kube.node("node-1"))
     assert found
     assert found.heartbeat == 1_800_000_000.0 - 3600
 
 
 def test_a_node_that_is_missing(api: ApiServer, kube: HttpKube) -> None:
-    assert drive(kube.node("node-1")) is None
-    assert drive(kube.get("/api/v1/nodes/node-1")) == {}
-    drive(kube.delete_node("node-1"))
+    assert run_to_end(kube.node("node-1")) is None
+    assert run_to_end(kube.get("/api/v1/nodes/node-1")) == {}
+    run_to_end(kube.delete_node("node-1"))
     assert [asked.method for asked in api.asked] == ["GET", "GET", "DELETE"]
 
 
@@ -141,7 +141,7 @@ def test_the_cluster(api: ApiServer, kube: HttpKube) -> None:
         "/api/v1/nodes?limit=500&continue=more": {"items": [{"metadata": {"name": "node-2"}}]},
     }
     api.respond = lambda asked: (200, pages.get(asked.path, {"items": [LEASE]}))
-    found = drive(kube.cluster())
+    found = run_to_end(kube.cluster())
     assert (found.reachable, found.version) == (True, "v1.34.4+k3s1")
     assert [(node.name, node.heartbeat) for node in found.nodes] == [("node-1", RENEWED), ("node-2", 0.0)]
     assert len({asked.connection for asked in api.asked}) == 1
@@ -149,26 +149,25 @@ def test_the_cluster(api: ApiServer, kube: HttpKube) -> None:
 
 def test_a_cluster_that_does_not_answer_is_a_fact(api: ApiServer, kube: HttpKube) -> None:
     api.respond = lambda _: (503, "etcd is away")
-    found = drive(kube.cluster())
+    found = run_to_end(kube.cluster())
     assert not found.reachable
     assert found.evidence == "GET /version: HTTP 503: etcd is away"
 
 
 def test_readiness(api: ApiServer, kube: HttpKube) -> None:
     api.respond = lambda _: (200, "ok")
-    assert drive(kube.readiness()) == ""
+    assert run_to_end(kube.readiness()) == ""
     api.respond = lambda _: (500, "[+]ping ok\n[-]etcd failed: reason withheld\n")
-    assert drive(kube.readiness()) == "HTTP 500: [+]ping ok [-]etcd failed: reason withheld"
+    assert run_to_end(kube.readiness()) == "HTTP 500: [+]ping ok [-]etcd failed: reason withheld"
 
 
 def test_what_changes_something(api: ApiServer, kube: HttpKube) -> None:
     api.respond = lambda _: (201, {"kind": "Status"})
-    drive(kube.label_node("node-1", {"a": "b", "gone": None}))
-    drive(kube.cordon("node-1", True))
-    drive(kube.cordon("node-1", False))
-    drive(kube.apply("/api/v1/namespaces/x", {"kind": "Namespace"}))
-    assert drive(kube.evict("x", "pod-1")) == ""
-    drive(kube.delete("/api/v1/namespaces/x"))
+    run_to_end(kube.label_node("node-1", {"a": "b", "gone": None}))
+    assert run_to_end(kube.patch_node("node-1", {"spec": {"unschedulable": True}}))
+    run_to_end(kube.apply("/api/v1/namespaces/x", {"kind": "Namespace"}))
+    assert run_to_end(kube.evict("x", "pod-1")) == ""
+    run_to_end(kube.delete("/api/v1/namespaces/x"))
     merge = "application/merge-patch+json"
     said = [(asked.method, asked.path, asked.content_type, asked.document) for asked in api.asked]
     assert said == [
@@ -178,8 +177,7 @@ def test_what_changes_something(api: ApiServer, kube: HttpKube) -> None:
             merge,
             {"metadata": {"labels": {"a": "b", "gone": None}}},
         ),
-        ("PATCH", "/api/v1/nodes/node-1", merge, {"spec": {"unschedulable": True}}),
-        ("PATCH", "/api/v1/nodes/node-1", merge, {"spec": {"unschedulable": None}}),
+        ("PATCH", "/api/v1/nodes/node-1?fieldManager=productive-k3s", merge, {"spec": {"unschedulable": True}}),
         (
             "PATCH",
             "/api/v1/namespaces/x?fieldManager=productive-k3s&force=true",
@@ -199,15 +197,15 @@ def test_what_changes_something(api: ApiServer, kube: HttpKube) -> None:
 def test_an_eviction_that_a_budget_forbids(api: ApiServer, kube: HttpKube) -> None:
     status = {"message": "Cannot evict pod", "details": {"causes": [{"message": "budget web needs 2"}]}}
     api.respond = lambda _: (429, status)
-    assert drive(kube.evict("x", "pod-1")) == "Cannot evict pod; budget web needs 2"
+    assert run_to_end(kube.evict("x", "pod-1")) == "Cannot evict pod; budget web needs 2"
     api.respond = lambda _: (404, {})
-    assert drive(kube.evict("x", "pod-1")) == ""
+    assert run_to_end(kube.evict("x", "pod-1")) == ""
 
 
 def test_pods_of_a_node(api: ApiServer, kube: HttpKube) -> None:
     api.respond = lambda _: (200, {"items": [{"metadata": {"name": "p"}}]})
-    assert [pod["metadata"]["name"] for pod in drive(kube.pods("kube-system", "node-1"))] == ["p"]
-    assert drive(kube.pods())
+    assert [pod["metadata"]["name"] for pod in run_to_end(kube.pods("kube-system", "node-1"))] == ["p"]
+    assert run_to_end(kube.pods())
     assert [asked.path for asked in api.asked] == [
         "/api/v1/namespaces/kube-system/pods?limit=500&fieldSelector=spec.nodeName%3Dnode-1",
         "/api/v1/pods?limit=500",
@@ -234,21 +232,21 @@ def test_what_the_api_refuses(api: ApiServer, kube: HttpKube, status: int, docum
 
 def test_a_connection_that_was_closed_while_idle_is_opened_again(api: ApiServer, kube: HttpKube) -> None:
     api.respond = lambda _: (200, {})
-    drive(kube.get("/x"))
+    run_to_end(kube.get("/x"))
     api.drop_next = True
-    assert drive(kube.get("/y")) == {}
+    assert run_to_end(kube.get("/y")) == {}
     assert [asked.path for asked in api.asked] == ["/x", "/y", "/y"]
 
 
 def test_a_change_is_never_repeated_by_itself(api: ApiServer, kube: HttpKube) -> None:
     api.respond = lambda _: (200, {})
-    drive(kube.get("/x"))
+    run_to_end(kube.get("/x"))
     api.drop_next = True
     with pytest.raises(ContractError) as caught:
-        drive(kube.cordon("node-1", True))
+        run_to_end(kube.patch_node("node-1", {"spec": {"unschedulable": True}}))
     assert caught.value.failure.code == "kube.unreachable"
     assert [asked.method for asked in api.asked] == ["GET", "PATCH"]
-    assert drive(kube.get("/z")) == {}
+    assert run_to_end(kube.get("/z")) == {}
 
 
 def test_another_clusters_certificate(api: ApiServer) -> None:
@@ -290,7 +288,7 @@ def test_somebody_is_silent(api: ApiServer) -> None:
 def test_the_key_is_in_no_file_and_in_no_text(api: ApiServer, kube: HttpKube) -> None:
     api.respond = lambda _: (200, {})
     before = set(api.folder.iterdir())
-    drive(kube.get("/x"))
+    run_to_end(kube.get("/x"))
     kube.close()
     assert set(api.folder.iterdir()) == before
     assert [name for name in map(target, Path("/proc/self/fd").iterdir()) if "memfd:productive-k3s" in name] == []

@@ -6,7 +6,7 @@ import pytest
 
 from productive_k3s.contract.failure import ContractError
 from productive_k3s.contract.redaction import REDACTED, redact
-from productive_k3s.doors.host import drive
+from productive_k3s.doors.host import run_to_end
 from productive_k3s.k3s import paths
 from productive_k3s.verbs import logs
 from static.contract_program.hosts import CA, TOKEN
@@ -86,7 +86,7 @@ def test_the_verb_takes_out_what_the_host_knows() -> None:
     machine = machine_with_secrets()
     said = "\n".join(f"a line with {secret} in it" for secret in (*SECRETS, *MORE)) + "\nme-myself\n"
     machine.system.script("journalctl", "-u", "k3s.service", "-n", "7", stdout=said)
-    result = drive(logs.run(machine.host(), 7))
+    result = run_to_end(logs.run(machine.host(), 7))
     assert result.outcome == "done"
     assert result.data is not None
     text = result.data["k3s"]
@@ -98,7 +98,7 @@ def test_the_verb_takes_out_what_the_host_knows() -> None:
 def test_a_journal_that_cannot_be_read_is_a_note() -> None:
     machine = LiveMachine()
     machine.system.script("journalctl", returncode=1, stderr="no journal here\n")
-    result = drive(logs.run(machine.host(), 7))
+    result = run_to_end(logs.run(machine.host(), 7))
     assert (result.outcome, result.data) == ("done", {"k3s": ""})
     assert result.notes == ("the journal of k3s cannot be read: no journal here",)
 
@@ -106,5 +106,5 @@ def test_a_journal_that_cannot_be_read_is_a_note() -> None:
 @pytest.mark.parametrize("lines", [0, 20_001])
 def test_a_number_of_lines_out_of_range_is_refused(lines: int) -> None:
     with pytest.raises(ContractError) as raised:
-        drive(logs.run(LiveMachine().host(), lines))
+        run_to_end(logs.run(LiveMachine().host(), lines))
     assert raised.value.failure.code == "request.flag"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from productive_k3s.contract.failure import ContractError, Failure
-from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.host import Host, run_to_end
 from productive_k3s.waits.loop import Bounds, Look, Waited, wait_until
 from productive_k3s_infra.rehearse.system import SimulatedSystem
 
@@ -30,7 +30,7 @@ class Waiting:
             return Look(self.looks, self.lacking(seconds))
 
         host = Host(self.system, lambda _: None, self._emit, self._stop)  # type: ignore[arg-type,return-value]
-        return drive(wait_until(host, look, bounds, "wait:x"))
+        return run_to_end(wait_until(host, look, bounds, "wait:x"))
 
     def _emit(self, kind: str, message: str, change: str = "") -> None:
         assert (kind, change) == ("waiting", "wait:x")

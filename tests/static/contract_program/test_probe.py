@@ -12,9 +12,9 @@ import pytest
 from productive_k3s.cli import parser
 from productive_k3s.contract.events import Result
 from productive_k3s.contract.failure import ContractError
-from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.host import Host, run_to_end
 from productive_k3s.doors.local import LocalSystem
-from productive_k3s.doors.system import Place, Port
+from productive_k3s.doors.system import Port, RemotePort
 from productive_k3s.output import result_lines
 from productive_k3s.verbs import probe
 from productive_k3s.verbs.run import run
@@ -38,10 +38,10 @@ class Run:
         return Host(LocalSystem(), None, self._said, lambda: "SIGTERM" if self.stop.is_set() else "")  # type: ignore[arg-type]
 
     def listen(self, *ports: str, seconds: float = 60.0) -> Result:
-        return drive(probe.listen(self.host(), ports, seconds))
+        return run_to_end(probe.listen(self.host(), ports, seconds))
 
     def connect(self, *ports: str, seconds: float = 2.0) -> Mapping[str, str]:
-        result = drive(probe.connect(self.host(), [("127.0.0.1", ports)], seconds))
+        result = run_to_end(probe.connect(self.host(), [("127.0.0.1", ports)], seconds))
         assert (result.outcome, list(result.data or {})) == ("done", ["127.0.0.1"])
         answers: Mapping[str, str] = (result.data or {})["127.0.0.1"]
         return answers
@@ -151,7 +151,7 @@ class Reaching(SimulatedSystem):
         super().__init__()
         self.tried: list[tuple[int, float]] = []
 
-    async def reach(self, places: Sequence[Place], timeout: float) -> Mapping[Place, str]:  # noqa: ASYNC109 - the door's
+    async def reach(self, places: Sequence[RemotePort], timeout: float) -> Mapping[RemotePort, str]:  # noqa: ASYNC109 - the door's
         self.tried.append((len(places), timeout))
         return await super().reach(places, timeout)
 
@@ -159,12 +159,16 @@ class Reaching(SimulatedSystem):
 def typed(system: SimulatedSystem, *words: str) -> Result:
     """Run the verb as it is typed."""
     host = Host(system, None, lambda *_: None)  # type: ignore[arg-type]
-    return drive(run(host, parser().parse_args(["probe", *words])))
+    return run_to_end(run(host, parser().parse_args(["probe", *words])))
 
 
 def test_several_addresses_in_one_run() -> None:
     system = Reaching()
-    system.reachable = {Place("a", Port("tcp", 6443)), Place("b", Port("udp", 1)), Place("a", Port("udp", 2))}
+    system.reachable = {
+        RemotePort("a", Port("tcp", 6443)),
+        RemotePort("b", Port("udp", 1)),
+        RemotePort("a", Port("udp", 2)),
+    }
     words = ("--connect", "a", "tcp/6443,tcp/2", "--connect", "b", "udp/1,tcp/6443", "--connect", "a", "udp/2")
     result = typed(system, *words)
     refused = "[Errno 111] Connection refused"

@@ -14,7 +14,7 @@ from productive_k3s.contract.codec import decode, encode
 from productive_k3s.contract.failure import ContractError
 from productive_k3s.contract.request import Artifact, HostEntry, Join, Request, Secrets
 from productive_k3s.contract.secret import Secret
-from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.host import Host, run_to_end
 from productive_k3s.k3s import flags, paths
 from productive_k3s.plan.request_rules import mistakes, version_notes
 from static.contract_program.hosts import TOKEN, VERSION, agent, server
@@ -231,7 +231,7 @@ def by_hand(*words: str, versions: tuple[str, ...] = ("v1.34.4+k3s1",)) -> Reque
     async def ask(flags: argparse.Namespace) -> Request:
         return await request_by_hand(host, flags)
 
-    return drive(ask(flags))
+    return run_to_end(ask(flags))
 
 
 def test_flags_mean_the_same_request_as_a_document() -> None:

@@ -9,7 +9,7 @@ import pytest
 from productive_k3s.contract.facts import Facts
 from productive_k3s.contract.request import HostEntry, Join, Request, Secrets
 from productive_k3s.contract.secret import Secret
-from productive_k3s.doors.host import ReadingHost, drive
+from productive_k3s.doors.host import ReadingHost, run_to_end
 from productive_k3s.facts.gather import gather
 from productive_k3s.k3s import paths
 from productive_k3s.plan.changes import assess
@@ -49,7 +49,7 @@ class TestAgreement:
             machine = self.machine()
             before = written(machine.system)
             request = replace(self.NEEDED, agreed=tuple(name for name in needed if name != missing))
-            result = drive(install.run(machine.host(), request))
+            result = run_to_end(install.run(machine.host(), request))
             assert (result.outcome, [item.code for item in result.failures]) == ("refused", ["changes.not-agreed"])
             assert result.failures[0].exit_code == 4
             assert missing in result.failures[0].evidence
@@ -61,7 +61,7 @@ class TestAgreement:
         assert [item.impact for item in assess(wish(), machine.facts()).changes] == ["read"]
         machine.system.script("systemctl", "show", "k3s", stdout="ActiveState=failed\n")
         machine.system.script("journalctl")
-        result = drive(install.run(machine.host(), replace(wish(), agreed=())))
+        result = run_to_end(install.run(machine.host(), replace(wish(), agreed=())))
         assert result.outcome != "refused"
 
     def test_a_host_that_something_changes_back_is_told_of(self) -> None:
@@ -74,10 +74,10 @@ class TestAgreement:
             machine.system.put({paths.HOSTS: "127.0.0.1 localhost\n"})
             return await gather(host)
 
-        result = drive(install.run(machine.host(), request, gather=gather_late))
+        result = run_to_end(install.run(machine.host(), request, gather=gather_late))
         assert (result.outcome, [item.code for item in result.failures]) == ("failed", ["changes.left-over"])
         assert (result.failures[0].exit_code, change.id in result.failures[0].evidence) == (5, True)
-        assert drive(install.run(machine.host(), request)).outcome == "done"
+        assert run_to_end(install.run(machine.host(), request)).outcome == "done"
 
 
 SECRETS = Secrets({"HTTPS_PROXY": Secret("http://ops:of-the-proxy@p:1")}, {"r": {"password": Secret("of-registry")}})

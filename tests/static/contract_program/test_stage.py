@@ -11,7 +11,7 @@ import pytest
 
 from productive_k3s.cli import parser
 from productive_k3s.contract.events import Result
-from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.host import Host, run_to_end
 from productive_k3s.k3s import paths
 from productive_k3s.verbs.run import run
 from static.contract_program.simulated import Machine
@@ -35,13 +35,13 @@ def stage(machine: Machine, given: bytes, *arguments: str, stop: str = "") -> Re
     machine.system.standard_input = given
     host = machine.host()
     stopping = Host(host.system, host.kube, host.emit, lambda: stop)
-    return drive(run(stopping, parser().parse_args(["stage", *(arguments or words())])))
+    return run_to_end(run(stopping, parser().parse_args(["stage", *(arguments or words())])))
 
 
 def staged(machine: Machine) -> dict[str, bytes]:
     """Files below the program's directory, by path."""
     found = (path for path in machine.system.snapshot() if path.startswith(f"{paths.PROGRAM_DIRECTORY}/"))
-    return {path: data for path in found if (data := drive(_read(machine, path))) is not None}
+    return {path: data for path in found if (data := run_to_end(_read(machine, path))) is not None}
 
 
 async def _read(machine: Machine, path: str) -> bytes | None:
@@ -53,7 +53,9 @@ async def _read(machine: Machine, path: str) -> bytes | None:
 
 def empty_folders(machine: Machine) -> list[str]:
     below = [path for path in machine.system.snapshot() if path.startswith(paths.PROGRAM_DIRECTORY)]
-    return [path for path in below if path not in staged(machine) and not drive(machine.system.list_directory(path))]
+    return [
+        path for path in below if path not in staged(machine) and not run_to_end(machine.system.list_directory(path))
+    ]
 
 
 def test_all_files_come_in_one_run() -> None:

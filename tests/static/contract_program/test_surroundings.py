@@ -19,9 +19,9 @@ from productive_k3s.contract.failure import ContractError
 from productive_k3s.contract.request import Artifact, Request, Secrets
 from productive_k3s.contract.secret import Secret
 from productive_k3s.doors import local_http
-from productive_k3s.doors.host import drive
+from productive_k3s.doors.host import run_to_end
 from productive_k3s.doors.pace import Pace, nothing_ends_it
-from productive_k3s.doors.system import Answer
+from productive_k3s.doors.system import HttpResponse
 from productive_k3s.effects.install import apply_change
 from productive_k3s.facts import masking
 from productive_k3s.k3s import paths
@@ -135,11 +135,11 @@ def test_files_have_the_passwords_and_nobody_else_reads_them() -> None:
 def test_a_download_goes_through_the_proxy_that_k3s_gets() -> None:
     node = Node(wish())
     url, data = "https://mirror.example/k3s", b"k3s"
-    node.system.pages[url] = Answer(200, data)
+    node.system.pages[url] = HttpResponse(200, data)
     request = wish(binary=Artifact("k3s", hashlib.sha256(data).hexdigest(), url))
     facts = node.facts()
     change = next(item for item in assess(request, facts).changes if item.id == "binary")
-    drive(apply_change(task_on(node.host(), request, facts, "x"), change))
+    run_to_end(apply_change(task_on(node.host(), request, facts, "x"), change))
     assert node.system.asked_with[url] == {**ENVIRONMENT, "HTTPS_PROXY": PROXY}
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from productive_k3s.cli import parser
 from productive_k3s.contract.failure import ContractError
-from productive_k3s.doors.host import drive
+from productive_k3s.doors.host import run_to_end
 from productive_k3s.doors.kube_http import HttpKube
 from productive_k3s.doors.kube_objects import OWN_TAINTS, node_fact
 from productive_k3s.effects.taints import set_taints
@@ -47,6 +47,7 @@ class Node:
                 self.busy -= 1
                 self.version += 1
             return 200, shown
+        assert asked.path == "/api/v1/nodes/node-1?fieldManager=productive-k3s"
         if asked.document["metadata"]["resourceVersion"] != str(self.version):
             return 409, {"kind": "Status", "message": "the object has been modified"}
         self.taints = asked.document["spec"]["taints"]
@@ -62,7 +63,7 @@ class Node:
 def write(api: ApiServer, taints: Taints) -> None:
     kube = HttpKube(api.kubeconfig(embedded=True))
     try:
-        drive(set_taints(kube, "node-1", taints))
+        run_to_end(set_taints(kube, "node-1", taints))
     finally:
         # The server waits for its connections when it stops.
         kube.close()
@@ -98,9 +99,9 @@ def test_the_verb_sets_and_takes_away(api: ApiServer) -> None:
     host.system.put({paths.ADMIN_KUBECONFIG: "x"})  # type: ignore[attr-defined]
     try:
         flags = parser().parse_args(["node", "taint", "node-1", "c=d:NoExecute", "a:NoSchedule-"])
-        first, second = (drive(flags.function(host, flags)) for _ in range(2))
+        first, second = (run_to_end(flags.function(host, flags)) for _ in range(2))
         wrong = parser().parse_args(["node", "taint", "node-1", "c=d"])
-        refused = drive(wrong.function(host, wrong))
+        refused = run_to_end(wrong.function(host, wrong))
     finally:
         kube.close()
     assert (first.outcome, second.outcome) == ("done", "unchanged")

@@ -14,8 +14,8 @@ from cryptography.x509.oid import NameOID
 
 from productive_k3s.contract.request import Join
 from productive_k3s.contract.secret import Secret
-from productive_k3s.doors.host import Host, drive
-from productive_k3s.doors.system import Answer
+from productive_k3s.doors.host import Host, run_to_end
+from productive_k3s.doors.system import HttpResponse
 from productive_k3s.k3s import paths
 from productive_k3s.k3s.token import Token, ca_hash, parse_token
 from productive_k3s.verbs import install
@@ -145,11 +145,11 @@ def test_a_server_with_a_bundle_is_known_by_its_root() -> None:
 def test_an_agent_joins_a_cluster_with_a_bundle_by_its_root(known: str, outcome: str) -> None:
     """Whoever passes the check of the CA is stopped before the first change."""
     machine = Machine()
-    machine.system.pages["https://10.0.0.11:6443/cacerts"] = Answer(200, BUNDLE)
+    machine.system.pages["https://10.0.0.11:6443/cacerts"] = HttpResponse(200, BUNDLE)
     here = machine.host()
     host = Host(here.system, here.kube, here.emit, lambda: "enough")
     join = Join("https://10.0.0.11:6443", Secret(f"K10{known}::node:secret"))
-    result = drive(install.run(host, agent(join=join)))
+    result = run_to_end(install.run(host, agent(join=join)))
     assert result.outcome == outcome
     assert [failure.code for failure in result.failures] == [
         "run.interrupted" if outcome == "interrupted" else "k3s.ca-mismatch"

@@ -9,7 +9,7 @@ import pytest
 
 from productive_k3s.contract.request import Join, Request
 from productive_k3s.contract.secret import Secret
-from productive_k3s.doors.host import drive
+from productive_k3s.doors.host import run_to_end
 from productive_k3s.effects.install import apply_change
 from productive_k3s.effects.start import running_record
 from productive_k3s.k3s import paths
@@ -111,10 +111,10 @@ class TestRotation:
         assert ids(found) == [f"secret:{paths.SERVER_TOKEN}", "restart:k3s", "wait:k3s"]
         assert "was rotated" in found.changes[0].reason
         facts = machine.facts()
-        drive(apply_change(task_on(machine.host(), wish(), facts, "new"), found.changes[0]))
+        run_to_end(apply_change(task_on(machine.host(), wish(), facts, "new"), found.changes[0]))
         assert machine.system.snapshot()[paths.SERVER_TOKEN].content == b"rotated\n"
         joined = wish(join=Join("https://10.0.0.12:6443"))
-        drive(apply_change(task_on(machine.host(), joined, facts, "new"), found.changes[0]))
+        run_to_end(apply_change(task_on(machine.host(), joined, facts, "new"), found.changes[0]))
         assert machine.system.snapshot()[paths.SERVER_TOKEN].content == b"rotated\n"
 
     def test_what_a_person_corrected_is_not_written_over(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from productive_k3s.contract.events import Result
 from productive_k3s.contract.facts import ClusterFacts, Facts, NodeFact
-from productive_k3s.doors.host import drive
+from productive_k3s.doors.host import run_to_end
 from productive_k3s.doors.system import Completed
 from productive_k3s.k3s import paths
 from productive_k3s.k3s.token import ca_hash
@@ -65,19 +65,19 @@ class Installed(LiveMachine):
 
     def lose_ca(self) -> None:
         """The certificates are gone; tokens may still name the cluster."""
-        drive(self.system.remove_tree(f"{paths.DATA}/server/tls"))
+        run_to_end(self.system.remove_tree(f"{paths.DATA}/server/tls"))
 
     def lose_all(self) -> None:
         """Nothing on the host names its cluster."""
         self.lose_ca()
-        drive(self.system.remove(f"{paths.DATA}/server/token"))
+        run_to_end(self.system.remove(f"{paths.DATA}/server/token"))
 
     def uninstall(self, *, cluster: str | None = None, yes: bool = False, force: bool = False, **how: bool) -> Result:
-        return drive(uninstall.run(self.host(), cluster=cluster, yes=yes, force=force, **how))
+        return run_to_end(uninstall.run(self.host(), cluster=cluster, yes=yes, force=force, **how))
 
     @property
     def is_untouched(self) -> bool:
-        there = drive(self.system.read(f"{paths.DATA}/server/db/etcd/member/wal")) == b"data"
+        there = run_to_end(self.system.read(f"{paths.DATA}/server/db/etcd/member/wal")) == b"data"
         return there and self.scripts == []
 
 
@@ -106,7 +106,7 @@ class TestWhoseHost:
             "done",
             ["stop:k3s", "killall:host", "files:host"],
         )
-        assert drive(machine.system.list_directory(paths.DATA)) == ()
+        assert run_to_end(machine.system.list_directory(paths.DATA)) == ()
         assert [text.partition("\n")[0] for text in machine.scripts] == ["#!/bin/sh"] * 3
 
     def test_nobody_named_one(self) -> None:
@@ -114,7 +114,7 @@ class TestWhoseHost:
         result = machine.uninstall(yes=True, force=True)
         assert (codes(result), machine.is_untouched) == (["cluster.not-named"], True)
         assert OWN[:8] not in str(result.failures), "whoever is about to lose a cluster looks first which one it is"
-        (note,) = drive(facts_verb.run(machine.host())).notes
+        (note,) = run_to_end(facts_verb.run(machine.host())).notes
         assert OWN[:8] in note
 
     @pytest.mark.parametrize("word", ["", "abc", OWN[:7], f"{OWN}0", "zzzzzzzz", f"{OWN[:8]} "])
@@ -157,7 +157,7 @@ class TestWhoseHost:
         machine.system.put({paths.BINARY: b"", paths.CONFIG: "debug: true\n"})
         machine.system.script(paths.BINARY, "--version", returncode=126)
         machine.system.script("sh", "-s")
-        result = drive(uninstall.run(machine.host(), cluster=cluster))
+        result = run_to_end(uninstall.run(machine.host(), cluster=cluster))
         assert result.outcome == "done"
 
 
@@ -184,7 +184,7 @@ class TestWhoLivesOn:
     def test_a_datastore_whose_unit_is_gone_is_a_server_s_all_the_same(self) -> None:
         machine = Installed()
         machine.stop()
-        drive(machine.system.remove(paths.unit_file("k3s")))
+        run_to_end(machine.system.remove(paths.unit_file("k3s")))
         machine.units.properties.clear()
         assert machine.facts().k3s.role is None
         result = machine.uninstall(cluster=OWN)
@@ -252,7 +252,7 @@ class TestChanges:
             "k3s.containers-left",
             said,
         )
-        assert drive(machine.system.read(f"{paths.DATA}/server/db/etcd/member/wal")) == b"data"
+        assert run_to_end(machine.system.read(f"{paths.DATA}/server/db/etcd/member/wal")) == b"data"
 
     def test_a_unit_that_does_not_stop_stops_it(self) -> None:
         machine = Installed()
@@ -265,8 +265,8 @@ class TestChanges:
 
     def test_a_link_to_another_disk_stays_and_what_is_behind_it_goes(self) -> None:
         machine = Installed()
-        drive(machine.system.make_directory("/mnt/sd", 0o755))
-        drive(machine.system.rename(paths.DATA, "/mnt/sd/k3s"))
+        run_to_end(machine.system.make_directory("/mnt/sd", 0o755))
+        run_to_end(machine.system.rename(paths.DATA, "/mnt/sd/k3s"))
         machine.system.put_link(paths.DATA, "/mnt/sd/k3s")
         assert machine.uninstall(cluster=OWN, yes=True).outcome == "done"
         found = machine.system.snapshot()

@@ -15,9 +15,9 @@ from productive_k3s.contract.events import CheckResult, Result
 from productive_k3s.contract.expectation import Expectation, ExpectedNode
 from productive_k3s.contract.facts import ClusterFacts, Facts, NodeFact
 from productive_k3s.contract.failure import ContractError, Failure
-from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.host import Host, run_to_end
 from productive_k3s.doors.questions import Question, command_of
-from productive_k3s.doors.system import Answer, Completed
+from productive_k3s.doors.system import Completed, HttpResponse
 from productive_k3s.effects import passed
 from productive_k3s.k3s import paths
 from productive_k3s.verbs import validate
@@ -48,7 +48,7 @@ class OfHost:
     async def ask(self, question: Question, *words: str) -> Completed:
         return await self._cluster.run_command(command_of(question, words).argv)
 
-    async def get(self, url: str, **_: Any) -> Answer:
+    async def get(self, url: str, **_: Any) -> HttpResponse:
         return await self._cluster.get_url(url)
 
     def __getattr__(self, name: str) -> Any:
@@ -106,11 +106,11 @@ class Cluster:
     async def list_directory(self, path: str) -> tuple[str, ...]:
         return ()
 
-    async def get_url(self, url: str) -> Answer:
+    async def get_url(self, url: str) -> HttpResponse:
         self.asked_urls.append(url)
         if not self.published:
             raise ContractError(Failure("network.unreachable", f"{url} cannot be had"))
-        return Answer(200, self.published.encode())
+        return HttpResponse(200, self.published.encode())
 
     async def run_command(self, argv: tuple[str, ...]) -> Completed:
         assert argv == (paths.BINARY, "ctr", "-n", "k8s.io", "images", "ls", "-q")
@@ -228,7 +228,7 @@ class Cluster:
             return facts
 
         document = None if wanted is None else encode(wanted)
-        return drive(validate.run(self.host(), scope, full, document, gather=gather, new_name=lambda: NAME))
+        return run_to_end(validate.run(self.host(), scope, full, document, gather=gather, new_name=lambda: NAME))
 
 
 def bad(result: Result) -> dict[str, CheckResult]:
@@ -391,14 +391,14 @@ def test_a_cluster_is_validated_from_a_server(role: str | None) -> None:
 
 def test_an_unknown_word_in_the_expectation_is_named() -> None:
     with pytest.raises(ContractError) as caught:
-        drive(validate.run(Cluster().host(), "host", False, {"nodez": []}))
+        run_to_end(validate.run(Cluster().host(), "host", False, {"nodez": []}))
     assert "expectation.nodez" in caught.value.failure.evidence
 
 
 def is_clean(cluster: Cluster) -> bool:
     """Nothing runs any more, and what it ran in is ending by itself."""
     ending = all(name in cluster.deleted for name in cluster.namespaces)
-    return ending and not drive(cluster.pods(NAME))
+    return ending and not run_to_end(cluster.pods(NAME))
 
 
 def test_full_makes_a_pod_on_each_node_and_takes_them_away() -> None:
@@ -494,7 +494,7 @@ def test_a_service_that_ends_during_the_validation_is_found() -> None:
     async def gather(_: Host) -> Facts:
         return seen.pop(0)
 
-    result = drive(validate.run(cluster.host(), "cluster", False, encode(WANTED), gather=gather))
+    result = run_to_end(validate.run(cluster.host(), "cluster", False, encode(WANTED), gather=gather))
     assert (result.outcome, set(bad(result))) == ("failed", {f"service.active {HERE}"})
 
 
@@ -667,8 +667,8 @@ def test_the_driver_has_it_noted() -> None:
     async def gather(_: Host) -> Facts:
         return FACTS
 
-    assert drive(validate.note(cluster.host(), "of-now", gather=gather)).outcome == "done"
-    assert drive(passed.passed_state(cluster)) == "of-now"  # type: ignore[arg-type]
+    assert run_to_end(validate.note(cluster.host(), "of-now", gather=gather)).outcome == "done"
+    assert run_to_end(passed.passed_state(cluster)) == "of-now"  # type: ignore[arg-type]
     assert scope(cluster.run(full=True, wanted=replace(WANTED, state="of-now", unless_passed=True))) == "quick"
 
 

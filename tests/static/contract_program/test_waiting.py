@@ -10,7 +10,7 @@ import pytest
 from productive_k3s.contract.facts import NodeFact
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.contract.request import Deadlines, Join, Request
-from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.host import Host, run_to_end
 from productive_k3s.doors.questions import Question, command_of
 from productive_k3s.doors.system import Completed
 from productive_k3s.waits.ready import wait_until_ready
@@ -69,7 +69,7 @@ def wait(host: Scripted, request: Request, stop: str = "") -> float:
         lambda kind, message, change="": host.events.append((host.time, message)),
         lambda: stop,
     )
-    drive(wait_until_ready(doors, request, "node-1", 2000.0, "wait:k3s"))
+    run_to_end(wait_until_ready(doors, request, "node-1", 2000.0, "wait:k3s"))
     return host.time
 
 

@@ -13,7 +13,7 @@ from productive_k3s.contract.codec import decode, encode
 from productive_k3s.contract.facts import NodeFact
 from productive_k3s.contract.failure import ContractError, Failure
 from productive_k3s.contract.request import Deadlines, Request, Watch
-from productive_k3s.doors.host import Host, drive
+from productive_k3s.doors.host import Host, run_to_end
 from productive_k3s.facts.pods import uid_of
 from productive_k3s.k3s import paths
 from productive_k3s.plan.changes import assess
@@ -104,7 +104,7 @@ class Watched:
         """Return after how many seconds it was well."""
         asked = request or agent()
         work = watch_node(self.host(), asked, watch, "node-1", before=before, since=NOW, change="watch:k3s")
-        drive(work)
+        run_to_end(work)
         return self.seconds()
 
     def failure(self, before: frozenset[str] | None, request: Request | None = None) -> Failure:
@@ -186,14 +186,14 @@ def test_a_node_that_gets_unready_meanwhile_is_waited_for() -> None:
 def test_an_agent_is_asked_with_its_kubelets_rights() -> None:
     watched = Watched()
     watched.api.pods_at = {0.0: (pod("web"), pod("new", is_ready=False), pod("old", deletionTimestamp="x"))}
-    assert drive(ready_pods(watched.host(), agent(), "node-1", "restart:k3s-agent")) == frozenset({"web"})
+    assert run_to_end(ready_pods(watched.host(), agent(), "node-1", "restart:k3s-agent")) == frozenset({"web"})
     assert (watched.kubeconfigs, watched.api.asked) == ([paths.KUBELET_KUBECONFIG], ["node-1"])
 
 
 def test_pods_that_nobody_tells_of_are_said_to_be_unknown_and_not_waited_for() -> None:
     watched = Watched()
     watched.api.pods_at = {0.0: UNREACHABLE}
-    assert drive(ready_pods(watched.host(), server(), "node-1", "restart:k3s")) is None
+    assert run_to_end(ready_pods(watched.host(), server(), "node-1", "restart:k3s")) is None
     assert watched.kubeconfigs == [paths.ADMIN_KUBECONFIG]
     (event,) = watched.events
     assert event[0] == "note"

@@ -102,6 +102,8 @@ def why_not_pk3s(words: list[str]) -> str:
     verb, rest = (words[0], words[1:]) if not words[0].startswith("-") else ("plan", words)
     if verb not in group.commands:
         return f"there is no verb {verb}"
+    if not rest:
+        return ""
     try:
         group.commands[verb].make_context(verb, list(rest), resilient_parsing=False)
     except Exception as error:  # noqa: BLE001 - whichever click of typer's raises it: a text for the assertion

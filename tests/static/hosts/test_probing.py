@@ -9,7 +9,7 @@ import pytest
 from productive_k3s.cli import parser
 from productive_k3s.contract.events import Result
 from productive_k3s.contract.failure import Failure
-from productive_k3s.doors.system import Place, Port
+from productive_k3s.doors.system import Port, RemotePort
 from productive_k3s.verbs.probe import longest_seconds, parse_ports
 from productive_k3s_infra.errors import HostUnreachable
 from productive_k3s_infra.hosts.fleet import probing
@@ -186,7 +186,7 @@ class Ten:
         self.systems = {item.name: SimulatedSystem() for item in self.inventory.hosts}
         for system in self.systems.values():
             system.reachable = {
-                Place(item.address, port) for item in self.inventory.hosts for port in parse_ports(wanted(item))
+                RemotePort(item.address, port) for item in self.inventory.hosts for port in parse_ports(wanted(item))
             }
 
     async def session(self, name: str) -> HostSession:
@@ -198,7 +198,7 @@ class Ten:
 
 async def test_ten_hosts_are_two_runs_each_and_one_firewall_is_seen() -> None:
     fleet = Ten()
-    walled = Place("10.0.0.23", Port("udp", 8472))
+    walled = RemotePort("10.0.0.23", Port("udp", 8472))
     fleet.systems["agent-7"].reachable.remove(walled)
     targets = {item.name: wanted(item) for item in fleet.inventory.hosts}
     probes = await probe_ports(fleet.inventory, targets, fleet)

@@ -10,7 +10,7 @@ import pytest
 
 from productive_k3s.contract.codec import decode
 from productive_k3s.contract.events import CheckResult, Result
-from productive_k3s.contract.facts import Facts
+from productive_k3s.contract.facts import Facts, NodeFact
 from productive_k3s.contract.request import Request
 from productive_k3s.contract.secret import Secret
 from productive_k3s.plan.changes import assess
@@ -135,15 +135,28 @@ class World:
         server = self.facts["server-1"]
         assert server.cluster is not None
         nodes = tuple(node for node in server.cluster.nodes if node.name != name)
-        joined = replace(nodes[0], name=name, roles=(), labels=dict(request.labels))
+        known = next((node for node in server.cluster.nodes if node.name == name), nodes[0])
+        joined = replace(known, name=name, roles=(), labels=dict(request.labels))
         self.facts["server-1"] = replace(server, cluster=replace(server.cluster, nodes=(*nodes, joined)))
 
     def _node(self, call: Call) -> None:
         server = self.facts["server-1"]
         assert server.cluster is not None
-        if call.arguments[0] == "remove":
-            nodes = tuple(node for node in server.cluster.nodes if node.name != call.arguments[1])
-            self.facts["server-1"] = replace(server, cluster=replace(server.cluster, nodes=nodes))
+        action, name = call.arguments[:2]
+        nodes = tuple(node for node in server.cluster.nodes if action != "remove" or node.name != name)
+        nodes = tuple(_cordoned(node, call) if node.name == name else node for node in nodes)
+        self.facts["server-1"] = replace(server, cluster=replace(server.cluster, nodes=nodes))
+
+
+def _cordoned(node: NodeFact, call: Call) -> NodeFact:
+    """Whose cordon it is stays as the host program has it."""
+    action, by_apply = call.arguments[0], "--by-apply" in call.arguments
+    if action in ("cordon", "drain"):
+        own = node.own_cordon or node.schedulable
+        return replace(node, schedulable=False, own_cordon=by_apply and own)
+    if action == "uncordon" and (node.own_cordon or not by_apply):
+        return replace(node, schedulable=True, own_cordon=False)
+    return node
 
 
 def enter(world: World, monkeypatch: pytest.MonkeyPatch, report: Report = VALID) -> None:

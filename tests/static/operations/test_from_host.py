@@ -12,15 +12,11 @@ from productive_k3s_infra.cli.adopted import adopted_lines
 from productive_k3s_infra.cluster_file.first_file import require_only_hosts
 from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.errors import BadInput, HostUnreachable
+from productive_k3s_infra.hosts.named_hosts import Named, named_hosts
 from productive_k3s_infra.inventory.build import Login
 from productive_k3s_infra.inventory.model import Endpoint
 from productive_k3s_infra.operations import from_host
-from productive_k3s_infra.operations.from_host import (
-    ToAdopt,
-    inventory_of,
-    look_at,
-    write_adopted,
-)
+from productive_k3s_infra.operations.from_host import ToAdopt, look_at, write_adopted
 from productive_k3s_infra.plan.model import ClusterRecord
 from productive_k3s_infra.workspace.cluster_file import require_free, write_cluster_file
 from productive_k3s_infra.workspace.record import read_record, write_record
@@ -28,7 +24,7 @@ from static.contract_program.hosts import CA, OTHER_CA, VERSION
 from static.fleet_doubles import FakeFleet
 from static.plan.test_adopt import INIT, agent, found, server
 
-WANTED = ToAdopt("edge", ("10.0.0.11", "10.0.0.21"), user="ops")
+WANTED = ToAdopt("edge", Named(("10.0.0.11", "10.0.0.21"), user="ops"))
 
 
 def code_of(work: object, *arguments: object) -> BadInput:
@@ -81,27 +77,25 @@ def test_what_cannot_be_said_leaves_nothing_behind(tmp_path: Path, flags: tuple[
 
 
 async def test_hosts_are_asked_for_facts_only_and_one_that_is_silent_is_an_error() -> None:
-    wanted = ToAdopt("edge", ("10.0.0.11", "10.0.0.21", "10.0.0.11"))
+    wanted = Named(("10.0.0.11", "10.0.0.21", "10.0.0.11"))
     first, second = found(server(*INIT), agent(1))
     answers = {"10.0.0.11": Result("done", facts=first.facts), "10.0.0.21": Result("done", facts=second.facts)}
     fleet = FakeFleet(answers)
-    assert [host.node_name for host in await look_at(inventory_of(wanted), fleet)] == ["server-1", "agent-1"]
+    assert [host.node_name for host in await look_at(named_hosts("edge", wanted), fleet)] == ["server-1", "agent-1"]
     assert {(call.host, call.verb) for call in fleet.calls} == {("10.0.0.11", "facts"), ("10.0.0.21", "facts")}
     silent = FakeFleet(answers, {"10.0.0.21": HostUnreachable("the host does not answer", where="10.0.0.21")})
     with pytest.raises(HostUnreachable):
-        await look_at(inventory_of(wanted), silent)
+        await look_at(named_hosts("edge", wanted), silent)
 
 
 def test_how_hosts_are_reached() -> None:
-    wanted = ToAdopt(
-        "edge", ("10.0.0.11", "admin@[fd00::21]:2222"), "ops", 22, "/keys/k", "jumper@bastion.example:2200"
-    )
-    first, second = (host.endpoint for host in inventory_of(wanted).hosts)
+    wanted = Named(("10.0.0.11", "admin@[fd00::21]:2222"), "ops", 22, "/keys/k", "jumper@bastion.example:2200")
+    first, second = (host.endpoint for host in named_hosts("edge", wanted).hosts)
     assert (str(first), str(second)) == ("ops@10.0.0.11:22", "admin@fd00::21:2222")
     assert first.key == "/keys/k"
     assert first.jump == second.jump
     assert str(first.jump) == "jumper@bastion.example:2200"
-    assert code_of(inventory_of, ToAdopt("edge", ("ops@",))).code == "init.address"
+    assert code_of(named_hosts, "edge", Named(("ops@",))).code == "init.address"
 
 
 def test_what_nobody_says_of_a_login_the_configuration_says() -> None:
@@ -113,10 +107,10 @@ def test_what_nobody_says_of_a_login_the_configuration_says() -> None:
         )
 
     (first, second, third) = (
-        str(host.endpoint) for host in inventory_of(ToAdopt("edge", ("web", "db", "me@gate")), login_of).hosts
+        str(host.endpoint) for host in named_hosts("edge", Named(("web", "db", "me@gate")), login_of).hosts
     )
     assert (first, second, third) == ("deploy@web:2222", "root@db:22", "me@gate:2200")
-    reach = from_host._reach(ToAdopt("edge", ("web",)), Path("cluster.yaml"), Endpoint("web", "deploy", 2222))
+    reach = from_host._reach(Named(("web",)), Path("cluster.yaml"), Endpoint("web", "deploy", 2222))
     assert (reach.user, reach.port) == ("deploy", 2222)
 
 
@@ -128,7 +122,7 @@ def test_a_key_is_named_from_home_or_from_the_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    reach = from_host._reach(ToAdopt("edge", (), key=key), Path("site/cluster.yaml"), Endpoint("10.0.0.11"))
+    reach = from_host._reach(Named((), key=key), Path("site/cluster.yaml"), Endpoint("10.0.0.11"))
     assert reach.key == written
 
 

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
+from productive_k3s.contract.events import Result
 from productive_k3s.contract.facts import Facts
-from productive_k3s_infra.errors import BadInput, StepFailed
+from productive_k3s.contract.failure import Failure
+from productive_k3s_infra.errors import BadInput, HostProgramFailed, HostUnreachable, StepFailed
+from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory
 from productive_k3s_infra.inventory.survey import Survey
 from productive_k3s_infra.operations import kubeconfig as fetching
 from productive_k3s_infra.operations import validate as validating
@@ -18,6 +21,7 @@ from productive_k3s_infra.operations.session import Session
 from productive_k3s_infra.validate.report import Report
 from productive_k3s_infra.workspace.directory import open_workspace
 from productive_k3s_infra.workspace.kubeconfig import read_kubeconfig
+from static.fleet_doubles import FakeFleet
 from static.operations.world import Person, World, answer_for, session_of, write_cluster_file
 
 
@@ -129,3 +133,22 @@ async def test_what_cannot_be_read_is_a_note(session: Session, documents: list[A
     await validating.validate(session, full=False)
     assert documents == [None]
     assert "no kubeconfig: " in session.interaction.asked[-1]  # type: ignore[attr-defined]
+
+
+async def test_the_first_server_that_gives_one_is_asked(session: Session) -> None:
+    lost = HostUnreachable("no", where="server-1")
+    first = Host("server-1", "server", "10.213.0.11", Endpoint("10.213.0.11"))
+    there = Inventory("edge", (first, replace(first, name="server-2", address="10.213.0.12")))
+    document = (
+        "kind: Config\nclusters: [{name: b, cluster: {server: https://127.0.0.1:6443}}]\nusers: [{name: u, user: {}}]\n"
+        "contexts: [{name: a, context: {cluster: b, user: u}}]\ncurrent-context: a\n"
+    )
+    given = Result("done", data={"kubeconfig": document})
+    empty = Result("failed", failures=(Failure("k3s.no-kubeconfig", "not there"),))
+    for fleet in (
+        FakeFleet({"server-2": given}, {"server-1": lost}),
+        FakeFleet({"server-1": empty, "server-2": given}),
+    ):
+        assert "https://10.213.0.12:6443" in await fetching.fetch_kubeconfig(session, there, fleet)
+    with pytest.raises(HostProgramFailed, match="not there"):
+        await fetching.fetch_kubeconfig(session, there, FakeFleet({"server-1": empty}, {"server-2": lost}))

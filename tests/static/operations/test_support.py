@@ -21,7 +21,7 @@ from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.operations import support
 from productive_k3s_infra.operations.session import Session, open_session
-from productive_k3s_infra.operations.support_files import masked_cluster_file, salted, secrets_of
+from productive_k3s_infra.support.texts import masked_cluster_file, salted, secrets_of
 from productive_k3s_infra.workspace.directory import open_workspace
 from static.contract_program.hosts import CA, VERSION, file, on_k3s
 from static.fleet_doubles import Call, FakeFleet

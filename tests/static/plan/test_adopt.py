@@ -25,10 +25,11 @@ from productive_k3s.k3s import paths
 from productive_k3s.k3s.header import HEADER
 from productive_k3s.plan.changes import assess
 from productive_k3s_infra.adopt.document import AdoptedFile, Reach, adopt
-from productive_k3s_infra.adopt.running_cluster import FoundHost, require_one_cluster
+from productive_k3s_infra.adopt.first_look import first_plan, render
+from productive_k3s_infra.adopt.running_cluster import RunningHost, require_one_cluster
 from productive_k3s_infra.errors import BadInput
 from productive_k3s_infra.inventory.model import Endpoint
-from productive_k3s_infra.operations.from_host import first_plan, load_text, render
+from productive_k3s_infra.operations.from_host import load_text
 from productive_k3s_infra.plan.mark import MARK
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.step import ApplyAgent, ApplyServer, LabelNode
@@ -70,7 +71,7 @@ def node(facts: Facts, **values: Any) -> NodeFact:
     return NodeFact(facts.k3s.node_name, "uid", True, True, roles, VERSION, address, 1.0, labels=labels, **values)
 
 
-def found(*facts: Facts, nodes: tuple[NodeFact, ...] = ()) -> tuple[FoundHost, ...]:
+def found(*facts: Facts, nodes: tuple[NodeFact, ...] = ()) -> tuple[RunningHost, ...]:
     """The hosts as they were looked at; by default each has its Node, and nothing else is in the cluster."""
     given = {item.name: item for item in nodes}
     seen = {one.k3s.node_name: node(one) for one in facts} | given
@@ -78,7 +79,7 @@ def found(*facts: Facts, nodes: tuple[NodeFact, ...] = ()) -> tuple[FoundHost, .
     for one in facts:
         address = one.host.interfaces[0].addresses[0].partition("/")[0]
         live = replace(one, cluster=ClusterFacts(True, "", VERSION, tuple(seen.values())))
-        result.append(FoundHost(address, Endpoint(address, "ops"), live if one.k3s.role == "server" else one))
+        result.append(RunningHost(address, Endpoint(address, "ops"), live if one.k3s.role == "server" else one))
     return tuple(result)
 
 
@@ -349,7 +350,7 @@ def with_registries(facts: Facts, text: str) -> Facts:
     return on_k3s(facts, running=Running("unchanged", facts.k3s.on_disk))
 
 
-def refused(*hosts_: FoundHost) -> BadInput:
+def refused(*hosts_: RunningHost) -> BadInput:
     with pytest.raises(BadInput) as raised:
         require_one_cluster(hosts_)
     assert raised.value.remedy
@@ -379,7 +380,7 @@ def test_an_old_version(version: str, is_old: bool) -> None:
 
 def test_no_k3s_of_a_cluster() -> None:
     bare = replace(fresh(), host=replace(at("node-9", "10.0.0.29").host, other_kubernetes=("k3s-node",)))
-    error = refused(*found(server(*INIT)), FoundHost("10.0.0.29", Endpoint("10.0.0.29"), bare))
+    error = refused(*found(server(*INIT)), RunningHost("10.0.0.29", Endpoint("10.0.0.29"), bare))
     assert (error.code, error.where, error.evidence) == ("init.no-k3s", "10.0.0.29", "k3s-node")
     never = on_k3s(agent(1), ca_hash="", has_node_password=False)
     assert "never joined" in refused(*found(never)).evidence

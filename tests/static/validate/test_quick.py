@@ -13,13 +13,13 @@ from productive_k3s.contract.codec import decode
 from productive_k3s.contract.events import CheckResult, Result
 from productive_k3s.contract.expectation import Expectation, ExpectedNode
 from productive_k3s.contract.failure import ContractError, Failure
-from productive_k3s.doors.host import drive
+from productive_k3s.doors.host import run_to_end
 from productive_k3s.verbs import validate
 from productive_k3s_infra.cluster_file.model import ClusterSpec, K3s, LocalProvider, OnpremProvider
 from productive_k3s_infra.errors import HostProgramFailed, HostUnreachable
 from productive_k3s_infra.validate import gather as gathering
 from productive_k3s_infra.validate.api import ApiState
-from productive_k3s_infra.validate.gather import validate_cluster
+from productive_k3s_infra.validate.gather import answering_server, validate_cluster
 from productive_k3s_infra.validate.quick import checks_of, expectation, report_of
 from productive_k3s_infra.validate.report import Report
 from static.contract_program.simulated import Machine
@@ -55,7 +55,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 async def validated(fleet: FakeFleet, *, full: bool = False, **options: Any) -> Report:
-    options = {"kubeconfig_document": {"kind": "Config"}, **options}
+    options = {"kubeconfig_document": {"kind": "Config"}, "server": "server-1", **options}
     return (await validate_cluster(inventory(), fleet, WANTED, full=full, **options))[0]
 
 
@@ -101,6 +101,34 @@ async def test_each_host_is_asked_once_and_the_report_has_it_all(api: list[Any])
         ("agent-2", ("--scope", "host")),
     ]
     assert api == [{"kind": "Config"}]
+
+
+async def test_a_server_that_is_named_is_asked_about_the_cluster(api: list[Any]) -> None:
+    hosts = (*inventory().hosts, replace(inventory().hosts[0], name="server-2", address="10.0.0.12"))
+    fleet = FakeFleet(
+        dict.fromkeys((*NAMES, "server-2"), looked), {"server-1": HostUnreachable("no", where="server-1")}
+    )
+    there = replace(inventory(), hosts=hosts)
+    report, _ = await validate_cluster(
+        there, fleet, WANTED, server="server-2", full=False, kubeconfig_document={"kind": "Config"}
+    )
+    assert {call.host: call.arguments[1] for call in fleet.calls} == {
+        "agent-1": "host",
+        "agent-2": "host",
+        "server-2": "cluster",
+    }
+    assert failed(report) == [("host.reachable", "server-1")]
+
+
+async def test_the_first_server_that_can_be_reached_is_asked() -> None:
+    lost = HostUnreachable("no", where="server-1")
+    hosts = (*inventory().hosts, replace(inventory().hosts[0], name="server-2", address="10.0.0.12"))
+    there = replace(inventory(), hosts=hosts)
+    assert await answering_server(there, FakeFleet({})) == "server-1"
+    assert await answering_server(there, FakeFleet({}, {"server-1": lost})) == "server-2"
+    assert await answering_server(there, FakeFleet({}, {"server-1": lost, "server-2": lost})) == "server-1"
+    alone = FakeFleet({}, {"server-1": AssertionError("it is not tried")})  # type: ignore[dict-item]
+    assert await answering_server(inventory(), alone) == "server-1"
 
 
 async def test_the_host_program_understands_what_it_is_asked(api: list[Any]) -> None:
@@ -193,7 +221,7 @@ def test_a_result_that_says_nothing_has_failed() -> None:
 def test_a_server_that_is_none_is_told_in_this_program_s_words() -> None:
     """The host program has a flag for it, which `pk3s validate` has not."""
     with pytest.raises(ContractError) as caught:
-        drive(validate.run(Machine().host(), "cluster", False, None))
+        run_to_end(validate.run(Machine().host(), "cluster", False, None))
     said = Result("failed", failures=(caught.value.failure,))
     (found,) = report_of("edge", {"server-1": said}, ()).checks
     assert (found.id, found.subject, found.passed, found.evidence) == (

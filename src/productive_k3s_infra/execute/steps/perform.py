@@ -9,7 +9,7 @@ from productive_k3s.contract.events import Result
 from productive_k3s_infra.execute.executor import Perform
 from productive_k3s_infra.execute.model import Say
 from productive_k3s_infra.execute.steps.apply_host import apply_agent, apply_server
-from productive_k3s_infra.execute.steps.nodes import forget_node, label_node, remove_node
+from productive_k3s_infra.execute.steps.nodes import act_on_node
 from productive_k3s_infra.execute.steps.stage_artifacts import stage_artifacts
 from productive_k3s_infra.execute.steps.tools import Tools
 from productive_k3s_infra.execute.steps.uninstall import uninstall_host
@@ -17,15 +17,18 @@ from productive_k3s_infra.plan.step import (
     ApplyAgent,
     ApplyServer,
     ChangeShared,
+    CordonNode,
     CreateMachine,
     DestroyMachine,
     DestroyShared,
+    DrainNode,
     ForgetNode,
     LabelNode,
     RemoveNode,
     StageArtifacts,
     StartMachine,
     Step,
+    UncordonNode,
     UninstallHost,
 )
 
@@ -48,12 +51,8 @@ async def perform(tools: Tools, step: Step, say: Say) -> Result:
             return await apply_server(tools, step, say)
         case ApplyAgent():
             return await apply_agent(tools, step, say)
-        case LabelNode():
-            return await label_node(tools, step)
-        case RemoveNode():
-            return await remove_node(tools, step, say)
-        case ForgetNode():
-            return await forget_node(tools, step)
+        case LabelNode() | RemoveNode() | ForgetNode() | CordonNode() | DrainNode() | UncordonNode():
+            return await act_on_node(tools, step, say)
         case UninstallHost():
             return await uninstall_host(tools, step, say)
         case _:

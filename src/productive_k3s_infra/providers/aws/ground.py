@@ -9,7 +9,7 @@ from typing import Any
 
 from productive_k3s_infra.cluster_file.model import AwsProvider, ClusterSpec
 from productive_k3s_infra.errors import ProviderFailed, Refused
-from productive_k3s_infra.providers.aws import wish
+from productive_k3s_infra.providers.aws import desired
 from productive_k3s_infra.providers.aws.document import (
     ADDRESS_PREFIX,
     NODE,
@@ -24,11 +24,11 @@ from productive_k3s_infra.providers.aws.tofu import OnObject, Tofu
 from productive_k3s_infra.providers.aws.workdir import WorkFolder
 
 _STOPPED = ("stopped", "stopping")
-_LOOKUPS = (wish.ALL_INSTANCES, wish.ALL_GROUPS, wish.ALL_ADDRESSES)
+_LOOKUPS = (desired.ALL_INSTANCES, desired.ALL_GROUPS, desired.ALL_ADDRESSES)
 
 
 @dataclass(frozen=True)
-class Look:
+class Snapshot:
     """One look.
 
     `existing` are the instances' attributes as AWS shows them. `adopted` are objects of ours
@@ -69,8 +69,8 @@ class Ground:
     def recorded(self) -> tuple[str, State]:
         """Return the program that was used and the state, once OpenTofu is ready."""
         program = self.tofu.version()
-        self._identity = self._identity or wish.shared_identity(self.spec) or self.work.identity()
-        self.work.write(wish.root_module(self.spec, self._identity, {}), {})
+        self._identity = self._identity or desired.shared_identity(self.spec) or self.work.identity()
+        self.work.write(desired.root_module(self.spec, self._identity, {}), {})
         if self.work.needs_init(program):
             self.tofu.init()
             self.work.initialised(program)
@@ -79,8 +79,8 @@ class Ground:
         self._identity = (state.cluster() or {}).get("id", self._identity)
         return program, state
 
-    def look(self, choose: Callable[[frozenset[str]], Collection[str]]) -> Look:
-        """Look at everything and plan for the nodes that are chosen from those recorded."""
+    def look(self, choose: Callable[[frozenset[str]], Collection[str]]) -> Snapshot:
+        """Snapshot at everything and plan for the nodes that are chosen from those recorded."""
         program, state = self.recorded()
         recorded = state.nodes()
         names = tuple(choose(frozenset(recorded)))
@@ -91,16 +91,16 @@ class Ground:
         adopted = self._unrecorded(plan)
         stopped = {name for name, found in plan.instances().items() if found.get("instance_state") in _STOPPED}
         stopped &= {node.name for node in self.spec.nodes}
-        key_pair = self.work.was_cut_off() and _makes(plan, wish.KEY_PAIR)
+        key_pair = self.work.was_cut_off() and _makes(plan, desired.KEY_PAIR)
         if adopted or key_pair or stopped - started or set(recorded) & (set(names) - set(alive)):
             names = tuple(name for name in names if name in alive or self._declared(name))
             plan = self._plan_again(names, alive, adopted, started | stopped, key_pair=key_pair)
         existing = plan.instances()
         known = {str(one.get("id")) for one in existing.values()}
-        unknown = tuple(found for found in plan.found(wish.ALL_INSTANCES) if found not in known)
-        return Look(plan, state, self.work.plan_digest(), program, existing, plan.addresses(), adopted, unknown)
+        unknown = tuple(found for found in plan.found(desired.ALL_INSTANCES) if found not in known)
+        return Snapshot(plan, state, self.work.plan_digest(), program, existing, plan.addresses(), adopted, unknown)
 
-    def apply(self, look: Look, on_object: OnObject) -> InventoryOutput:
+    def apply(self, look: Snapshot, on_object: OnObject) -> InventoryOutput:
         """Do what the look's plan says; refused if its file is not the one that was looked at."""
         if not look.digest or look.digest != self.work.plan_digest():
             raise Refused(
@@ -146,7 +146,7 @@ class Ground:
                 "not everything of the cluster is gone",
                 where=self._provider.region,
                 evidence=", ".join(left),
-                remedy=f"look at what has the tag {wish.ID_TAG}={self._identity}, and delete it by hand",
+                remedy=f"look at what has the tag {desired.ID_TAG}={self._identity}, and delete it by hand",
                 code="aws.leftovers",
             )
         return state
@@ -187,15 +187,15 @@ class Ground:
         *,
         running: Collection[str] = (),
     ) -> dict[str, Any]:
-        declared = {node.name: wish.wanted_size(self._provider, node) for node in self.spec.nodes}
+        declared = {node.name: desired.wanted_size(self._provider, node) for node in self.spec.nodes}
         sizes = {
-            name: wish.existing_size(existing[name]) if name in existing else declared[name]
+            name: desired.existing_size(existing[name]) if name in existing else declared[name]
             for name in names
             if name in existing or name in declared
         }
         public_key = "" if self._provider.key_pair else self.public_key()
-        values = wish.variables(self.spec, sizes, self._identity, public_key=public_key, running=running)
-        self.work.write(wish.root_module(self.spec, self._identity, adopted), values)
+        values = desired.variables(self.spec, sizes, self._identity, public_key=public_key, running=running)
+        self.work.write(desired.root_module(self.spec, self._identity, adopted), values)
         return values
 
     def _plan_again(
@@ -209,19 +209,19 @@ class Ground:
     ) -> Plan:
         """Plan for what was found. A key pair cannot be looked for: its name is ours, so taking it over is tried."""
         if key_pair:
-            adopted[wish.KEY_PAIR] = wish.key_name(self.spec, self._identity)
+            adopted[desired.KEY_PAIR] = desired.key_name(self.spec, self._identity)
             try:
                 return self._plan(names, existing, adopted, running)
             except ProviderFailed as error:
                 if "non-existent" not in error.evidence:
                     raise
-                del adopted[wish.KEY_PAIR]
+                del adopted[desired.KEY_PAIR]
         return self._plan(names, existing, adopted, running)
 
     def _unrecorded(self, plan: Plan) -> dict[str, str]:
         """Return our own objects that the plan would make a second time."""
         making = {one.address for one in plan.changes if one.change.actions == ("create",)}
-        places = wish.lookups([node.name for node in self.spec.nodes])
+        places = desired.lookups([node.name for node in self.spec.nodes])
         found = {address: plan.found(place) for address, place in places.items() if address in making}
         several = {address: ids for address, ids in found.items() if len(ids) > 1}
         if several:

@@ -15,7 +15,7 @@ from productive_k3s_infra.hosts.ssh.first_contact import OpenFleet, Patience, fl
 from productive_k3s_infra.inventory.build import declared_endpoint
 from productive_k3s_infra.inventory.model import Location
 from productive_k3s_infra.inventory.survey import Assumption, MachineState, Resource, Survey, SurveyedMachine
-from productive_k3s_infra.providers.aws import wish
+from productive_k3s_infra.providers.aws import desired
 from productive_k3s_infra.providers.aws.contact import FirstContact
 from productive_k3s_infra.providers.aws.document import (
     ADDRESS_PREFIX,
@@ -26,7 +26,7 @@ from productive_k3s_infra.providers.aws.document import (
     State,
     summary,
 )
-from productive_k3s_infra.providers.aws.ground import Ground, Look
+from productive_k3s_infra.providers.aws.ground import Ground, Snapshot
 from productive_k3s_infra.providers.aws.host_keys import HostKeys
 from productive_k3s_infra.providers.aws.tofu import OnObject, Tofu
 from productive_k3s_infra.providers.aws.workdir import WorkFolder
@@ -68,7 +68,7 @@ class AwsProvider:
         self._tofu = tofu or Tofu(work.path)
         self._ground = Ground(spec, work, self._tofu, self._keys, self._public_key)
         self._contact = FirstContact(self._keys, patience or Patience(), open_fleet)
-        self._look: Look | None = None
+        self._look: Snapshot | None = None
 
     async def survey(self) -> Survey:
         """See Provider."""
@@ -122,7 +122,7 @@ class AwsProvider:
         declared = tuple(node.name for node in self._spec.nodes)
         return (*declared, *sorted(recorded - set(declared)))
 
-    def _agreed(self, names: tuple[str, ...]) -> Look:
+    def _agreed(self, names: tuple[str, ...]) -> Snapshot:
         """Return the look whose plan was agreed to; a new one may change no more than that, and these machines."""
         seen = self._look
         if seen is not None and seen.making <= set(names) and seen.digest == self._ground.work.plan_digest():
@@ -161,7 +161,7 @@ class AwsProvider:
         }
         return there if len(there) == len(found.nodes) else None
 
-    def _there(self, look: Look) -> dict[str, _There]:
+    def _there(self, look: Snapshot) -> dict[str, _There]:
         return {
             name: _There(
                 str(one.get("id")),
@@ -184,8 +184,8 @@ class AwsProvider:
     def _assumption(self) -> Assumption:
         return Assumption("ubuntu", "24.04", self._wanted.architecture, "ens5")
 
-    def _surveyed(self, look: Look) -> Survey:
-        declared = {node.name: wish.wanted_size(self._wanted, node) for node in self._spec.nodes}
+    def _surveyed(self, look: Snapshot) -> Survey:
+        declared = {node.name: desired.wanted_size(self._wanted, node) for node in self._spec.nodes}
         machines = tuple(self._machine(name, look, declared.get(name)) for name in self._all(frozenset(look.existing)))
         return Survey(
             owns_machines=True,
@@ -196,7 +196,7 @@ class AwsProvider:
             notes=tuple(self._notes(look)),
         )
 
-    def _machine(self, name: str, look: Look, wanted: wish.Size | None) -> SurveyedMachine:
+    def _machine(self, name: str, look: Snapshot, wanted: desired.Size | None) -> SurveyedMachine:
         attributes = look.existing.get(name)
         if attributes is None:
             return SurveyedMachine(name, "missing")
@@ -209,7 +209,7 @@ class AwsProvider:
             state, evidence = "broken", f"instance {attributes.get('id')} was made, and has still the key given to it"
         if wanted is None:
             return SurveyedMachine(name, "extra", self._at(name, self._there(look)[name]), evidence)
-        differences = wish.differences(wanted, wish.existing_size(attributes))
+        differences = desired.differences(wanted, desired.existing_size(attributes))
         location = self._at(name, self._there(look)[name]) if state == "running" else None
         return SurveyedMachine(name, state, location, evidence, differences)
 
@@ -224,7 +224,7 @@ class AwsProvider:
         address = node.ssh.address or outside or there.private
         return Location(there.private, replace(declared, address=address, key=key, host_keys=keys), outside)
 
-    def _notes(self, look: Look) -> Iterator[str]:
+    def _notes(self, look: Snapshot) -> Iterator[str]:
         if look.program.startswith("terraform"):
             yield f"{look.program} is used; this is tested with OpenTofu"
         if not self._wanted.elastic_ip and self._spec.ssh.via != "private":
@@ -273,7 +273,7 @@ class AwsProvider:
         return await finishing(asyncio.ensure_future(asyncio.to_thread(work)), self._tofu.interrupt)
 
 
-def _starts(look: Look) -> bool:
+def _starts(look: Snapshot) -> bool:
     return any(one.type == STARTED for one in look.plan.changes)
 
 

@@ -84,7 +84,7 @@ class Tofu:
         self._lines("init", "-input=false", "-json", timeout=_INIT_SECONDS)
 
     def plan(self, target: Path, variables: Path, *more: str) -> None:
-        """Look at what there is, and write the plan into a file."""
+        """Snapshot at what there is, and write the plan into a file."""
         words = ("plan", "-json", "-input=false", _LOCK, f"-var-file={variables}", f"-out={target}", *more)
         self._lines(*words, timeout=_PLAN_SECONDS)
 

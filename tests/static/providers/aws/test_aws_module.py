@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from productive_k3s_infra.cluster_file.load import load_cluster_file
-from productive_k3s_infra.providers.aws import wish, workdir
+from productive_k3s_infra.providers.aws import desired, workdir
 from productive_k3s_infra.providers.aws.document import SCHEMA, InventoryNode, InventoryOutput, read_inventory
 from static.providers.aws.test_aws_provider import FILE, SERVER
 
@@ -48,16 +48,16 @@ def test_the_readme_has_every_input_and_every_output() -> None:
 
 
 def test_the_program_gives_every_variable_that_it_declares(tmp_path: Path) -> None:
-    assert set(wish.VARIABLES) <= set(declared("variables.tf"))
+    assert set(desired.VARIABLES) <= set(declared("variables.tf"))
     file = tmp_path / "cluster.yaml"
     file.write_text(FILE.format(nodes=SERVER, more=", keyPair: mine, elasticIp: true", ssh=""))
     spec = load_cluster_file(file, {})
-    values = wish.variables(spec, {"server-1": wish.Size("server", "t3a.large", 40)}, "mark", public_key="")
-    assert set(values) == set(wish.VARIABLES)
+    values = desired.variables(spec, {"server-1": desired.Size("server", "t3a.large", 40)}, "mark", public_key="")
+    assert set(values) == set(desired.VARIABLES)
     assert (values["key_pair"], values["public_key"], values["key_name"]) == ("mine", None, None)
     assert values["allowed_cidrs"] == {"ssh": ["203.0.113.7/32"], "api": ["203.0.113.0/24"], "http": []}
-    root = wish.root_module(spec, "mark", {})
-    assert set(root["module"]["nodes"]) - {"source"} == set(wish.VARIABLES) == set(root["variable"])
+    root = desired.root_module(spec, "mark", {})
+    assert set(root["module"]["nodes"]) - {"source"} == set(desired.VARIABLES) == set(root["variable"])
     assert root["variable"]["host_keys"] == {"sensitive": True}
     assert root["terraform"]["backend"] == {"local": {"path": "terraform.tfstate"}}
 
@@ -67,9 +67,9 @@ def test_a_shared_state_has_one_mark_for_all(tmp_path: Path) -> None:
     state = ", state: {backend: s3, config: {bucket: states, key: a}}"
     file.write_text(FILE.format(nodes=SERVER, more=state, ssh=""))
     spec = load_cluster_file(file, {})
-    assert wish.root_module(spec, "", {})["terraform"]["backend"] == {"s3": {"bucket": "states", "key": "a"}}
+    assert desired.root_module(spec, "", {})["terraform"]["backend"] == {"s3": {"bucket": "states", "key": "a"}}
     file.write_text(FILE.format(nodes=SERVER, more=state.replace("key: a", "key: b"), ssh=""))
-    assert wish.shared_identity(spec) != wish.shared_identity(load_cluster_file(file, {})) != ""
+    assert desired.shared_identity(spec) != desired.shared_identity(load_cluster_file(file, {})) != ""
 
 
 def test_the_output_is_the_document() -> None:

@@ -18,11 +18,11 @@ from productive_k3s_infra.artifacts.release import resolve_release
 from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.execute.steps.perform import perform
+from productive_k3s_infra.plan.host_network import secrets_of
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.requests import Situation, request_for
 from productive_k3s_infra.plan.stages import plan_stages
 from productive_k3s_infra.plan.step import ApplyAgent, ApplyServer, StageArtifacts
-from productive_k3s_infra.plan.surroundings import secrets_of
 from productive_k3s_infra.plan.text import plan_lines
 from static.artifacts.mirror import FILES, VERSION, release_directory
 from static.fleet_doubles import FakeFleet, tools

@@ -1,0 +1,77 @@
+"""`pk3s cordon`, `drain` and `uncordon`: what a person does with a node that stays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from productive_k3s_infra.cli.options import DEFAULT_FILE, File, Format, Output, Yes
+from productive_k3s_infra.cli.running import finish, open_terminal, say, say_document, wait_for
+
+# A verb's own imports stand in it: what is not asked for is not loaded, and `--help` answers at once.
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from productive_k3s_infra.operations.node import ActedOnNode
+    from productive_k3s_infra.plan.by_hand import PersonsVerb
+
+Node = Annotated[str, typer.Argument(metavar="NODE", help="Its name, as pk3s status shows it.")]
+Timeout = Annotated[int, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long the pods may take to go.")]
+_DRAIN_SECONDS = 300
+
+
+def cordon(node: Node, file: File = DEFAULT_FILE, *, output: Output = Format.text) -> None:
+    """Let a node take no new pods until you uncordon it: apply never lifts what a person cordoned."""
+    _act("cordon", node, file, output)
+
+
+def drain(
+    node: Node,
+    file: File = DEFAULT_FILE,
+    *,
+    output: Output = Format.text,
+    yes: Yes = False,
+    timeout: Timeout = _DRAIN_SECONDS,
+) -> None:
+    """Cordon a node and move its pods elsewhere, as far as disruption budgets allow; pods of daemon sets stay."""
+    _act("drain", node, file, output, yes=yes, timeout=timeout)
+
+
+def uncordon(node: Node, file: File = DEFAULT_FILE, *, output: Output = Format.text) -> None:
+    """Let a node take new pods again, whoever cordoned it."""
+    _act("uncordon", node, file, output)
+
+
+def _act(
+    verb: PersonsVerb, node: str, file: Path, output: Format, *, yes: bool = False, timeout: int = _DRAIN_SECONDS
+) -> None:
+    from productive_k3s_infra.operations.node import act_on_node
+    from productive_k3s_infra.operations.session import open_session
+
+    def run() -> int:
+        terminal = open_terminal(assume_yes=yes, quiet=output is Format.json)
+        session = open_session(file, os.environ, terminal)
+        acted = wait_for(act_on_node(session, verb, node, timeout_seconds=float(timeout)), terminal)
+        if output is Format.json:
+            say_document(acted.document())
+        else:
+            say(acted_lines(acted))
+        return acted.exit_code
+
+    finish(run)
+
+
+def acted_lines(acted: ActedOnNode) -> Iterator[str]:
+    """PURE: say how it ended; what failed with its way on, and where the journal is."""
+    from productive_k3s_infra.cli.show import failure_lines
+
+    result = acted.result
+    if result.failure is not None:
+        yield from failure_lines(result.step.id, result.failure)
+        if acted.journal is not None:
+            yield f"journal: {acted.journal}"
+    elif result.result is not None:
+        yield from result.result.notes

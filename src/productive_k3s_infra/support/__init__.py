@@ -1,0 +1,1 @@
+"""A bundle for whoever shall help: what is in it, without secrets."""
