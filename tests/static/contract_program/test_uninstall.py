@@ -278,8 +278,8 @@ class TestChanges:
         """Images are moved to a larger disk so, the datastore to a faster one."""
         machine = Installed()
         machine.system.put({f"{paths.DATA}/{folder}/some/file": "of K3s"})
-        drive(machine.system.make_directory("/mnt/sd", 0o755))
-        drive(machine.system.rename(f"{paths.DATA}/{folder}", "/mnt/sd/moved"))
+        run_to_end(machine.system.make_directory("/mnt/sd", 0o755))
+        run_to_end(machine.system.rename(f"{paths.DATA}/{folder}", "/mnt/sd/moved"))
         machine.system.put_link(f"{paths.DATA}/{folder}", "/mnt/sd/moved")
         assert machine.uninstall(cluster=OWN, yes=True).outcome == "done"
         found = machine.system.snapshot()
@@ -297,7 +297,7 @@ class TestChanges:
         notes: list[str] = []
         host = machine.host()
         host = replace(host, emit=lambda kind, message, *_, **__: notes.append(message))
-        assert drive(uninstall.run(host, cluster=OWN, yes=True, force=False)).outcome == "done"
+        assert run_to_end(uninstall.run(host, cluster=OWN, yes=True, force=False)).outcome == "done"
         found = machine.system.snapshot()
         assert {"/mnt/nas/volumes/pvc-1/data", "/opt/images/k3s.tar"} <= set(found)
         assert paths.DATA not in found
