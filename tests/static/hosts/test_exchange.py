@@ -226,3 +226,12 @@ async def test_only_the_beginning_of_a_run_is_hurried() -> None:
             asyncio.get_running_loop().call_later(0.7, channel.end)
 
     assert (await run(ScriptedChannel(react), begin=0.3)).outcome == "done"
+
+
+async def test_a_sudo_that_hangs_is_among_what_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name service that does not answer holds it up, before it asks for anything."""
+    monkeypatch.setattr("productive_k3s_infra.hosts.wire.exchange._STOP_SECONDS", 0.1)
+    with pytest.raises(HostProgramFailed) as caught:
+        await run(ScriptedChannel(lambda _channel, _data: None), begin=0.2)
+    assert caught.value.code == "host.not-run"
+    assert "sudo -n true" in caught.value.remedy
