@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import typing
 from typing import Any, Dict, List, Mapping, Tuple, Type, TypeVar, Union
@@ -59,7 +60,7 @@ def decode(kind: Type[T], document: Any, name: str = "request") -> T:
 def _value(kind: Any, document: Any, path: str, mistakes: List[str]) -> Any:
     if kind is Any:
         return document
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    origin, arguments = _parts(kind)
     if origin is Union:
         return _optional(arguments, document, path, mistakes)
     if origin is typing.Literal:
@@ -72,6 +73,11 @@ def _value(kind: Any, document: Any, path: str, mistakes: List[str]) -> Any:
     if dataclasses.is_dataclass(kind):
         return _dataclass(kind, document, path, mistakes)
     return _scalar(kind, document, path, mistakes)
+
+
+@functools.lru_cache(maxsize=None)
+def _parts(kind: Any) -> Tuple[Any, Tuple[Any, ...]]:
+    return typing.get_origin(kind), typing.get_args(kind)
 
 
 def _optional(arguments: Tuple[Any, ...], document: Any, path: str, mistakes: List[str]) -> Any:
@@ -91,7 +97,13 @@ def _mapping(arguments: Tuple[Any, ...], document: Any, path: str, mistakes: Lis
     if not isinstance(document, Mapping):
         return _known(False, document, "a mapping", path, mistakes)
     kind = arguments[1] if arguments else Any
-    return {str(key): _value(kind, item, f"{path}.{redact(str(key))}", mistakes) for key, item in document.items()}
+    return {str(key): _value(kind, item, f"{path}.{_shown(str(key))}", mistakes) for key, item in document.items()}
+
+
+@functools.lru_cache(maxsize=1024)
+def _shown(key: str) -> str:
+    """Return the key as a path may show it. The same ones come from host after host."""
+    return redact(key)
 
 
 def _scalar(kind: Any, document: Any, path: str, mistakes: List[str]) -> Any:

@@ -92,6 +92,28 @@ def test_the_program_runs_from_memory(python: str) -> None:
     assert done.stderr == b""
 
 
+def invalid(done: subprocess.CompletedProcess[bytes]) -> str:
+    reader = WireReader("here")
+    list(reader.feed(done.stdout))
+    return reader.require_result(done.stderr.decode()).failures[0].code
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_run_that_reads_takes_what_an_earlier_one_kept_if_it_is_whole(tmp_path: Path, damaged: bool) -> None:
+    program = build_program()
+    kept = tmp_path / f"{program.sha256}.pyz"
+    kept.write_bytes(program.data[:-1] if damaged else program.data)
+    # What ends with the lines would be a sender who has gone, and stop the run.
+    run = bootstrap.invocation("agent", {"nonsense": 1}, ("--plan",), 60, has_payload=True)
+    loader = bootstrap.loader_line().replace(b"/usr/local/lib/productive-k3s", bytes(tmp_path))
+    lines = (loader, run.line(program), *((bootstrap.program_line(program),) if damaged else ()))
+    done = run_loader(sys.executable, *lines)
+    assert (b'"want"' in done.stdout) is damaged
+    assert invalid(done) == "request.invalid"
+    assert [path.name for path in tmp_path.iterdir()] == [kept.name], "it writes nothing"
+    assert (kept.read_bytes() == program.data) is not damaged
+
+
 def test_a_damaged_program_is_a_result() -> None:
     program = build_program()
     run = bootstrap.invocation("facts", None, (), 60, has_payload=False)

@@ -155,7 +155,8 @@ async def test_a_command_that_ended_before_it_read_anything_says_why() -> None:
     assert (await refusal(channel)).code == "sudo.password-wanted"
 
 
-async def test_the_program_is_sent_to_hosts_that_want_it() -> None:
+@pytest.mark.parametrize("verb", ["server", "facts"])
+async def test_the_program_is_sent_to_hosts_that_want_it(verb: str) -> None:
     def react(channel: ScriptedChannel, data: bytes) -> None:
         if is_order(data):
             channel.say('{"type":"ready"}', *wishes)
@@ -165,7 +166,7 @@ async def test_the_program_is_sent_to_hosts_that_want_it() -> None:
 
     for wishes in ([], ['{"type":"want"}']):
         channel = ScriptedChannel(react)
-        await run(channel, "server")
+        await run(channel, verb)
         assert (bootstrap.program_line(PROGRAM) in channel.written) is bool(wishes)
 
 

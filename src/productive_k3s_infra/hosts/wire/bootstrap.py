@@ -3,7 +3,7 @@
 ->  the loader's source, the same for all hosts and runs
 ->  one line of JSON: what to run, with the document, which may hold secrets (after a password only once the host
     has said `ready`: what sudo refuses, it would read as further passwords)
-->  one line of base64: the program; for a run that keeps it on the host, only if the host says `want`
+->  one line of base64: the program, only if the host says `want`, as it has not kept this one
 <-  hello: the program runs; a payload follows as it is
 """
 

@@ -189,8 +189,6 @@ class Exchange:
 
     def _send_order(self) -> None:
         self._write(self._order.run.line(self._order.program))
-        if not self._order.run.keeps_program:
-            self._send_program()
 
     def _send_program(self) -> None:
         self._write(bootstrap.program_line(self._order.program))

@@ -157,11 +157,10 @@ def load() -> int:
     # The first alarm asks the program to stop, as a signal of a person does; the next one ends it.
     signal.setitimer(signal.ITIMER_REAL, float(asked["deadline"]), float(asked["grace"]))
     sha256 = asked["sha256"]
-    program = kept(sha256) if asked["keep"] else None
+    program = kept(sha256)
     try:
         if program is None:
-            if asked["keep"]:
-                say({"type": "want"})
+            say({"type": "want"})
             program = receive(sha256)
             if asked["keep"]:
                 keep(sha256, program)
