@@ -65,6 +65,7 @@ def test_what_the_install_script_left_is_taken_as_it_is(
             f"write:{ENVIRONMENT}",
             "restart:k3s-agent",
             "wait:k3s-agent",
+            "watch:k3s-agent",
         ]
     }
     assert lab.ssh(agent, f"cat {ENVIRONMENT}") == ""
