@@ -28,7 +28,7 @@ from productive_k3s_infra.providers.local.machines import (
     stop,
     survey,
 )
-from productive_k3s_infra.providers.local.store import SetFolder, load_record
+from productive_k3s_infra.providers.local.store import MachineFolder, SetFolder, load_record
 
 pytestmark = pytest.mark.live
 
@@ -327,6 +327,25 @@ _CUT = textwrap.dedent("""
         machines.destroy("cut", root=root)
     print(next(count) - 1)
 """)
+
+
+def test_what_is_put_there_before_a_start_is_there(bed: Bed) -> None:
+    started: list[str] = []
+
+    def put(folder: MachineFolder) -> None:
+        started.append(folder.path.name)
+        (folder.rancher / "told").write_text("early\n")
+
+    def make() -> Machine:
+        (made,) = create("early", [MachineRequest("a")], bed.public, root=bed.root, before_start=put)
+        return made
+
+    assert bed.ssh(make(), "cat /var/lib/rancher/told") == "early"
+    make()
+    assert started == ["a"], "one that runs is not started"
+    stop("early", root=bed.root)
+    make()
+    assert started == ["a", "a"]
 
 
 def cut(bed: Bed, verb: str, at: int) -> int | None:

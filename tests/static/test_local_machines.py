@@ -37,9 +37,11 @@ from productive_k3s_infra.providers.local import (
     store,
     sysctl,
 )
+from productive_k3s_infra.providers.local.kubelet import DROP_IN
 from productive_k3s_infra.providers.local.leftovers import parse_mounts_below
 from productive_k3s_infra.providers.local.lock import hold
 from productive_k3s_infra.providers.local.model import MachineRecord, MachineRequest, SetRecord
+from productive_k3s_infra.providers.local.store import MachineFolder, SetFolder
 from static.contract_program.simulated import SimulatedSystem
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDV6q4p operator"
@@ -268,6 +270,22 @@ def test_the_kubelets_of_machines_are_told_of_control_groups_that_they_would_ref
     assert run_to_end(fail_cgroup_v1(system)) is (False if told else None)
     facts = assumed_facts(Host("server-1", "server", "10.0.0.11", Endpoint("10.0.0.11", "root")), survey.assumption)
     assert facts.k3s.fail_cgroup_v1 is (False if told else None)
+
+
+def test_they_are_told_before_a_machine_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed right after a start, nobody would come back to a machine that runs."""
+    folder = SetFolder(tmp_path, "edge").machine("server-1")
+
+    def create(*_: object, before_start: Callable[[MachineFolder], None], **__: object) -> None:
+        before_start(folder)
+        assert (folder.rancher / DROP_IN).exists()
+        raise ProviderFailed("killed here")
+
+    monkeypatch.setattr(provider.cgroup, "version", lambda: 1)
+    monkeypatch.setattr(provider.machines, "create", create)
+    made = provider.LocalProvider("edge", ("server-1",), tmp_path / "key", lambda: "key", root=tmp_path)
+    with pytest.raises(ProviderFailed, match="killed here"):
+        asyncio.run(made.create(("server-1",), lambda *_: None))
 
 
 def test_the_hierarchies_of_this_computer_are_read_from_its_mounts() -> None:

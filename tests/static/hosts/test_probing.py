@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -84,6 +85,16 @@ async def test_every_other_host_tries_every_port_and_the_listener_is_stopped() -
         Probe("agent-2", "server-1", "udp/8472", "no answer in 1 s"),
     )
     assert network.stopped == ["server-1"]
+
+
+async def test_machines_that_do_not_run_are_neither_tried_nor_blamed() -> None:
+    network = Network()
+    server, first, second = inventory().hosts
+    there = replace(inventory(), hosts=(server, replace(first, assumed=True), second))
+    lost = {"agent-1": HostUnreachable("there is no route to the host", where="agent-1")}
+    fleet = FakeFleet(dict.fromkeys(NAMES, network), lost)
+    probes = await probe_ports(there, {"server-1": PORTS, "agent-1": PORTS}, fleet)
+    assert probes == (Probe("agent-2", "server-1", "tcp/6443", ""), Probe("agent-2", "server-1", "udp/8472", ""))
 
 
 async def test_all_listen_and_then_each_connects_once() -> None:

@@ -56,23 +56,23 @@ async def probe_ports(
     Targets are hosts that no K3s holds yet: they listen for some seconds through the contract's `probe`. A host whose
     session fails gives a probe with that cause instead of stopping the others.
     """
-    wanted = [(host, targets[host.name]) for host in inventory.hosts if targets.get(host.name)]
-    if len(inventory.hosts) < 2 or not (wanted or listening):
+    # A machine that does not run answers nobody: that says nothing of the way to it.
+    hosts = tuple(host for host in inventory.hosts if not host.assumed)
+    wanted = [(host, targets[host.name]) for host in hosts if targets.get(host.name)]
+    if len(hosts) < 2 or not (wanted or listening):
         return ()
     tries = longest_seconds(sum(len(ports) for _, ports in wanted) + len(listening), _TRY_SECONDS)
     listeners = [_begin(host, ports, _READY_SECONDS + _source_seconds(tries), fleet) for host, ports in wanted]
     try:
         silent = dict(await asyncio.gather(*map(_wait_until_listening, listeners)))
         heard = [target for target in listeners if not silent[target.host.name]]
-        answers = await asyncio.gather(
-            *(_connect(source, heard, tries, fleet, listening) for source in inventory.hosts)
-        )
+        answers = await asyncio.gather(*(_connect(source, heard, tries, fleet, listening) for source in hosts))
     finally:
         # Also when nobody waits for the answer any more; the ports are free again once this is over.
         for target in listeners:
             target.run.cancel()
         await asyncio.gather(*(target.run for target in listeners), return_exceptions=True)
-    asked = list(zip(inventory.hosts, answers, strict=True))
+    asked = list(zip(hosts, answers, strict=True))
     between = tuple(
         Probe(source.name, host.name, port, silent[host.name] or answer.cause(host.address, port))
         for host, ports in wanted

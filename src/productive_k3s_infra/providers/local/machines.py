@@ -71,12 +71,14 @@ def create(
     root: Path = DEFAULT_ROOT,
     image: Path | None = None,
     on_progress: OnProgress = lambda _machine, _what: None,
+    before_start: Callable[[MachineFolder], None] = lambda _folder: None,
 ) -> tuple[Machine, ...]:
     """Make the requested machines exist, run and answer on SSH, and return them in the order of the requests.
 
     A machine that runs is returned unchanged, one that was stopped is started with its disk, one that was begun and cut
     off is made anew. Refused when a machine exists that was requested differently. `image` is the root file system to
-    start from, otherwise Debian 12, built when it is not there yet.
+    start from, otherwise Debian 12, built when it is not there yet. `before_start` is given the folder of each machine
+    that is about to be started: what it puts there, no machine that runs has ever been without.
     """
     require_set_name(set_name)
     require_requests(tuple(requests))
@@ -89,7 +91,7 @@ def create(
         wanted = [machine for request in requests if (machine := bench.record.find(request.name))]
 
         def bring_up(machine: MachineRecord) -> None:
-            _bring_up(bench, machine, authorized_key, on_progress)
+            _bring_up(bench, machine, authorized_key, on_progress, before_start)
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             tuple(pool.map(bring_up, wanted))
@@ -195,7 +197,13 @@ def _locked(set_name: str, root: Path, on_progress: OnProgress = lambda _machine
                 folder.lock.unlink(missing_ok=True)
 
 
-def _bring_up(bench: _Bench, machine: MachineRecord, authorized_key: str, on_progress: OnProgress) -> None:
+def _bring_up(
+    bench: _Bench,
+    machine: MachineRecord,
+    authorized_key: str,
+    on_progress: OnProgress,
+    before_start: Callable[[MachineFolder], None],
+) -> None:
     name, files = machine.request.name, bench.files(machine)
     if not files.prepared.exists():
         on_progress(name, "making its file system")
@@ -203,17 +211,20 @@ def _bring_up(bench: _Bench, machine: MachineRecord, authorized_key: str, on_pro
         prepare.prepare(bench.record, machine, files, authorized_key)
     if power.find_init(bench.cgroups, bench.group(name)) is None:
         on_progress(name, "starting")
-    _run(bench, machine)
+    _run(bench, machine, before_start)
     on_progress(name, f"answers on {bench.record.address(machine)}")
 
 
-def _run(bench: _Bench, machine: MachineRecord) -> None:
+def _run(
+    bench: _Bench, machine: MachineRecord, before_start: Callable[[MachineFolder], None] = lambda _folder: None
+) -> None:
     name, files = machine.request.name, bench.files(machine)
     group = bench.group(name)
     if power.find_init(bench.cgroups, group) is None:
         power.kill(bench.cgroups, group)
         prepare.ensure_mounted(machine, files)
         prepare.write_hosts(bench.record, machine, files)
+        before_start(files)
         files.log.unlink(missing_ok=True)
         bench.cgroups.start(group, power.nspawn_argv(bench.record, machine, files), files.log)
     address = str(bench.record.address(machine))

@@ -13,13 +13,17 @@ from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.inventory.model import Endpoint, Location
 from productive_k3s_infra.providers.local import cgroup, machines
 from productive_k3s_infra.providers.local.kubelet import allow_cgroup_v1
-from productive_k3s_infra.providers.local.store import DEFAULT_ROOT, SetFolder
+from productive_k3s_infra.providers.local.store import DEFAULT_ROOT, MachineFolder, SetFolder
 from productive_k3s_infra.providers.protocol import Assumption, OnProgress, Survey, SurveyedMachine
 from productive_k3s_infra.providers.thread import in_thread
 from productive_k3s_infra.workspace.directory import Workspace
 from productive_k3s_infra.workspace.operator_key import ensure_operator_key
 
 _NAME_LENGTH = 32
+
+
+def _say_nothing(_: MachineFolder) -> None:
+    """Nothing has to be said to a machine."""
 
 
 def set_name(cluster: str, home: Path) -> str:
@@ -81,12 +85,19 @@ class LocalProvider:
     async def create(self, names: tuple[str, ...], on_progress: OnProgress) -> Survey:
         """See Provider."""
         requests = [machines.MachineRequest(name) for name in names]
+        # Before a machine starts, as this program may be killed at any time; of one that runs it may have been lost.
+        told = allow_cgroup_v1 if cgroup.version() == 1 else _say_nothing
         await in_thread(
-            machines.create, self._name, requests, self._public_key(), root=self._root, on_progress=on_progress
+            machines.create,
+            self._name,
+            requests,
+            self._public_key(),
+            root=self._root,
+            on_progress=on_progress,
+            before_start=told,
         )
-        if cgroup.version() == 1:
-            for name in names:
-                allow_cgroup_v1(SetFolder(self._root, self._name).machine(name))
+        for name in names:
+            told(SetFolder(self._root, self._name).machine(name))
         return await self.survey()
 
     async def destroy(self, names: tuple[str, ...], on_progress: OnProgress) -> None:
