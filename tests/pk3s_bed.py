@@ -59,6 +59,12 @@ class Done:
         """Standard output as JSON: nothing else may be on it."""
         return json.loads(self.out)
 
+    @property
+    def steps(self) -> dict[str, list[str]]:
+        """The changes that were made, by step; every step was done."""
+        assert {result["outcome"] for result in self.document["results"]} <= {"done"}, self
+        return {result["step"]: result["changes"] for result in self.document["results"]}
+
     def __str__(self) -> str:
         return f"pk3s {' '.join(self.words)} ended with {self.code}\n{self.out}\n{self.err}"
 

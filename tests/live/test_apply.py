@@ -69,12 +69,6 @@ def fingerprint(made: Cluster, may_start_anew: set[str]) -> Iterator[Fingerprint
     assert anew <= may_start_anew, f"nobody declared that these start anew: {anew - may_start_anew}"
 
 
-def steps(done: Done) -> dict[str, list[str]]:
-    """Return the changes that were made by step."""
-    assert {result["outcome"] for result in done.document["results"]} <= {"done"}
-    return {result["step"]: result["changes"] for result in done.document["results"]}
-
-
 def pods(site: Site) -> set[str]:
     return {pod["metadata"]["uid"] for pod in site.get("pods", "-A")}
 
@@ -228,27 +222,27 @@ def test_a_changed_server_flag_restarts_the_server_once(
         assert "! server-1/apply-server" in site.expect(0, "plan").out
         assert "nobody agreed to the plan" in site.expect(4, "apply").err
         assert site.fingerprint() == fingerprint
-        assert steps(site.expect(0, "apply", "--yes", "-o", "json")) == {
+        assert site.expect(0, "apply", "--yes", "-o", "json").steps == {
             "server-1/apply-server": ["write:/etc/rancher/k3s/config.yaml", "restart:k3s", "wait:k3s"]
         }
         changed = site.fingerprint()
         assert [name for name in NAMES if changed.units[name] != fingerprint.units[name]] == ["server-1"]
         assert changed.nodes == fingerprint.nodes
         assert "--event-ttl=2h" in site.on("server-1", "ps axww -o args") or not site.release.is_lab
-    assert list(steps(site.expect(0, "apply", "--yes", "-o", "json"))) == ["server-1/apply-server"]
+    assert list(site.expect(0, "apply", "--yes", "-o", "json").steps) == ["server-1/apply-server"]
 
 
 def test_an_added_agent_joins_and_leaves_again_before_its_machine_goes(site: Site, fingerprint: Fingerprint) -> None:
     try:
         with site.edited(("count: 2", "count: 3")):
             applied = site.expect(0, "apply", "--yes", "-o", "json")
-            assert {step.partition("/")[0] for step in steps(applied)} == {"agent-3"}
+            assert {step.partition("/")[0] for step in applied.steps} == {"agent-3"}
             after = site.fingerprint()
             assert {name: after.units[name] for name in NAMES} == dict(fingerprint.units)
             assert set(after.nodes) - set(fingerprint.nodes) == {"agent-3"}
             # Its machine vanishes: K3s would refuse another host by the name of the Node that stays behind.
             machines.destroy(site.set, ["agent-3"])
-            again = steps(site.expect(0, "apply", "--yes", "-o", "json"))
+            again = site.expect(0, "apply", "--yes", "-o", "json").steps
             assert "agent-3/forget-node" in again
             assert {step.partition("/")[0] for step in again} == {"agent-3"}
             assert site.fingerprint().nodes["agent-3"] != after.nodes["agent-3"]
@@ -260,7 +254,7 @@ def test_an_added_agent_joins_and_leaves_again_before_its_machine_goes(site: Sit
         assert "nobody agreed to the plan" in site.expect(4, "apply").err
         assert "agent-3" in site.fingerprint().nodes
         assert "[plan.prune]" in site.expect(4, "apply", "--yes").err
-        gone = steps(site.expect(0, "apply", "--yes", "--prune", "-o", "json"))
+        gone = site.expect(0, "apply", "--yes", "--prune", "-o", "json").steps
         assert list(gone) == ["agent-3/remove-node", "agent-3/destroy-machine"]
         assert "agent-3" not in {machine.name for machine in machines.survey(site.set)}
         after = site.fingerprint()
@@ -281,7 +275,7 @@ def test_a_stopped_machine_is_started_and_nothing_else_happens(
         planned = site.expect(3, "plan", "--exit-code", "-o", "json").document["plan"]
         assert [step["id"] for step in planned["steps"]] == ["agent-2/start-machine"]
         assert "what is on its disk stays" in planned["steps"][0]["reason"]
-        made = steps(site.expect(0, "apply", "--yes", "-o", "json"))
+        made = site.expect(0, "apply", "--yes", "-o", "json").steps
         # It starts K3s by itself; whether that is still planned for, or waited for, is a matter of moments.
         assert {"agent-2/start-machine"} <= set(made) <= {"agent-2/start-machine", "agent-2/apply-agent"}
         assert all(changes in ([], ["wait:k3s-agent"]) for changes in made.values()), made
@@ -447,104 +441,3 @@ def test_no_secret_is_left_in_temporary_files_here(site: Site, secrets: dict[str
         check=False,
     )
     assert pattern.stdout == b""
-
-
-DRAINED = (
-    "  nodes:\n",
-    "    agent:\n      kubelet-arg: [max-pods=90]\n  rollout: {drain: true}\n  nodes:\n",
-)
-
-
-def test_agents_are_drained_in_turn_and_what_a_person_cordoned_stays_cordoned(
-    site: Site, may_start_anew: set[str]
-) -> None:
-    """The last one here, as the agents keep the flag that they get: a change of it watches the first one for 30 s."""
-    may_start_anew.update({"agent-1", "agent-2"})
-    image = next(name for name in site.on("server-1", "k3s ctr -n k8s.io images ls -q").split() if "busybox" in name)
-    site.kubectl("apply", "-f", "-", data=json.dumps(on_agents(image)))
-    try:
-        site.kubectl("rollout", "status", "deployment/moving", "--timeout=60s")
-        before = {pod["metadata"]["uid"]: pod["spec"]["nodeName"] for pod in site.get("pods", "-l", "app=moving")}
-        assert sorted(before.values()) == ["agent-1", "agent-2"]
-        assert "agent-2 takes no new pods" in site.expect(0, "cordon", "agent-2").out
-        with site.edited(DRAINED):
-            applied = site.expect(0, "apply", "--yes", "-o", "json")
-            # One batch ends before the next begins; who cordoned a node alone lifts that.
-            assert [step.partition("/")[::2] for step in steps(applied)] == [
-                ("agent-1", "drain-node"),
-                ("agent-1", "apply-agent"),
-                ("agent-1", "uncordon-node"),
-                ("agent-2", "drain-node"),
-                ("agent-2", "apply-agent"),
-            ]
-            assert any("a person has cordoned it" in note for note in applied.document["plan"]["notes"])
-            assert cordons(site) == {"server-1": (False, False), "agent-1": (False, False), "agent-2": (True, False)}
-            site.kubectl("rollout", "status", "deployment/moving", "--timeout=60s")
-            after = {pod["metadata"]["uid"]: pod["spec"]["nodeName"] for pod in site.get("pods", "-l", "app=moving")}
-            assert not set(after) & set(before)
-            assert "agent-2" not in after.values()
-            assert "agent-2 takes new pods" in site.expect(0, "uncordon", "agent-2").out
-            # What a killed apply leaves, the next one lifts; what kubectl cordons on top of its note is a person's.
-            node = "python3 $(ls /usr/local/lib/productive-k3s/*.pyz | head -1) node"
-            site.on("server-1", f"{node} cordon agent-1 --by-apply && {node} cordon agent-2 --by-apply")
-            site.kubectl("uncordon", "agent-1")
-            site.kubectl("cordon", "agent-1")
-            assert cordons(site) == {"server-1": (False, False), "agent-1": (True, True), "agent-2": (True, True)}
-            assert list(steps(site.expect(0, "apply", "--yes", "-o", "json"))) == ["agent-2/uncordon-node"]
-            assert {name: cordoned for name, (cordoned, _) in cordons(site).items()} == {
-                "server-1": False,
-                "agent-1": True,
-                "agent-2": False,
-            }
-            budget = {"minAvailable": 2, "selector": {"matchLabels": {"app": "moving"}}}
-            document = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "keep-two"}}
-            site.kubectl("apply", "-f", "-", data=json.dumps({**document, "spec": budget}))
-            blocked = site.expect(5, "drain", "agent-1", "--yes", "--timeout", "3").out
-            assert re.search(r"\[node.drain-blocked\]\n  seen: default/moving-\S+: .*keep-two", blocked), blocked
-            assert "pk3s uncordon agent-1" in blocked
-            site.kubectl("delete", "poddisruptionbudget", "keep-two")
-            drained = site.expect(0, "drain", "agent-1", "--yes", "--timeout", "30", "-o", "json").document
-            assert (drained["node"], drained["server"], drained["alone"]) == ("agent-1", "server-1", [])
-            site.expect(0, "uncordon", "agent-1")
-            assert set(cordons(site).values()) == {(False, False)}
-            assert "Nothing to change." in site.expect(0, "plan", "--exit-code").out
-    finally:
-        site.kubectl("uncordon", "agent-1", "agent-2")
-        site.kubectl(
-            "delete", "deployment,poddisruptionbudget", "moving", "keep-two", "--ignore-not-found", "--wait=false"
-        )
-
-
-def cordons(site: Site) -> dict[str, tuple[bool, bool]]:
-    """Whether each node is cordoned, and whether an apply has noted that it did it."""
-    return {
-        node["metadata"]["name"]: (
-            bool(node["spec"].get("unschedulable")),
-            "productive-k3s.io/cordon" in node["metadata"]["annotations"],
-        )
-        for node in site.get("nodes")
-    }
-
-
-def on_agents(image: str) -> dict[str, Any]:
-    """A Deployment of two replicas that would rather live on agents, and apart."""
-    labels = {"app": "moving"}
-    agents = {"matchExpressions": [{"key": "node-role.kubernetes.io/control-plane", "operator": "DoesNotExist"}]}
-    apart = {"labelSelector": {"matchLabels": labels}, "topologyKey": "kubernetes.io/hostname"}
-    spec = {
-        "affinity": {
-            "nodeAffinity": {
-                "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": agents}]
-            },
-            "podAntiAffinity": {
-                "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 50, "podAffinityTerm": apart}]
-            },
-        },
-        "terminationGracePeriodSeconds": 1,
-        "containers": [
-            {"name": "moving", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "3600"]}
-        ],
-    }
-    template = {"metadata": {"labels": labels}, "spec": spec}
-    deployment = {"replicas": 2, "selector": {"matchLabels": labels}, "template": template}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "moving"}, "spec": deployment}

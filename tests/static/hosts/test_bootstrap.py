@@ -114,6 +114,43 @@ def test_a_run_that_reads_takes_what_an_earlier_one_kept_if_it_is_whole(tmp_path
     assert (kept.read_bytes() == program.data) is not damaged
 
 
+ANOTHER_RUN = """\
+import os
+class Twice:
+    "Another run does the same, a moment before."
+    def __init__(self, name):
+        self.real = getattr(os, name)
+        setattr(os, name, self)
+    def __call__(self, path, *rest):
+        if "kept" in str(path):
+            self.real(path, *rest)
+        return self.real(path, *rest)
+Twice("mkdir"), Twice("unlink")
+listed = os.listdir
+os.listdir = lambda path: [*listed(path), "gone.pyz"]
+"""
+
+
+def test_two_runs_may_keep_the_program_at_once(tmp_path: Path) -> None:
+    program = build_program()
+    run = bootstrap.invocation("agent", {"nonsense": 1}, (), 60, has_payload=True)
+    directory = tmp_path / "kept"
+    source = ast.literal_eval(bootstrap.loader_line().decode()).replace("/usr/local/lib/productive-k3s", str(directory))
+    loader = ascii(f"exec({ANOTHER_RUN!r})\n{source}").encode() + b"\n"
+
+    def keep() -> subprocess.CompletedProcess[bytes]:
+        return run_loader(sys.executable, loader, run.line(program), bootstrap.program_line(program))
+
+    assert invalid(keep()) == "request.invalid", "the directory was there a moment before"
+    (kept,) = directory.iterdir()
+    assert kept.name == f"{program.sha256}.pyz"
+    kept.unlink()
+    for number in range(4):
+        (directory / f"{number}.pyz").touch()
+    assert invalid(keep()) == "request.invalid", "old ones went a moment before"
+    assert len(list(directory.iterdir())) == 2
+
+
 def test_a_damaged_program_is_a_result() -> None:
     program = build_program()
     run = bootstrap.invocation("facts", None, (), 60, has_payload=False)

@@ -12,6 +12,7 @@ All lines come through the text layer of standard input, which reads ahead. So t
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import hashlib
 import io
@@ -92,9 +93,13 @@ def keep(sha256: str, program: bytes) -> None:
 
 def directory() -> None:
     """Make the directory for kept programs; what is in it is run as root, so only root may write there."""
-    if not os.path.isdir(KEPT):
-        os.mkdir(KEPT)
+    try:
+        os.mkdir(KEPT, 0o755)
         os.chmod(KEPT, 0o755)  # noqa: S103 - everybody may read it, as all of /usr/local/lib
+    except FileExistsError:
+        # Another run may have made it just now: a server is told of its own node and of others' at once.
+        if not os.path.isdir(KEPT):
+            raise
     found = os.lstat(KEPT)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         evidence = f"{KEPT}: uid {found.st_uid}, mode {stat.S_IMODE(found.st_mode):o}"
@@ -103,12 +108,16 @@ def directory() -> None:
 
 
 def prune(newest: str) -> None:
-    """Remove all but the newest kept programs, and what killed runs left; another run may be writing just now."""
-    ages = {name: time.time() - os.lstat(os.path.join(KEPT, name)).st_mtime for name in os.listdir(KEPT)}
+    """Remove all but the newest kept programs, and what killed runs left; another run may write or prune just now."""
+    ages = {}
+    for name in os.listdir(KEPT):
+        with contextlib.suppress(FileNotFoundError):
+            ages[name] = time.time() - os.lstat(os.path.join(KEPT, name)).st_mtime
     others = sorted((name for name in ages if name.endswith(".pyz") and name != newest), key=ages.__getitem__)
     unfinished = [name for name, age in ages.items() if ".pyz." in name and age > UNFINISHED_SECONDS]
     for name in (*others[KEEP_NEWEST - 1 :], *unfinished):
-        os.unlink(os.path.join(KEPT, name))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(KEPT, name))
 
 
 def trouble(error: OSError) -> Trouble:
