@@ -27,6 +27,7 @@ import asyncssh
 from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.artifacts.program import build_program
 from productive_k3s_infra.hosts.ssh.fleet import SshFleet
+from productive_k3s_infra.hosts.ssh.openssh import OpenSsh
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory
 
 USER = getpass.getuser()
@@ -149,7 +150,7 @@ class Site:
             ask_sudo=lambda _host: Secret("none"),
             connect_seconds=seconds,
             begin_seconds=begin,
-            ssh_config=str(self.config),
+            openssh=OpenSsh(str(self.config)),
         )
 
     @asynccontextmanager

@@ -21,6 +21,7 @@ from pk3s_bed import Done
 from productive_k3s_infra.artifacts.program import build_program
 from productive_k3s_infra.hosts.fleet.probing import probe_ports
 from productive_k3s_infra.hosts.ssh.fleet import SshFleet
+from productive_k3s_infra.hosts.ssh.openssh import OpenSsh
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory
 from productive_k3s_infra.providers.local.machines import MachineRequest
 
@@ -210,7 +211,7 @@ async def test_the_probe_lets_go_of_the_ports_before_it_returns(hosts: Hosts) ->
         known_hosts=None,
         trust=lambda _host, _keys: False,
         ask_sudo=lambda _host: None,
-        ssh_config="none",
+        openssh=OpenSsh("none"),
     )
     try:
         probes = await probe_ports(inventory, targets, fleet)

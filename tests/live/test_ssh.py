@@ -20,6 +20,7 @@ from productive_k3s_infra.errors import HostKeyMismatch, HostUnreachable, Pk3sEr
 from productive_k3s_infra.hosts.fleet.session import HostSession
 from productive_k3s_infra.hosts.ssh import known_hosts
 from productive_k3s_infra.hosts.ssh.fleet import SshFleet
+from productive_k3s_infra.hosts.ssh.openssh import OpenSsh
 from productive_k3s_infra.hosts.wire import refusals
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory
 from productive_k3s_infra.providers.local.machines import Machine, MachineRequest
@@ -90,7 +91,7 @@ async def fleet(
         trust=answers.trusts,
         ask_sudo=answers.sudo,
         connect_seconds=seconds,
-        ssh_config="none",
+        openssh=OpenSsh("none"),
     )
     try:
         yield made

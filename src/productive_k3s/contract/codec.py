@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import json
 import typing
-from typing import Any, Dict, List, Mapping, Tuple, Type, TypeVar, Union
+from typing import Any, Callable, Dict, Hashable, List, Mapping, Tuple, Type, TypeVar, Union
 
 from productive_k3s.contract.failure import ContractError, bad_input
 from productive_k3s.contract.redaction import redact
@@ -24,6 +24,8 @@ _KINDS: Tuple[Tuple[Any, str], ...] = (
 )
 
 T = TypeVar("T")
+Decoder = Callable[[Any, str, List[str]], Any]
+"""Takes a JSON value, its path and the list of mistakes."""
 
 
 def encode(value: Any, *, unmask: bool = False) -> Any:
@@ -44,7 +46,7 @@ def encode(value: Any, *, unmask: bool = False) -> Any:
 def decode(kind: Type[T], document: Any, name: str = "request") -> T:
     """Build a `kind` from JSON values; all unknown keys, missing keys and wrong types are one ContractError."""
     mistakes: List[str] = []
-    value = _value(kind, document, name, mistakes)
+    value = _decoder(typing.cast("Hashable", kind))(document, name, mistakes)
     if mistakes:
         raise ContractError(
             bad_input(
@@ -57,47 +59,68 @@ def decode(kind: Type[T], document: Any, name: str = "request") -> T:
     return typing.cast("T", value)
 
 
-def _value(kind: Any, document: Any, path: str, mistakes: List[str]) -> Any:
-    if kind is Any:
-        return document
-    origin, arguments = _parts(kind)
-    if origin is Union:
-        return _optional(arguments, document, path, mistakes)
-    if origin is typing.Literal:
-        expected = f"one of {', '.join(map(str, arguments))}"
-        return _known(document in arguments, document, expected, path, mistakes, shown=True)
-    if origin is tuple:
-        return _tuple(arguments, document, path, mistakes)
-    if origin is not None and isinstance(origin, type) and issubclass(origin, typing.cast("type", Mapping)):
-        return _mapping(arguments, document, path, mistakes)
-    if dataclasses.is_dataclass(kind):
-        return _dataclass(kind, document, path, mistakes)
-    return _scalar(kind, document, path, mistakes)
-
-
 @functools.lru_cache(maxsize=None)
-def _parts(kind: Any) -> Tuple[Any, Tuple[Any, ...]]:
-    return typing.get_origin(kind), typing.get_args(kind)
+def _decoder(kind: Any) -> Decoder:
+    """Return what builds a value of this type. Hints are taken apart once: hundreds of hosts send the same shape."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return _anything
+    if origin is Union:
+        return _optional(arguments)
+    if origin is typing.Literal:
+        return _literal(arguments)
+    if origin is tuple:
+        return _tuple(arguments)
+    if origin is not None and isinstance(origin, type) and issubclass(origin, typing.cast("type", Mapping)):
+        return _mapping(arguments)
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(kind)
+    return {Secret: _secret, float: _float}.get(kind) or _scalar(kind)
 
 
-def _optional(arguments: Tuple[Any, ...], document: Any, path: str, mistakes: List[str]) -> Any:
-    if document is None and type(None) in arguments:
-        return None
-    first = next(item for item in arguments if item is not type(None))
-    return _value(first, document, path, mistakes)
+def _anything(document: Any, _path: str, _mistakes: List[str]) -> Any:
+    return document
 
 
-def _tuple(arguments: Tuple[Any, ...], document: Any, path: str, mistakes: List[str]) -> Any:
-    if not isinstance(document, (list, tuple)):
-        return _known(False, document, "a list", path, mistakes)
-    return tuple(_value(arguments[0], item, f"{path}[{index}]", mistakes) for index, item in enumerate(document))
+def _optional(arguments: Tuple[Any, ...]) -> Decoder:
+    may_be_none = type(None) in arguments
+    decoder = _decoder(next(item for item in arguments if item is not type(None)))
+
+    def decode_it(document: Any, path: str, mistakes: List[str]) -> Any:
+        return None if document is None and may_be_none else decoder(document, path, mistakes)
+
+    return decode_it
 
 
-def _mapping(arguments: Tuple[Any, ...], document: Any, path: str, mistakes: List[str]) -> Any:
-    if not isinstance(document, Mapping):
-        return _known(False, document, "a mapping", path, mistakes)
-    kind = arguments[1] if arguments else Any
-    return {str(key): _value(kind, item, f"{path}.{_shown(str(key))}", mistakes) for key, item in document.items()}
+def _literal(arguments: Tuple[Any, ...]) -> Decoder:
+    expected = f"one of {', '.join(map(str, arguments))}"
+
+    def decode_it(document: Any, path: str, mistakes: List[str]) -> Any:
+        return _known(document in arguments, document, expected, path, mistakes, shown=True)
+
+    return decode_it
+
+
+def _tuple(arguments: Tuple[Any, ...]) -> Decoder:
+    decoder = _decoder(arguments[0])
+
+    def decode_it(document: Any, path: str, mistakes: List[str]) -> Any:
+        if not isinstance(document, (list, tuple)):
+            return _known(False, document, "a list", path, mistakes)
+        return tuple([decoder(item, f"{path}[{index}]", mistakes) for index, item in enumerate(document)])
+
+    return decode_it
+
+
+def _mapping(arguments: Tuple[Any, ...]) -> Decoder:
+    decoder = _decoder(arguments[1] if arguments else Any)
+
+    def decode_it(document: Any, path: str, mistakes: List[str]) -> Any:
+        if not isinstance(document, Mapping):
+            return _known(False, document, "a mapping", path, mistakes)
+        return {str(key): decoder(item, f"{path}.{_shown(str(key))}", mistakes) for key, item in document.items()}
+
+    return decode_it
 
 
 @functools.lru_cache(maxsize=1024)
@@ -106,18 +129,29 @@ def _shown(key: str) -> str:
     return redact(key)
 
 
-def _scalar(kind: Any, document: Any, path: str, mistakes: List[str]) -> Any:
-    if kind is Secret:
-        good = isinstance(document, str)
-        if not good:
-            mistakes.append(f"{path}: expected a string, found something else")
-        return Secret(document) if good else document
-    if kind is float:
-        good = isinstance(document, (int, float)) and not isinstance(document, bool)
-        return float(document) if good else _known(False, document, "a number", path, mistakes, shown=True)
-    words = {str: "a string", int: "a whole number", bool: "true or false"}
-    good = isinstance(document, kind) and (kind is bool or not isinstance(document, bool))
-    return _known(good, document, words.get(kind, kind.__name__), path, mistakes, shown=kind in (int, bool))
+def _secret(document: Any, path: str, mistakes: List[str]) -> Any:
+    if isinstance(document, str):
+        return Secret(document)
+    mistakes.append(f"{path}: expected a string, found something else")
+    return document
+
+
+def _float(document: Any, path: str, mistakes: List[str]) -> Any:
+    if isinstance(document, (int, float)) and not isinstance(document, bool):
+        return float(document)
+    return _known(False, document, "a number", path, mistakes, shown=True)
+
+
+def _scalar(kind: Any) -> Decoder:
+    expected = {str: "a string", int: "a whole number", bool: "true or false"}.get(kind, kind.__name__)
+    shown = kind in (int, bool)
+
+    def decode_it(document: Any, path: str, mistakes: List[str]) -> Any:
+        # True is an int for Python, and no number for anybody else.
+        good = isinstance(document, kind) and (kind is bool or not isinstance(document, bool))
+        return document if good else _known(False, document, expected, path, mistakes, shown=shown)
+
+    return decode_it
 
 
 def _known(good: bool, document: Any, expected: str, path: str, mistakes: List[str], *, shown: bool = False) -> Any:
@@ -138,24 +172,29 @@ def _found(document: Any, shown: bool) -> str:
     return next((words for kind, words in _KINDS if isinstance(document, kind)), type(document).__name__)
 
 
-def _dataclass(kind: Any, document: Any, path: str, mistakes: List[str]) -> Any:
-    if not isinstance(document, Mapping):
-        return _known(False, document, "a mapping", path, mistakes)
-    hints = _hints(kind)
-    values: Dict[str, Any] = {}
-    for item in dataclasses.fields(kind):
-        if item.name in document:
-            values[item.name] = _value(hints[item.name], document[item.name], f"{path}.{item.name}", mistakes)
-        elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
-            mistakes.append(f"{path}.{item.name}: is missing")
-    mistakes.extend(f"{path}.{redact(str(key))}: is not known" for key in document if key not in hints)
-    return kind(**values) if not mistakes else None
+def _dataclass(kind: Any) -> Decoder:
+    def decode_it(document: Any, path: str, mistakes: List[str]) -> Any:
+        if not isinstance(document, Mapping):
+            return _known(False, document, "a mapping", path, mistakes)
+        fields = _fields(kind)
+        values: Dict[str, Any] = {}
+        for name, (decoder, is_required) in fields.items():
+            if name in document:
+                values[name] = decoder(document[name], f"{path}.{name}", mistakes)
+            elif is_required:
+                mistakes.append(f"{path}.{name}: is missing")
+        mistakes.extend(f"{path}.{redact(str(key))}: is not known" for key in document if key not in fields)
+        return kind(**values) if not mistakes else None
+
+    return decode_it
 
 
-_HINTS: Dict[Any, Dict[str, Any]] = {}
+@functools.lru_cache(maxsize=None)
+def _fields(kind: Any) -> Dict[str, Tuple[Decoder, bool]]:
+    """Return what builds each field and whether it must be there; only when first used, as a type may hold itself."""
+    hints = typing.get_type_hints(kind)
+    return {item.name: (_decoder(hints[item.name]), _is_required(item)) for item in dataclasses.fields(kind)}
 
 
-def _hints(kind: Any) -> Dict[str, Any]:
-    if kind not in _HINTS:
-        _HINTS[kind] = typing.get_type_hints(kind)
-    return _HINTS[kind]
+def _is_required(item: "dataclasses.Field[Any]") -> bool:
+    return item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from productive_k3s_infra.artifacts.program import build_program
@@ -13,6 +13,7 @@ from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.errors import Refused
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.hosts.ssh.fleet import SshFleet
+from productive_k3s_infra.hosts.ssh.openssh import OpenSsh
 from productive_k3s_infra.inventory.build import build_inventory
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.progress.interaction import Interaction
@@ -29,13 +30,15 @@ class Session:
     workspace: Workspace
     provider: Provider
     interaction: Interaction
+    openssh: OpenSsh = field(default_factory=OpenSsh)
 
 
 def open_session(file: Path, environment: Mapping[str, str], interaction: Interaction) -> Session:
     """Read the cluster file; raises ClusterFileInvalid with every mistake in it."""
     spec = load_cluster_file(file, environment)
     workspace = Workspace(file, spec.name)
-    return Session(spec, workspace, provider_of(spec, workspace), interaction)
+    openssh = OpenSsh()
+    return Session(spec, workspace, provider_of(spec, workspace, openssh.login), interaction, openssh)
 
 
 def inventory_of(session: Session, survey: Survey) -> Inventory:
@@ -71,6 +74,7 @@ async def fleet_of(session: Session, inventory: Inventory) -> AsyncIterator[Flee
         known_hosts=session.workspace.known_hosts,
         trust=session.interaction.trust_host_key,
         ask_sudo=session.interaction.sudo_password,
+        openssh=session.openssh,
     )
     try:
         yield fleet

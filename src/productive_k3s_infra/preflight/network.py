@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Iterator
 
@@ -99,7 +100,9 @@ def _foreign_routes(facts: Facts) -> list[str]:
     return [route for route in facts.host.routes if route.split() and route.split()[0] not in default]
 
 
+@functools.lru_cache(maxsize=4096)
 def _network(text: str) -> Network | None:
+    # Each host is held against the addresses of all.
     try:
         return ipaddress.ip_network(text.split(maxsplit=1)[0], strict=False)
     except (ValueError, IndexError):

@@ -6,24 +6,16 @@ import asyncio
 
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.errors import ProviderFailed
-from productive_k3s_infra.hosts.ssh.openssh import OpenSsh
 from productive_k3s_infra.inventory.build import LoginOf, declared_location
 from productive_k3s_infra.providers.protocol import OnProgress, Survey, SurveyedMachine
-from productive_k3s_infra.workspace.directory import Workspace
 
 
 class OnpremProvider:
     """Implements `Provider` over the declared addresses. Whether a host answers is for its session to say."""
 
-    def __init__(self, spec: ClusterSpec, login_of: LoginOf | None = None) -> None:
+    def __init__(self, spec: ClusterSpec, login_of: LoginOf) -> None:
         self._spec = spec
-        self._login_of = login_of or OpenSsh().login
-
-    @classmethod
-    def of(cls, spec: ClusterSpec, workspace: Workspace) -> OnpremProvider:
-        """Return the provider of a cluster file; it keeps nothing in the cluster directory."""
-        del workspace
-        return cls(spec)
+        self._login_of = login_of
 
     async def survey(self) -> Survey:
         """See Provider. What the cluster file does not say of a login, the OpenSSH configuration here may say."""

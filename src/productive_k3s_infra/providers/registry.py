@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from productive_k3s_infra.cluster_file import provider as written
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.cluster_file.provider import Capabilities
+from productive_k3s_infra.inventory.build import LoginOf
 from productive_k3s_infra.providers.aws.provider import AwsProvider
 from productive_k3s_infra.providers.local.provider import LocalProvider
 from productive_k3s_infra.providers.multipass.provider import MultipassProvider
@@ -18,10 +19,13 @@ from productive_k3s_infra.workspace.directory import Workspace
 
 @dataclass(frozen=True)
 class Row:
-    """One provider: what a cluster file says of it (`document`, with its capabilities), and what finds its machines."""
+    """One provider: what a cluster file says of it (`document`, with its capabilities), and what finds its machines.
+
+    `make` is also given what this computer's OpenSSH configuration says of a login, for hosts that are there already.
+    """
 
     document: type[written.Document]
-    make: Callable[[ClusterSpec, Workspace], Provider]
+    make: Callable[[ClusterSpec, Workspace, LoginOf], Provider]
 
     @property
     def kind(self) -> str:
@@ -35,14 +39,14 @@ class Row:
 
 
 ROWS: tuple[Row, ...] = (
-    Row(written.LocalProvider, LocalProvider.of),
-    Row(written.MultipassProvider, MultipassProvider),
-    Row(written.OnpremProvider, OnpremProvider.of),
-    Row(written.AwsProvider, AwsProvider),
+    Row(written.LocalProvider, lambda spec, workspace, _: LocalProvider.of(spec, workspace)),
+    Row(written.MultipassProvider, lambda spec, workspace, _: MultipassProvider(spec, workspace)),
+    Row(written.OnpremProvider, lambda spec, _, login_of: OnpremProvider(spec, login_of)),
+    Row(written.AwsProvider, lambda spec, workspace, _: AwsProvider(spec, workspace)),
 )
 
 
-def provider_of(spec: ClusterSpec, workspace: Workspace) -> Provider:
+def provider_of(spec: ClusterSpec, workspace: Workspace, login_of: LoginOf) -> Provider:
     """Return the provider that the cluster file names; nothing is looked at or made yet."""
     row = next(row for row in ROWS if isinstance(spec.provider, row.document))
-    return row.make(spec, workspace)
+    return row.make(spec, workspace, login_of)

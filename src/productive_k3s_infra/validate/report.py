@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from productive_k3s.contract.events import CheckResult
@@ -37,7 +37,7 @@ class Report:
             "cluster": self.cluster,
             "scope": self.scope,
             "passed": self.passed,
-            "checks": [asdict(check) for check in self.checks],
+            "checks": [dict(vars(check)) for check in self.checks],
         }
 
 

@@ -34,6 +34,9 @@ _RECORD_KEYS = ("caHash", "version", "hosts")
 _REACH_KEYS = ("address", "user", "port", "jump", "key", "hostKey")
 _UNWRAPPED = 1 << 20
 
+# The C loader where PyYAML has it: the file grows with the hosts.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 _Values = dict[str, tuple[yaml.Node, str]]
 """The nodes of a mapping by key, each with its place, `FILE:LINE`."""
 
@@ -158,7 +161,7 @@ def _read(path: Path) -> _Lock:
 
 def _parse(text: str, path: Path) -> _Lock:
     try:
-        document = yaml.compose(text, Loader=yaml.SafeLoader)
+        document = yaml.compose(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark is not None else str(path)

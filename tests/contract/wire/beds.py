@@ -18,6 +18,7 @@ from productive_k3s_infra.artifacts.program import build_program
 from productive_k3s_infra.hosts.fleet.in_process import InProcessSession
 from productive_k3s_infra.hosts.fleet.session import HostSession
 from productive_k3s_infra.hosts.ssh.fleet import SshFleet
+from productive_k3s_infra.hosts.ssh.openssh import OpenSsh
 from productive_k3s_infra.inventory.model import Endpoint, Host, Inventory
 from productive_k3s_infra.rehearse.system import SimulatedSystem
 
@@ -182,7 +183,7 @@ async def loopback(folder: Path) -> AsyncIterator[LoopbackBed]:
         known_hosts=None,
         trust=lambda *_: False,
         ask_sudo=lambda _: None,
-        ssh_config="none",
+        openssh=OpenSsh("none"),
     )
     try:
         bed.session = await fleet.session(HOST)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -430,6 +430,42 @@ class TestUserAndPort:
 
     def test_no_configuration_says_nothing(self) -> None:
         assert OpenSsh("none").login("one") == Login(None, 22)
+
+
+class TestAskedOnce:
+    """A `Match exec` sees each question that ssh is asked; what was answered is not asked again."""
+
+    @pytest.fixture
+    def asked(self, bed: Site, tmp_path: Path) -> Callable[[], list[str]]:
+        path = tmp_path / "asked"
+        path.touch()
+        bed.configure(f"Match exec \"echo %r %p >> '{path}'\"\n  Compression no\nHost far\n  Port 2222")
+        return lambda: path.read_text().splitlines()
+
+    async def test_by_whoever_looks_for_a_login_and_whoever_connects(
+        self, bed: Site, asked: Callable[[], list[str]]
+    ) -> None:
+        openssh = OpenSsh(str(bed.config))
+        assert openssh.login("one", "carol") == Login("carol", 22)
+        once = asked()
+        assert set(once) == {"carol 22"}
+        answers = await asyncio.gather(*(openssh.config("one", "carol", 22, "one") for _ in range(5)))
+        assert {(answer.user, answer.port) for answer in answers} == {("carol", 22)}
+        assert asked() == once
+
+    async def test_by_many_at_once(self, bed: Site, asked: Callable[[], list[str]]) -> None:
+        await OpenSsh(str(bed.config)).config("one", "carol", 99, "one")
+        once = asked()
+        openssh = OpenSsh(str(bed.config))
+        await asyncio.gather(*(openssh.config("one", "carol", 99, "one") for _ in range(5)))
+        assert asked() == [*once, *once]
+
+    async def test_unless_the_port_is_another(self, bed: Site, asked: Callable[[], list[str]]) -> None:
+        openssh = OpenSsh(str(bed.config))
+        assert openssh.login("far", "carol") == Login("carol", 2222)
+        assert (await openssh.config("far", "carol", 22, "far")).port == 22
+        assert (await openssh.config("far", "carol", 2222, "far")).port == 2222
+        assert set(asked()) == {"carol 22", "carol 2222"}
 
 
 class TestWithoutSsh:

@@ -11,6 +11,7 @@ import productive_k3s_infra
 from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.cluster_file.provider import DOCUMENTS, kind_of
 from productive_k3s_infra.errors import ProviderFailed
+from productive_k3s_infra.inventory.build import nothing_configured
 from productive_k3s_infra.providers.registry import ROWS, provider_of
 from productive_k3s_infra.workspace.directory import Workspace
 
@@ -42,7 +43,7 @@ def test_a_row_makes_the_provider_of_its_kind(row: object, tmp_path: Path) -> No
     file = tmp_path / "cluster.yaml"
     file.write_text(text)
     spec = load_cluster_file(file, {})
-    found = provider_of(spec, Workspace(file, spec.name))
+    found = provider_of(spec, Workspace(file, spec.name), nothing_configured)
     assert type(found).__module__.startswith(f"productive_k3s_infra.providers.{kind}")
 
 
@@ -62,7 +63,7 @@ async def test_hosts_that_exist_are_made_by_nobody_and_never_destroyed(tmp_path:
     text = FILE.replace("KIND", "onprem").replace("role: server", "role: server, address: 10.0.0.11")
     (tmp_path / "cluster.yaml").write_text(text)
     spec = load_cluster_file(tmp_path / "cluster.yaml", {})
-    provider = provider_of(spec, Workspace(tmp_path / "cluster.yaml", "edge"))
+    provider = provider_of(spec, Workspace(tmp_path / "cluster.yaml", "edge"), nothing_configured)
     with pytest.raises(ProviderFailed) as caught:
         await provider.create(("server-1",), lambda *_: None)
     assert (caught.value.code, caught.value.where) == ("onprem.no-machines", "server-1")

@@ -28,8 +28,8 @@ class SshFleet:
 
     `known_hosts` is the team's file beside the cluster file (None: there is none, and nothing is remembered). `trust`
     shows a host key that nobody knows yet and says whether it is the host's; `ask_sudo` asks for a sudo password, once
-    for all hosts that take it. Both may block: they are called in a thread, one at a time. `ssh_config` is the file
-    that `ssh -F` would be given ("none": nothing is read); by default ssh reads what it reads by itself.
+    for all hosts that take it. Both may block: they are called in a thread, one at a time. `openssh` reads
+    the person's OpenSSH configuration; by default it is what ssh reads by itself.
     A host is given `connect_seconds` to let us in, then `begin_seconds` to give us a session, and as long again to
     begin our command in it: one that falls silent in any of them is told of by name.
     """
@@ -44,12 +44,12 @@ class SshFleet:
         ask_sudo: AskSudo,
         connect_seconds: float = 15.0,
         begin_seconds: float = BEGIN_SECONDS,
-        ssh_config: str = "",
+        openssh: OpenSsh | None = None,
     ) -> None:
         self._inventory = inventory
         questions = asyncio.Lock()
         self._connections = Connections(HostKeys(known_hosts, trust, questions), connect_seconds, begin_seconds)
-        ways = Ways(OpenSsh(ssh_config))
+        ways = Ways(openssh or OpenSsh())
         passwords = SudoPasswords(ask_sudo, questions)
         self._sessions = {
             host.name: SshSession(host, ways, self._connections, program, passwords, begin_seconds=begin_seconds)

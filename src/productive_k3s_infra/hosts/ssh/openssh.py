@@ -9,6 +9,7 @@ import pwd
 import shutil
 import socket
 import tempfile
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from productive_k3s_infra._process import ProcessResult, run
 from productive_k3s_infra.errors import BadInput, Pk3sError, ProcessFailed
 from productive_k3s_infra.hosts.ssh.client_config import ClientConfig, Unusable, Values, configured, parse
 from productive_k3s_infra.hosts.ssh.tokens import Person
-from productive_k3s_infra.inventory.build import Login
+from productive_k3s_infra.inventory.build import DEFAULT_PORT, Login
 
 # `ssh -F none` reads no configuration at all, and so do we.
 NO_CONFIG = "none"
@@ -42,11 +43,15 @@ def this_person() -> Person:
 
 @dataclass
 class OpenSsh:
-    """Reads configurations. `file` is what `ssh -F` is given: '' for what ssh reads by itself."""
+    """Reads configurations. `file` is what `ssh -F` is given: '' for what ssh reads by itself.
+
+    The same is asked once: who wants to know what has changed since makes another one.
+    """
 
     file: str = ""
     seconds: float = _SECONDS
-    _unset: Values | None = field(default=None, repr=False)
+    _said: dict[tuple[str, ...], Values] = field(default_factory=dict, repr=False)
+    _asking: dict[tuple[str, ...], threading.Lock] = field(default_factory=dict, repr=False)
 
     async def config(self, address: str, user: str | None, port: int | None, where: str) -> ClientConfig:
         """Return what ssh would do to reach an address; None: neither the cluster file nor a person says it.
@@ -71,12 +76,14 @@ class OpenSsh:
     def _config(self, address: str, user: str | None, port: int | None, where: str) -> ClientConfig:
         if shutil.which("ssh") is None:
             return self._without_ssh(address, user, port, where)
-        words = (*(("-l", user) if user else ()), *(("-p", str(port)) if port else ()))
-        said = self._ask((*(("-F", self.file) if self.file else ()), *words, "--", address), where)
-        if self._unset is None:
-            self._unset = self._ask(("-F", NO_CONFIG, "--", "localhost"), where)
+        words = (*(("-F", self.file) if self.file else ()), *(("-l", user) if user else ()))
+        said = self._said.get((*words, "--", address), {}) if port == DEFAULT_PORT else {}
+        if said.get("port") != (str(port),):
+            said = self._ask_once((*words, *(("-p", str(port)) if port else ()), "--", address), where)
+        # Else ssh was asked before, took this port by itself, and so would say the same again.
+        unset = self._ask_once(("-F", NO_CONFIG, "--", "localhost"), where)
         try:
-            return configured(said, self._unset)
+            return configured(said, unset)
         except Unusable as error:
             raise BadInput(
                 "the OpenSSH configuration cannot be honoured",
@@ -95,6 +102,12 @@ class OpenSsh:
             ours.write(f'Include "{file}"\nMatch all\n  User {_NOBODY}\n')
             ours.flush()
             return self._ask(("-F", ours.name, "--", address), address).get("user") != (_NOBODY,)
+
+    def _ask_once(self, words: tuple[str, ...], where: str) -> Values:
+        with self._asking.setdefault(words, threading.Lock()):
+            if words not in self._said:
+                self._said[words] = self._ask(words, where)
+            return self._said[words]
 
     def _ask(self, words: tuple[str, ...], where: str) -> Values:
         try:
