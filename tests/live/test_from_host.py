@@ -149,7 +149,7 @@ def story(module_lab: Bed, k3s_release: Release, kubectl_tool: Path, tmp_path_fa
         exists=theirs.pk3s("init", *hosts, *reach),
         mixed=ours.pk3s("init", "--from-host", server.address, "--from-host", other.address, *reach),
         alone=ours.pk3s("init", "--from-host", agent.address, *reach),
-        supported=theirs.pk3s("support", "-o", "bundle.tar.gz"),
+        supported=theirs.pk3s("support", "--out", "bundle.tar.gz"),
         bundle=bundle_of(theirs.path / "bundle.tar.gz"),
         own=ours.pk3s("init", "--name", "ours", "--from-host", other.address, *bare),
         own_planned=ours.pk3s("plan", "--exit-code", "-o", "json"),

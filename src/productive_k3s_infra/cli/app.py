@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -13,8 +12,20 @@ from typer.core import TyperGroup
 from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s_infra.cli.init import init
 from productive_k3s_infra.cli.nodes import cordon, drain, uncordon
-from productive_k3s_infra.cli.options import DEFAULT_FILE, File, Format, Limit, NewCluster, Output, Prune, Replace, Yes
-from productive_k3s_infra.cli.running import finish, open_terminal, say, say_document, wait_for
+from productive_k3s_infra.cli.options import (
+    DEFAULT_FILE,
+    File,
+    Format,
+    Limit,
+    NewCluster,
+    Output,
+    Progress,
+    ProgressForm,
+    Prune,
+    Replace,
+    Yes,
+)
+from productive_k3s_infra.cli.running import answering, begin, finish, open_terminal, say, say_result, wait_for
 
 # A verb's own imports stand in it: what is not asked for is not loaded, and `--help` answers at once.
 if TYPE_CHECKING:
@@ -29,6 +40,15 @@ class _Verbs(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, ["--prune=" if word == "--prune" else word for word in args])
+
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
+        begin(args)
+        with answering():
+            return super().make_context(info_name, args, *more, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        with answering():
+            return super().invoke(ctx)
 
 
 app = typer.Typer(
@@ -67,18 +87,20 @@ def plan(
     file: File = DEFAULT_FILE,
     *,
     output: Output = Format.text,
+    progress: Progress = ProgressForm.text,
     new_cluster: NewCluster = False,
     replace_nodes: Replace = None,
     limit: Limit = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 3 if there are changes.")] = False,
 ) -> None:
     """Show what apply would do on which host, why, with what impact; change nothing."""
+    from productive_k3s_infra.answers.made import plan_answer
     from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.plan import make_plan
     from productive_k3s_infra.plan.limit import named
 
     def run() -> int:
-        terminal = open_terminal(assume_yes=False, quiet=output is Format.json)
+        terminal = open_terminal(assume_yes=False)
         work = make_plan(
             _session(file, terminal),
             new_cluster=new_cluster,
@@ -86,15 +108,8 @@ def plan(
             limit=named(limit or ()),
         )
         planned = wait_for(work, terminal)
-        if output is Format.json:
-            from productive_k3s.contract.codec import encode
-
-            found = planned.plan
-            report = planned.preflight.document()
-            say_document({"limit": list(found.limit), "plan": encode(found), "preflight": report})
-        else:
-            say(show.planned_lines(planned))
-        return planned.exit_code or (ExitCode.PENDING if exit_code and planned.plan.steps else 0)
+        code = planned.exit_code or (ExitCode.PENDING if exit_code and planned.plan.steps else 0)
+        return say_result(plan_answer(planned, exit_code=code), show.planned_lines(planned))
 
     finish(run)
 
@@ -104,6 +119,7 @@ def apply(
     file: File = DEFAULT_FILE,
     *,
     output: Output = Format.text,
+    progress: Progress = ProgressForm.text,
     yes: Yes = False,
     new_cluster: NewCluster = False,
     replace_nodes: Replace = None,
@@ -112,12 +128,13 @@ def apply(
     probe: Annotated[bool, typer.Option(help="Try the ports between the hosts before K3s is there.")] = True,
 ) -> None:
     """Make the cluster what the file says: machines, cluster; then validate. A second time changes nothing."""
+    from productive_k3s_infra.answers.made import apply_answer
     from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.apply import apply as operation
     from productive_k3s_infra.plan.limit import named
 
     def run() -> int:
-        terminal = open_terminal(assume_yes=yes, quiet=output is Format.json)
+        terminal = open_terminal(assume_yes=yes)
         work = operation(
             _session(file, terminal),
             probe=probe,
@@ -127,29 +144,22 @@ def apply(
             limit=named(limit or ()),
         )
         applied = wait_for(work, terminal)
-        if output is Format.json:
-            say_document(show.applied_document(applied))
-        else:
-            say(show.applied_lines(applied))
-        return applied.exit_code
+        return say_result(apply_answer(applied), show.applied_lines(applied))
 
     finish(run)
 
 
 @app.command()
-def status(file: File = DEFAULT_FILE, *, output: Output = Format.text) -> None:
+def status(file: File = DEFAULT_FILE, *, output: Output = Format.text, progress: Progress = ProgressForm.text) -> None:
     """One line a host: machine, service, version, Ready."""
+    from productive_k3s_infra.answers.made import status_answer
     from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.status import get_status
 
     def run() -> int:
         terminal = open_terminal(assume_yes=False, quiet=True)
         found = wait_for(get_status(_session(file, terminal)), terminal)
-        if output is Format.json:
-            say_document({**asdict(found), "exit_code": found.exit_code, "verdict": found.verdict})
-        else:
-            say(show.status_lines(found))
-        return found.exit_code
+        return say_result(status_answer(found), show.status_lines(found))
 
     finish(run)
 
@@ -159,33 +169,35 @@ def validate(
     file: File = DEFAULT_FILE,
     *,
     output: Output = Format.text,
+    progress: Progress = ProgressForm.text,
     quick: Annotated[bool, typer.Option("--quick", help="Without the pods on every node.")] = False,
 ) -> None:
     """Check hosts, nodes, API and certificates; run a pod on every node, answering through a Service and DNS."""
+    from productive_k3s_infra.answers.made import validate_answer
     from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.validate import validate as operation
 
     def run() -> int:
-        terminal = open_terminal(assume_yes=False, quiet=output is Format.json)
+        terminal = open_terminal(assume_yes=False)
         report = wait_for(operation(_session(file, terminal), full=not quick), terminal)
-        if output is Format.json:
-            say_document(report.document())
-        else:
-            say(show.report_lines(report))
-        return ExitCode.DONE if report.passed else ExitCode.INVALID
+        return say_result(validate_answer(report), show.report_lines(report))
 
     finish(run)
 
 
 @app.command()
-def kubeconfig(file: File = DEFAULT_FILE) -> None:
+def kubeconfig(
+    file: File = DEFAULT_FILE, *, output: Output = Format.text, progress: Progress = ProgressForm.text
+) -> None:
     """Fetch the kubeconfig and print its path: export KUBECONFIG=$(pk3s kubeconfig)."""
+    from productive_k3s_infra.answers.made import kubeconfig_answer
     from productive_k3s_infra.operations.kubeconfig import get_kubeconfig
 
     def run() -> int:
         terminal = open_terminal(assume_yes=False, quiet=True)
-        say((str(wait_for(get_kubeconfig(_session(file, terminal)), terminal)),))
-        return 0
+        session = _session(file, terminal)
+        path = wait_for(get_kubeconfig(session), terminal)
+        return say_result(kubeconfig_answer(path, session.spec.name), (str(path),))
 
     finish(run)
 
@@ -200,22 +212,20 @@ def inventory(
     file: File = DEFAULT_FILE,
     *,
     output: Output = Format.text,
+    progress: Progress = ProgressForm.text,
     output_dir: Annotated[
         Path | None, typer.Option("--output-dir", help="Where to write; default .pk3s/<cluster>/ansible.")
     ] = None,
 ) -> None:
     """Write an inventory for the Ansible role: hosts, host keys, and each host's whole request, without secrets."""
+    from productive_k3s_infra.answers.made import inventory_answer
     from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.inventory import write_inventory
 
     def run() -> int:
-        terminal = open_terminal(assume_yes=False, quiet=output is Format.json)
+        terminal = open_terminal(assume_yes=False)
         written = wait_for(write_inventory(_session(file, terminal), output_dir), terminal)
-        if output is Format.json:
-            say_document(show.written_document(written))
-        else:
-            say(show.written_lines(written))
-        return written.exit_code
+        return say_result(inventory_answer(written), show.written_lines(written))
 
     finish(run)
 
@@ -224,38 +234,39 @@ def inventory(
 def support(
     file: File = DEFAULT_FILE,
     *,
-    output: Annotated[
+    output: Output = Format.text,
+    progress: Progress = ProgressForm.text,
+    out: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE.tar.gz", help="By default support.tar.gz in .pk3s/CLUSTER/."),
+        typer.Option("--out", metavar="FILE.tar.gz", help="By default support.tar.gz in .pk3s/CLUSTER/."),
     ] = None,
 ) -> None:
     """Write one file for whoever shall help: facts, plan, journals, logs; without secrets, whatever is broken."""
+    from productive_k3s_infra.answers.made import support_answer
     from productive_k3s_infra.cli.supported import supported_lines
     from productive_k3s_infra.operations.support import make_support
 
     def run() -> int:
         terminal = open_terminal(assume_yes=False, quiet=True)
-        made = wait_for(make_support(_session(file, terminal), os.environ, output), terminal)
-        say(supported_lines(made))
-        return 0
+        made = wait_for(make_support(_session(file, terminal), os.environ, out), terminal)
+        return say_result(support_answer(made), supported_lines(made))
 
     finish(run)
 
 
 @app.command()
-def destroy(file: File = DEFAULT_FILE, *, output: Output = Format.text, yes: Yes = False) -> None:
+def destroy(
+    file: File = DEFAULT_FILE, *, output: Output = Format.text, progress: Progress = ProgressForm.text, yes: Yes = False
+) -> None:
     """Destroy the machines that pk3s made; take K3s off hosts that it did not make."""
+    from productive_k3s_infra.answers.made import destroy_answer
     from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.destroy import destroy as operation
 
     def run() -> int:
-        terminal = open_terminal(assume_yes=yes, quiet=output is Format.json)
+        terminal = open_terminal(assume_yes=yes)
         destroyed = wait_for(operation(_session(file, terminal)), terminal)
-        if output is Format.json:
-            say_document(destroyed.document())
-        else:
-            say(show.destroyed_lines(destroyed))
-        return destroyed.exit_code
+        return say_result(destroy_answer(destroyed), show.destroyed_lines(destroyed))
 
     finish(run)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from productive_k3s_infra.cli.options import DEFAULT_FILE, File
-from productive_k3s_infra.cli.running import finish, open_terminal, say, wait_for
+from productive_k3s_infra.cli.options import DEFAULT_FILE, File, Format, Output, Progress, ProgressForm
+from productive_k3s_infra.cli.running import finish, open_terminal, say_result, wait_for
 
 if TYPE_CHECKING:
     from productive_k3s_infra.cluster_file.first_file import NewCluster
@@ -48,6 +48,8 @@ Channel = Annotated[str, typer.Option(help="The channel that is asked once for i
 def init(
     file: File = DEFAULT_FILE,
     *,
+    output: Output = Format.text,
+    progress: Progress = ProgressForm.text,
     name: Name = "edge",
     provider: Provider = None,
     server: Servers = None,
@@ -101,17 +103,19 @@ def init(
 
 
 def _adopt(file: Path, there: ToAdopt) -> int:
+    from productive_k3s_infra.answers.made import adopted_answer
     from productive_k3s_infra.cli.adopted import adopted_lines
     from productive_k3s_infra.operations.from_host import init_from_hosts
 
     person = open_terminal(assume_yes=False)
-    say(adopted_lines(wait_for(init_from_hosts(file, there, os.environ, person), person)))
-    return 0
+    adopted = wait_for(init_from_hosts(file, there, os.environ, person), person)
+    return say_result(adopted_answer(adopted), adopted_lines(adopted))
 
 
 def _begin(file: Path, wanted: NewCluster) -> int:
+    from productive_k3s_infra.answers.made import init_answer
     from productive_k3s_infra.operations.init import init as write_first_file
 
     exact = write_first_file(file, wanted, os.environ)
-    say((f"{file} written, K3s {exact}", f"next: pk3s plan -f {file}"))
-    return 0
+    lines = (f"{file} written, K3s {exact}", f"next: pk3s plan -f {file}")
+    return say_result(init_answer(file, exact), lines)

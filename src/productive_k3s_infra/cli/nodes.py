@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from productive_k3s_infra.cli.options import DEFAULT_FILE, File, Format, Output, Yes
-from productive_k3s_infra.cli.running import finish, open_terminal, say, say_document, wait_for
+from productive_k3s_infra.cli.options import DEFAULT_FILE, File, Format, Output, Progress, ProgressForm, Yes
+from productive_k3s_infra.cli.running import finish, open_terminal, say_result, wait_for
 
 # A verb's own imports stand in it: what is not asked for is not loaded, and `--help` answers at once.
 if TYPE_CHECKING:
@@ -23,9 +23,11 @@ Timeout = Annotated[int, typer.Option("--timeout", metavar="SECONDS", min=1, hel
 _DRAIN_SECONDS = 300
 
 
-def cordon(node: Node, file: File = DEFAULT_FILE, *, output: Output = Format.text) -> None:
+def cordon(
+    node: Node, file: File = DEFAULT_FILE, *, output: Output = Format.text, progress: Progress = ProgressForm.text
+) -> None:
     """Let a node take no new pods until you uncordon it: apply never lifts what a person cordoned."""
-    _act("cordon", node, file, output)
+    _act("cordon", node, file)
 
 
 def drain(
@@ -33,33 +35,31 @@ def drain(
     file: File = DEFAULT_FILE,
     *,
     output: Output = Format.text,
+    progress: Progress = ProgressForm.text,
     yes: Yes = False,
     timeout: Timeout = _DRAIN_SECONDS,
 ) -> None:
     """Cordon a node and move its pods elsewhere, as far as disruption budgets allow; pods of daemon sets stay."""
-    _act("drain", node, file, output, yes=yes, timeout=timeout)
+    _act("drain", node, file, yes=yes, timeout=timeout)
 
 
-def uncordon(node: Node, file: File = DEFAULT_FILE, *, output: Output = Format.text) -> None:
-    """Let a node take new pods again, whoever cordoned it."""
-    _act("uncordon", node, file, output)
-
-
-def _act(
-    verb: PersonsVerb, node: str, file: Path, output: Format, *, yes: bool = False, timeout: int = _DRAIN_SECONDS
+def uncordon(
+    node: Node, file: File = DEFAULT_FILE, *, output: Output = Format.text, progress: Progress = ProgressForm.text
 ) -> None:
+    """Let a node take new pods again, whoever cordoned it."""
+    _act("uncordon", node, file)
+
+
+def _act(verb: PersonsVerb, node: str, file: Path, *, yes: bool = False, timeout: int = _DRAIN_SECONDS) -> None:
+    from productive_k3s_infra.answers.made import node_answer
     from productive_k3s_infra.operations.node import act_on_node
     from productive_k3s_infra.operations.session import open_session
 
     def run() -> int:
-        terminal = open_terminal(assume_yes=yes, quiet=output is Format.json)
+        terminal = open_terminal(assume_yes=yes)
         session = open_session(file, os.environ, terminal)
         acted = wait_for(act_on_node(session, verb, node, timeout_seconds=float(timeout)), terminal)
-        if output is Format.json:
-            say_document(acted.document())
-        else:
-            say(acted_lines(acted))
-        return acted.exit_code
+        return say_result(node_answer(acted), acted_lines(acted))
 
     finish(run)
 

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from productive_k3s_infra.cli.wanted import Format, ProgressForm, want_output, want_progress
 
-class Format(str, Enum):
-    """How results are printed."""
-
-    text = "text"
-    json = "json"
-
+__all__ = [
+    "DEFAULT_FILE",
+    "File",
+    "Format",
+    "Limit",
+    "NewCluster",
+    "Output",
+    "Progress",
+    "ProgressForm",
+    "Prune",
+    "Replace",
+    "Yes",
+]
 
 File = Annotated[Path, typer.Option("--file", "-f", help="The cluster file.", show_default=True)]
-Output = Annotated[Format, typer.Option("--output", "-o", help="text, or json with nothing left out.")]
+Output = Annotated[
+    Format,
+    typer.Option(
+        "--output",
+        "-o",
+        callback=want_output,
+        help="text, or one document with nothing left out, json or yaml; also of an error.",
+    ),
+]
+Progress = Annotated[
+    ProgressForm,
+    typer.Option(
+        "--progress",
+        callback=want_progress,
+        help="How progress is told on standard error: text, json (an object a line, and nobody is asked) or none.",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree to everything; nobody is asked.")]
 NewCluster = Annotated[
     bool, typer.Option("--new-cluster", help="Found a cluster though cluster.lock records another one.")

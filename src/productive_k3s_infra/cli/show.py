@@ -1,11 +1,10 @@
-"""PURE: values to lines of text, for people. JSON output takes the documents as they are."""
+"""PURE: values to lines of text, for people. What programs get is made in the room `answers`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from productive_k3s.contract.codec import encode
 from productive_k3s_infra.errors import ClusterFileInvalid, Pk3sError
 from productive_k3s_infra.plan.text import body_lines, limit_lines, note_lines, summary, unreached_lines
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from productive_k3s_infra.validate.report import Report
 
 __all__ = [
-    "applied_document",
     "applied_lines",
     "destroyed_lines",
     "error_lines",
@@ -30,7 +28,6 @@ __all__ = [
     "report_lines",
     "status_lines",
     "table",
-    "written_document",
     "written_lines",
 ]
 
@@ -150,22 +147,6 @@ def _result_lines(result: StepResult) -> Iterator[str]:
         yield f"skipped {result.step.id}: {result.skipped_for} did not end well"
 
 
-def applied_document(applied: Applied) -> dict[str, Any]:
-    """Return an apply for `-o json`. Facts of hosts are in the journal's plan, not here."""
-    return {
-        "exit_code": applied.exit_code,
-        "seconds": applied.seconds,
-        "journal": str(applied.journal) if applied.journal else None,
-        "limit": list(applied.plan.limit),
-        "plan": encode(applied.plan),
-        "preflight": applied.preflight.document(),
-        "results": [result.document() for result in applied.results],
-        "as_before": list(applied.as_before),
-        "report": applied.report.document() if applied.report else None,
-        "troubles": encode(applied.troubles),
-    }
-
-
 def status_lines(status: Status) -> Iterator[str]:
     """Show one line a host; the last line says what is known of all of them together."""
     ready = {True: "Ready", False: "NotReady", None: "-"}
@@ -207,18 +188,6 @@ def written_lines(written: Written) -> Iterator[str]:
     if written.secrets:
         yield f"secrets that the role wants in remote_cluster_secrets: {', '.join(written.secrets)}"
     yield f"next: ansible-playbook -i {written.folder}/hosts.yml productive_k3s.infra.cluster"
-
-
-def written_document(written: Written) -> dict[str, Any]:
-    """Return what was written for `-o json`."""
-    return {
-        "exit_code": written.exit_code,
-        "folder": str(written.folder),
-        "changed": list(written.changed),
-        "secrets": list(written.secrets),
-        "notes": list(written.notes),
-        "preflight": written.preflight.document(),
-    }
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

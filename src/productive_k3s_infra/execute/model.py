@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
-from productive_k3s.contract.codec import encode
 from productive_k3s.contract.events import Event, Result
 from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.errors import Pk3sError
@@ -31,17 +30,6 @@ class StepResult:
     result: Result | None = None
     failure: Failure | None = None
     skipped_for: str = ""
-
-    def document(self) -> dict[str, Any]:
-        """Return the result for `-o json`. Facts of hosts are in the journal, not here."""
-        return {
-            "step": self.step.id,
-            "outcome": self.outcome,
-            "seconds": self.seconds,
-            "changes": [change.id for change in self.result.changes] if self.result else [],
-            "failure": encode(self.failure),
-            "skipped_for": self.skipped_for,
-        }
 
 
 class Listener(Protocol):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from productive_k3s.contract.codec import encode
 from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.execute.model import StepResult
@@ -43,16 +41,6 @@ class Destroyed:
     def is_whole(self) -> bool:
         """Whether the cluster is gone, seen on every host of it."""
         return bool(self.gone or self.clean) and not self.left
-
-    def document(self) -> dict[str, Any]:
-        """Return it for `-o json`."""
-        return {
-            "exit_code": self.exit_code,
-            "gone": list(self.gone),
-            "clean": list(self.clean),
-            "left": encode(self.left),
-            "results": [result.document() for result in self.results],
-        }
 
 
 def what_dies(plan: Plan, situation: Situation) -> tuple[str, ...]:

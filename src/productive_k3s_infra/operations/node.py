@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from productive_k3s.contract.codec import encode
 from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s_infra.errors import BadInput, NotAgreed, StepFailed
 from productive_k3s_infra.execute.executor import execute
@@ -38,22 +36,6 @@ class ActedOnNode:
         if self.result.failure is not None:
             return self.result.failure.exit_code or ExitCode.FAILED
         return ExitCode.DONE
-
-    def document(self) -> dict[str, Any]:
-        """Return it for `-o json`."""
-        said = self.result.result
-        return {
-            "exit_code": self.exit_code,
-            "verb": self.verb,
-            "node": self.result.step.subject,
-            "server": self.result.step.host,
-            "outcome": said.outcome if said is not None else self.result.outcome,
-            "seconds": self.result.seconds,
-            "notes": list(said.notes) if said is not None else [],
-            **((said.data or {}) if said is not None else {}),
-            "failure": encode(self.result.failure),
-            "journal": str(self.journal) if self.journal else None,
-        }
 
 
 async def act_on_node(

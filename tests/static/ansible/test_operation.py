@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from productive_k3s.contract.events import Result
+from productive_k3s_infra.answers.made import inventory_answer
 from productive_k3s_infra.cli import show
 from productive_k3s_infra.errors import HostUnreachable, Refused
 from productive_k3s_infra.hosts.fleet.session import Fleet
@@ -111,7 +112,7 @@ async def test_nothing_is_written_where_applying_would_be_refused(session: Sessi
     written = await write_inventory(session)
     assert written.exit_code == 4
     assert list(show.written_lines(written))[-1] == "Refused: nothing was written."
-    assert show.written_document(written)["changed"] == []
+    assert inventory_answer(written).changed == ()
     assert not session.workspace.path.exists()
 
 

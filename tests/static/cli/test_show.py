@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from productive_k3s.contract.change import Change
+from productive_k3s.contract.codec import encode
 from productive_k3s.contract.events import CheckResult, Result
 from productive_k3s.contract.failure import Failure
+from productive_k3s_infra.answers.made import apply_answer, destroy_answer
 from productive_k3s_infra.cli.show import (
-    applied_document,
     applied_lines,
     destroyed_lines,
     error_lines,
@@ -144,7 +145,7 @@ def test_what_went_wrong_beside_the_steps_loses_nothing_of_the_result() -> None:
     assert "error: edge: the kubeconfig cannot be fetched [kube.no-kubeconfig]" in lines
     assert lines[-1].startswith("Applied in 2.0 s: 1 step; 1 things went wrong")
     assert given.exit_code == 5
-    assert applied_document(given)["troubles"][0]["code"] == "kube.no-kubeconfig"
+    assert encode(apply_answer(given))["troubles"][0]["code"] == "kube.no-kubeconfig"
 
 
 def test_notes_of_hosts_that_nothing_is_done_on_are_shown_beside_what_was_done() -> None:
@@ -170,7 +171,7 @@ def test_nothing_to_do_says_why() -> None:
 
 def test_the_document_of_an_apply_is_json_with_every_step() -> None:
     given = applied(results=(DONE, FAILED, SKIPPED), report=Report("edge", "full", (GOOD,)))
-    document = json.loads(json.dumps(applied_document(given)))
+    document = json.loads(json.dumps(encode(apply_answer(given))))
     assert document["exit_code"] == 5
     assert document["journal"] == "/x/journal"
     assert [row["outcome"] for row in document["results"]] == ["done", "failed", "skipped"]
@@ -179,7 +180,7 @@ def test_the_document_of_an_apply_is_json_with_every_step() -> None:
     assert document["results"][2]["skipped_for"] == STEP.id
     assert document["preflight"]["checks"][0]["id"] == "node.ready"
     assert document["report"]["passed"] is True
-    assert json.loads(json.dumps(applied_document(applied(journal=None))))["report"] is None
+    assert json.loads(json.dumps(encode(apply_answer(applied(journal=None)))))["report"] is None
 
 
 def test_status_is_one_line_a_host_and_names_strangers() -> None:
@@ -209,4 +210,4 @@ def test_destroying_says_what_went_and_what_is_left() -> None:
     ]
     assert "nothing was there" not in " ".join(destroyed_lines(Destroyed((), (), left)))
     assert list(destroyed_lines(Destroyed(()))) == ["Destroyed: nothing was there."]
-    assert json.loads(json.dumps(Destroyed((), (), left).document()))["left"][0]["host"] == "agent-1"
+    assert destroy_answer(Destroyed((), (), left)).left[0].host == "agent-1"

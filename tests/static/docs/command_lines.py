@@ -25,7 +25,8 @@ def command_lines(document: Path) -> list[tuple[str, list[str]]]:
     found = []
     for line in document.read_text(encoding="utf-8").splitlines():
         for before, program, rest in COMMAND.findall(line.replace("\\|", "|")):
-            words = shlex.split(rest.split("$ ")[0], comments=True) if rest.count("'") % 2 == 0 else []
+            even = all(rest.count(quote) % 2 == 0 for quote in "'\"")
+            words = shlex.split(rest.split("$ ")[0], comments=True) if even else []
             surely = before.strip() != "" and before not in "(/"
             if words and not SYNOPSIS.search(rest) and (surely or is_command(program, words[0])):
                 found.append((program.removesuffix(".pyz"), cut(words)))

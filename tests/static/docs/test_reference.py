@@ -35,15 +35,18 @@ def test_made_pages_are_current(maker: ModuleType) -> None:
 
 
 def test_a_page_that_is_not_current_is_seen(maker: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "reference").mkdir()
-    for name, text in maker.pages().items():
-        (tmp_path / "reference" / name).write_text(text, encoding="utf-8")
     monkeypatch.setattr(maker, "REFERENCE", tmp_path / "reference")
+    for path, text in maker.made().items():
+        if tmp_path in path.parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
     assert maker.stale() == []
     page = tmp_path / "reference/pk3s.md"
     page.write_text(page.read_text(encoding="utf-8").replace("| `--exit-code` |", "| `--exit` |"))
     (tmp_path / "reference/k3s-flags.md").unlink()
-    assert [path.name for path in maker.stale()] == ["pk3s.md", "k3s-flags.md"]
+    schema = tmp_path / "reference/answers/plan.schema.json"
+    schema.write_text(schema.read_text(encoding="utf-8").replace('"preflight"', '"before"'))
+    assert [path.name for path in maker.stale()] == ["pk3s.md", "k3s-flags.md", "plan.schema.json"]
 
 
 def test_every_command_and_option_has_its_row() -> None:

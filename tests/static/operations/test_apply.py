@@ -10,7 +10,8 @@ import pytest
 
 from productive_k3s.contract.events import CheckResult, Result
 from productive_k3s.contract.failure import Failure
-from productive_k3s_infra.cli.show import applied_document, applied_lines
+from productive_k3s_infra.answers.made import apply_answer
+from productive_k3s_infra.cli.show import applied_lines
 from productive_k3s_infra.errors import HostUnreachable, Interrupted, Locked, NotAgreed, ProviderFailed
 from productive_k3s_infra.execute.order import InvalidPlan
 from productive_k3s_infra.operations.apply import apply
@@ -106,7 +107,7 @@ async def test_a_change_that_the_first_agent_does_not_survive_leaves_the_others_
     assert [result.outcome for result in applied.results] == ["failed", "skipped"]
     assert applied.as_before == ("agent-2",)
     assert "on the settings of before, as their turn did not come: agent-2" in list(applied_lines(applied))
-    assert applied_document(applied)["as_before"] == ["agent-2"]
+    assert apply_answer(applied).as_before == ("agent-2",)
 
 
 async def test_the_ca_is_recorded_also_when_an_agent_fails(world: World) -> None:

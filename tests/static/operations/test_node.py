@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from productive_k3s.contract.codec import encode
 from productive_k3s.contract.events import Result
 from productive_k3s.contract.facts import ClusterFacts, Facts, NodeFact
 from productive_k3s.contract.failure import Failure
+from productive_k3s_infra.answers.made import node_answer
 from productive_k3s_infra.cli.nodes import acted_lines
 from productive_k3s_infra.cluster_file.model import Node
 from productive_k3s_infra.errors import BadInput, HostUnreachable, NotAgreed, StepFailed
@@ -100,7 +102,7 @@ async def test_a_drain_that_is_blocked_says_by_what_and_the_way_back(world: Worl
     assert "x/web-1: budget web" in said
     assert "pk3s uncordon agent-1" in said
     assert str(acted.journal) in said
-    assert acted.document()["failure"]["code"] == "node.drain-blocked"
+    assert encode(node_answer(acted))["failure"]["code"] == "node.drain-blocked"
     assert read_journal(list_journals(world.session.workspace)[-1])[-1].fields["exit_code"] == 5
 
 
@@ -108,7 +110,7 @@ async def test_what_came_of_it_is_a_document(world: World) -> None:
     data = {"evicted": 2, "alone": ["x/alone"]}
     world.instead["node"] = lambda _: Result("done", notes=("agent-1 is drained",), data=data)
     acted = await act_on_node(world.session, "drain", "agent-1")
-    document = acted.document()
+    document = encode(node_answer(acted))
     assert {key: document[key] for key in ("exit_code", "verb", "node", "server", "outcome", "evicted", "alone")} == {
         "exit_code": 0,
         "verb": "drain",

@@ -1,0 +1,162 @@
+"""`pk3s` as it is run: however it ends, standard output is one document, and standard error is for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from productive_k3s_infra.workspace.directory import Workspace
+from productive_k3s_infra.workspace.lock import hold
+from static.answers.documents import mistakes_in, require_answer
+
+ROOT = Path(__file__).parents[3]
+FILE = """\
+apiVersion: productive-k3s/v1alpha1
+kind: Cluster
+metadata: {name: edge}
+spec:
+  provider: {kind: onprem}
+  k3s: {version: v1.34.4+k3s1}
+  nodes: [{name: server-1, role: server, address: 127.0.0.1, ssh: {port: 1}}]
+"""
+MISTAKES = FILE.replace("v1.34.4+k3s1", "latest").replace("role: server", "rule: server")
+# The first part of an apply is another one.
+PART = """\
+import asyncio, sys
+from productive_k3s_infra.cli.app import main
+from productive_k3s_infra.operations import apply
+
+async def part(run):
+    {body}
+
+apply.APPLY = (part,)
+main()
+"""
+BUG = PART.format(body='raise KeyError("nobody expected it")')
+SLOW = PART.format(body='print("begun", file=sys.stderr, flush=True); await asyncio.sleep(60)')
+
+
+def command(*words: str, code: str = "") -> list[str]:
+    return [sys.executable, *(("-c", code) if code else ("-m", "productive_k3s_infra")), *words]
+
+
+def environment() -> dict[str, str]:
+    paths = os.pathsep.join([str(ROOT / "src"), *(path for path in sys.path if path)])
+    return {**os.environ, "PYTHONPATH": paths, "COLUMNS": "120"}
+
+
+def pk3s(folder: Path, *words: str, code: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*words, code=code),
+        env=environment(),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "cluster.yaml").write_text(FILE)
+    (tmp_path / "bad.yaml").write_text(MISTAKES)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "code"),
+    [
+        (("plan", "-f", "none.yaml"), 2, "file.invalid"),
+        (("status", "-f", "bad.yaml"), 2, "file.invalid"),
+        (("init", "-f", "new.yaml", "--provider", "vsphere"), 2, "init.provider"),
+        (("init",), 2, "init.exists"),
+        (("support", "--out", "bundle.zip"), 2, "support.no-archive"),
+        (("validate", "--bogus"), 2, "input.usage"),
+        (("cordon",), 2, "input.usage"),
+        (("drain", "server-1", "--timeout", "0"), 2, "input.usage"),
+        (("destroy", "--progress", "loud"), 2, "input.usage"),
+        (("kubeconfig",), 5, "ssh.refused"),
+    ],
+)
+def test_what_goes_wrong_is_a_document(folder: Path, words: tuple[str, ...], exit_code: int, code: str) -> None:
+    done = pk3s(folder, *words, "-o", "json")
+    assert done.returncode == exit_code, done.stderr
+    document = json.loads(done.stdout)
+    require_answer(document, words[0], exit_code)
+    assert document["error"]["code"] == code
+    assert done.stderr
+
+
+def test_every_mistake_of_the_file_has_its_place(folder: Path) -> None:
+    document = yaml.safe_load(pk3s(folder, "apply", "-f", "bad.yaml", "-o", "yaml").stdout)
+    require_answer(document, "apply", 2)
+    places = [(item["file"], item["line"], item["code"]) for item in document["error"]["mistakes"]]
+    assert len(places) >= 3
+    assert ("bad.yaml", 6, "request.version") in places
+    assert ("bad.yaml", 7, "file.unknown-key") in places
+
+
+def test_a_cluster_that_another_run_holds(folder: Path) -> None:
+    with hold(Workspace(folder / "cluster.yaml", "edge"), "apply"):
+        done = pk3s(folder, "apply", "--yes", "-o", "json")
+    require_answer(json.loads(done.stdout), "apply", 7)
+
+
+def test_a_bug_is_a_document_with_the_journal(folder: Path) -> None:
+    done = pk3s(folder, "apply", "-o", "json", code=BUG)
+    document = json.loads(done.stdout)
+    require_answer(document, "apply", 1)
+    assert document["error"]["code"] == "pk3s.bug"
+    assert Path(document["error"]["journal"]).exists()
+    assert "in part" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_is_a_document(folder: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        command("apply", "--yes", "-o", "json", code=SLOW),
+        env=environment(),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stderr is not None
+        assert running.stderr.readline() == "begun\n"
+        running.send_signal(number)
+        text, _ = running.communicate(timeout=60)
+    require_answer(json.loads(text), "apply", 130)
+    assert running.returncode == 130
+    assert json.loads(text)["error"]["code"] == "run.interrupted"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("plan", "-f", "none.yaml"), "file.invalid"),
+        (("plan", "--bogus"), "input.usage"),
+        (("kubeconfig",), "ssh.refused"),
+    ],
+)
+def test_errors_are_lines_too(folder: Path, words: tuple[str, ...], code: str) -> None:
+    lines: list[dict[str, Any]] = list(map(json.loads, pk3s(folder, *words, "--progress", "json").stderr.splitlines()))
+    assert [problem for line in lines for problem in mistakes_in(line, "progress")] == []
+    assert (lines[-1]["kind"], lines[-1]["error"]["code"]) == ("error", code)
+
+
+def test_an_unknown_format_is_said_to_people(folder: Path) -> None:
+    done = pk3s(folder, "plan", "-o", "xml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "'xml' is not one of 'text', 'json', 'yaml'" in done.stderr
+    assert "Value error" not in done.stderr
