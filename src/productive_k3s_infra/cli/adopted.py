@@ -22,5 +22,5 @@ def adopted_lines(adopted: Adopted) -> Iterator[str]:
         yield f"note: {remark}"
     yield "The first plan on it, the release's files aside:"
     yield from plan_lines(adopted.plan, diffs=False)
-    yield f"commit {adopted.file.name}, cluster.lock and known_hosts"
+    yield f"commit {adopted.file.name}, cluster-file.schema.json, cluster.lock and known_hosts"
     yield f"next: pk3s plan -f {adopted.file}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import cache
 from typing import Any
 
 from productive_k3s.k3s import flags
@@ -14,6 +15,10 @@ from productive_k3s_infra.cluster_file.model import ClusterDocument, Role
 
 # The same schema, wherever the page lies from which an editor takes it.
 SCHEMA_ID = "urn:productive-k3s:cluster-file:v1alpha1"
+# It lies beside the file and is committed with it, so that a colleague's editor has it too, offline, and knows the keys
+# of the version that wrote the file. The cluster directory (.pk3s) is not committed.
+SCHEMA_FILE = "cluster-file.schema.json"
+MODELINE = f"# yaml-language-server: $schema={SCHEMA_FILE}\n"
 _VARIABLE = {"$ref": "#/$defs/Variable"}
 _FLAG_WORDS = {
     "bool": "true or false",
@@ -54,7 +59,8 @@ def cluster_file_schema() -> dict[str, Any]:
         "type": "string",
         "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}",
     }
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **written}
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID}
+    return {**head, "title": "The cluster file of pk3s", **written}
 
 
 def _flags(*roles: Role) -> dict[str, Any]:
@@ -111,6 +117,7 @@ def _as_written(schema: Any) -> Any:
     return result
 
 
+@cache
 def schema_text() -> str:
     """Return the schema as it is published."""
     return json.dumps(cluster_file_schema(), indent=2, sort_keys=True) + "\n"

@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+from jsonschema import Draft202012Validator
+
 from productive_k3s.k3s import flags
-from productive_k3s_infra.cluster_file.schema import cluster_file_schema, schema_text
+from productive_k3s_infra.cluster_file.schema import MODELINE, SCHEMA_FILE, cluster_file_schema, schema_text
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
@@ -16,6 +19,24 @@ DOCS = Path(__file__).resolve().parents[3] / "docs"
 def test_the_published_schema_is_current() -> None:
     # python -m productive_k3s_infra.cluster_file.schema > docs/cluster-file.schema.json
     assert (DOCS / "cluster-file.schema.json").read_text(encoding="utf-8") == schema_text()
+
+
+def test_the_use_cases_are_what_their_schema_says_and_name_it() -> None:
+    schema = cluster_file_schema()
+    Draft202012Validator.check_schema(schema)
+    files = sorted((DOCS.parent / "use-cases").glob("*/cluster.yaml"))
+    assert len(files) >= 4
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        assert text.startswith(MODELINE), file
+        assert (file.parent / SCHEMA_FILE).read_text(encoding="utf-8") == schema_text()
+        assert [error.message for error in Draft202012Validator(schema).iter_errors(yaml.safe_load(text))] == []
+
+
+def test_what_the_loader_refuses_the_schema_refuses() -> None:
+    document = yaml.safe_load((DOCS.parent / "use-cases/local/cluster.yaml").read_text(encoding="utf-8"))
+    document["spec"]["nodes"][0]["rule"] = "server"
+    assert not Draft202012Validator(cluster_file_schema()).is_valid(document)
 
 
 def test_the_reference_names_every_key() -> None:

@@ -15,7 +15,7 @@ from static.docs.command_lines import VERBS, blocks, typed, why_not
 ROOT = Path(__file__).parents[3]
 USE_CASES = sorted(path.parent for path in (ROOT / "use-cases").glob("*/README.md"))
 SECTIONS = ("Needs", "Create", "Use", "Change", "Destroy", "Files")
-COPIED = {"cluster.yaml", "Makefile", "plan.txt"}
+COPIED = {"cluster.yaml", "cluster-file.schema.json", "Makefile", "plan.txt"}
 # Programs of others: their arguments are theirs to judge.
 OTHERS = {"aws", "cat", "cd", "chmod", "cp", "curl", "export", "git", "kubectl", "ls", "mkdir", "multipass", "pip"}
 OTHERS |= {"python", "python3", "rm", "scp", "ssh", "ssh-keygen", "ssh-keyscan", "sudo", "terraform", "tofu", "visudo"}

@@ -39,7 +39,11 @@ def test_file_and_lock_are_written_and_the_plan_on_them_is_told(tmp_path: Path) 
     adopted = write_adopted(file, WANTED, os.environ, found(server(*INIT, "--disable=traefik"), agent(1)))
     assert load_cluster_file(file, os.environ).name == "edge"
     assert read_record(tmp_path, "edge") == ClusterRecord(CA, VERSION)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cluster.lock", "cluster.yaml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "cluster-file.schema.json",
+        "cluster.lock",
+        "cluster.yaml",
+    ]
     lines = list(adopted_lines(adopted))
     assert lines[0].endswith(f"cluster.lock written: 1 server, 1 agent, K3s {VERSION}, etcd")
     # Each node gets the cluster's mark, through the API.
