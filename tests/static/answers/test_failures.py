@@ -155,6 +155,12 @@ def test_errors_are_lines_too(folder: Path, words: tuple[str, ...], code: str) -
     assert (lines[-1]["kind"], lines[-1]["error"]["code"]) == ("error", code)
 
 
+def test_what_the_page_shows_is_what_is_printed(folder: Path) -> None:
+    page = (ROOT / "docs/reference/answers.md").read_text(encoding="utf-8")
+    shown = page.partition("-o json 2>/dev/null\n")[2].partition("```")[0]
+    assert shown == pk3s(folder, "plan", "-f", "nothere.yaml", "-o", "json").stdout
+
+
 def test_an_unknown_format_is_said_to_people(folder: Path) -> None:
     done = pk3s(folder, "plan", "-o", "xml")
     assert (done.returncode, done.stdout) == (2, "")
