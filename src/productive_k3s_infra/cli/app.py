@@ -11,10 +11,13 @@ import typer
 from typer.core import TyperGroup
 
 from productive_k3s.contract.exit_code import ExitCode
+from productive_k3s_infra.cli.completion import answer_shells, completion
+from productive_k3s_infra.cli.explain import explain
 from productive_k3s_infra.cli.init import init
 from productive_k3s_infra.cli.nodes import cordon, drain, uncordon
 from productive_k3s_infra.cli.options import DEFAULT_FILE, File, Format, Limit, NewCluster, Output, Prune, Replace, Yes
 from productive_k3s_infra.cli.running import finish, open_terminal, say, say_document, wait_for
+from productive_k3s_infra.cli.version import version
 
 # A verb's own imports stand in it: what is not asked for is not loaded, and `--help` answers at once.
 if TYPE_CHECKING:
@@ -52,7 +55,7 @@ def _say_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[
+    say_version: Annotated[
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
     ] = False,
 ) -> None:
@@ -266,6 +269,12 @@ def _session(file: Path, terminal: Terminal) -> Session:
     return open_session(file, os.environ, terminal)
 
 
+app.command()(explain)
+app.command()(version)
+app.command()(completion)
+
+
 def main() -> None:
-    """Run the command line."""
+    """Run the command line, or answer a shell that asks what may follow."""
+    answer_shells(os.environ)
     app()
