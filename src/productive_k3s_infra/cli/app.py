@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s_infra.cli.completion import answer_shells, completion
 from productive_k3s_infra.cli.explain import explain
+from productive_k3s_infra.cli.hosts import logs, ssh
 from productive_k3s_infra.cli.init import init
 from productive_k3s_infra.cli.nodes import cordon, drain, uncordon
 from productive_k3s_infra.cli.options import DEFAULT_FILE, File, Format, Limit, NewCluster, Output, Prune, Replace, Yes
@@ -269,6 +270,8 @@ def _session(file: Path, terminal: Terminal) -> Session:
     return open_session(file, os.environ, terminal)
 
 
+app.command()(logs)
+app.command()(ssh)
 app.command()(explain)
 app.command()(version)
 app.command()(completion)
