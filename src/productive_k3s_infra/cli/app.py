@@ -18,6 +18,7 @@ from productive_k3s_infra.cli.init import init
 from productive_k3s_infra.cli.nodes import cordon, drain, uncordon
 from productive_k3s_infra.cli.options import DEFAULT_FILE, File, Format, Limit, NewCluster, Output, Prune, Replace, Yes
 from productive_k3s_infra.cli.running import finish, open_terminal, say, say_document, wait_for
+from productive_k3s_infra.cli.runs import runs
 from productive_k3s_infra.cli.version import version
 
 # A verb's own imports stand in it: what is not asked for is not loaded, and `--help` answers at once.
@@ -270,6 +271,7 @@ def _session(file: Path, terminal: Terminal) -> Session:
     return open_session(file, os.environ, terminal)
 
 
+app.command()(runs)
 app.command()(logs)
 app.command()(ssh)
 app.command()(explain)
