@@ -15,6 +15,7 @@ from productive_k3s_infra.cli.completion import answer_shells, completion
 from productive_k3s_infra.cli.explain import explain
 from productive_k3s_infra.cli.hosts import logs, ssh
 from productive_k3s_infra.cli.init import init
+from productive_k3s_infra.cli.kubeconfig import kubeconfig
 from productive_k3s_infra.cli.nodes import cordon, drain, uncordon
 from productive_k3s_infra.cli.options import DEFAULT_FILE, File, Format, Limit, NewCluster, Output, Prune, Replace, Yes
 from productive_k3s_infra.cli.running import finish, open_terminal, say, say_document, wait_for
@@ -182,19 +183,7 @@ def validate(
     finish(run)
 
 
-@app.command()
-def kubeconfig(file: File = DEFAULT_FILE) -> None:
-    """Fetch the kubeconfig and print its path: export KUBECONFIG=$(pk3s kubeconfig)."""
-    from productive_k3s_infra.operations.kubeconfig import get_kubeconfig
-
-    def run() -> int:
-        terminal = open_terminal(assume_yes=False, quiet=True)
-        say((str(wait_for(get_kubeconfig(_session(file, terminal)), terminal)),))
-        return 0
-
-    finish(run)
-
-
+app.command()(kubeconfig)
 app.command()(cordon)
 app.command()(drain)
 app.command()(uncordon)

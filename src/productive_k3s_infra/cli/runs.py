@@ -83,7 +83,7 @@ def run_lines(run: Run) -> Iterator[str]:
     rows = [
         (
             f"{'*' if step.is_critical else ' '} {step.id}",
-            step.outcome if not step.code else f"{step.outcome} [{step.code}]",
+            step.outcome if not step.failure else f"{step.outcome} [{step.failure}]",
             f"{step.began:.1f}",
             f"{step.seconds:.1f}",
             _bar(step.began, step.seconds, run.seconds),

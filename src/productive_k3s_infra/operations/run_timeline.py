@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class RunStep:
     """One step. Times are seconds since the run began; `waited_for` is the step whose end let this one begin.
 
-    `outcome` is `unknown` where the journal ends before the step does. `code` is the failure's.
+    `outcome` is `unknown` where the journal ends before the step does. `failure` is its code.
     """
 
     id: str
@@ -24,7 +24,7 @@ class RunStep:
     seconds: float
     waited_for: str = ""
     is_critical: bool = False
-    code: str = ""
+    failure: str = ""
 
     @property
     def ended(self) -> float:
@@ -88,15 +88,17 @@ def _step(name: str, began: JournalEntry, ended: JournalEntry | None, last: floa
     if ended is None:
         return RunStep(name, host, "unknown", began.seconds, round(last - began.seconds, 3))
     seconds = round(ended.seconds - began.seconds, 3)
-    return RunStep(name, host, str(ended.fields["outcome"]), began.seconds, seconds, code=_code(ended))
+    return RunStep(name, host, str(ended.fields["outcome"]), began.seconds, seconds, failure=_failure(ended))
 
 
 def _skipped(name: str, entry: JournalEntry) -> RunStep:
     because = str(entry.fields.get("skipped_for") or "")
-    return RunStep(name, str(entry.fields.get("host", "")), "skipped", entry.seconds, 0.0, because, code=_code(entry))
+    return RunStep(
+        name, str(entry.fields.get("host", "")), "skipped", entry.seconds, 0.0, because, failure=_failure(entry)
+    )
 
 
-def _code(entry: JournalEntry) -> str:
+def _failure(entry: JournalEntry) -> str:
     failure = entry.fields.get("failure")
     return str(failure.get("code", "")) if isinstance(failure, Mapping) else ""
 

@@ -83,7 +83,7 @@ async def test_a_failure_and_what_was_skipped_for_it(world: World) -> None:
     await apply(world.session, probe=False)
     run = get_run(world.session.workspace, "last")
     by_id = {step.id: step for step in run.steps}
-    assert (by_id["server-1/apply-server"].outcome, by_id["server-1/apply-server"].code) == (
+    assert (by_id["server-1/apply-server"].outcome, by_id["server-1/apply-server"].failure) == (
         "failed",
         "k3s.ca-mismatch",
     )
