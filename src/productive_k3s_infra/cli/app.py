@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -20,6 +19,7 @@ from productive_k3s_infra.cli.nodes import cordon, drain, uncordon
 from productive_k3s_infra.cli.options import DEFAULT_FILE, File, Format, Limit, NewCluster, Output, Prune, Replace, Yes
 from productive_k3s_infra.cli.running import finish, open_terminal, say, say_document, wait_for
 from productive_k3s_infra.cli.runs import runs
+from productive_k3s_infra.cli.status import status
 from productive_k3s_infra.cli.version import version
 
 # A verb's own imports stand in it: what is not asked for is not loaded, and `--help` answers at once.
@@ -142,22 +142,7 @@ def apply(
     finish(run)
 
 
-@app.command()
-def status(file: File = DEFAULT_FILE, *, output: Output = Format.text) -> None:
-    """One line a host: machine, service, version, Ready."""
-    from productive_k3s_infra.cli import show
-    from productive_k3s_infra.operations.status import get_status
-
-    def run() -> int:
-        terminal = open_terminal(assume_yes=False, quiet=True)
-        found = wait_for(get_status(_session(file, terminal)), terminal)
-        if output is Format.json:
-            say_document({**asdict(found), "exit_code": found.exit_code, "verdict": found.verdict})
-        else:
-            say(show.status_lines(found))
-        return found.exit_code
-
-    finish(run)
+app.command()(status)
 
 
 @app.command()
