@@ -38,7 +38,11 @@ docs: setup ## the documentation as a site, in build/site, with its reference ma
 	$(BIN)/python scripts/docs-reference
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+dist: setup ## wheel and source distribution, in dist/
+	@rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist
+
 bench: setup ## the figures, as ratios within one run
 	@$(BIN)/python scripts/bench $(ARGS)
 
-.PHONY: help setup test static lint demo soak planted docs bench
+.PHONY: help setup test static lint demo soak planted docs dist bench

@@ -101,6 +101,7 @@ def _reading_verbs(verbs: Any) -> None:
     _verb(verbs, "kubeconfig", "this server's admin kubeconfig; it is a secret", _kubeconfig)
     logs = _verb(verbs, "logs", "what K3s' units said last, without secrets", _logs)
     logs.add_argument("--lines", type=int, default=1000, metavar="N", help="of each unit, at most")
+    logs.add_argument("--since", type=int, metavar="TIME", help="from this Unix time on; a negative one: seconds ago")
     validate = _verb(verbs, "validate", "check the host, or the whole cluster from here", _validate)
     validate.add_argument("--scope", choices=("host", "cluster"), default="host")
     validate.add_argument("--full", action="store_true", help="run a pod on every node")
@@ -280,7 +281,7 @@ async def _kubeconfig(host: Host, _: argparse.Namespace) -> Result:
 async def _logs(host: Host, flags: argparse.Namespace) -> Result:
     from productive_k3s.verbs import logs
 
-    return await logs.run(host, flags.lines)
+    return await logs.run(host, flags.lines, flags.since)
 
 
 async def _validate(host: Host, flags: argparse.Namespace) -> Result:

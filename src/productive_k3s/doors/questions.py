@@ -21,6 +21,7 @@ Question = Literal[
     "sockets",
     "unit",
     "unit-log",
+    "unit-log-since",
     "units",
     "units-before-247",
 ]
@@ -65,6 +66,9 @@ _COMMANDS: Mapping[Question, Command] = {
     "unit": Command(("systemctl", "show", _ONE, "-p", _UNIT)),
     # For people: with times, from the end.
     "unit-log": Command(("journalctl", "-u", _ONE, "-n", _ONE, "-o", "short-iso", "--no-pager", "-q")),
+    "unit-log-since": Command(
+        ("journalctl", "-u", _ONE, "--since=@{}", "-n", _ONE, "-o", "short-iso", "--no-pager", "-q")
+    ),
     # Times in UTC with microseconds where systemctl can (247 and newer).
     "units": Command(("systemctl", "show", _ALL, "-p", _UNITS, "--timestamp=us"), 30.0, _UTC),
     "units-before-247": Command(("systemctl", "show", _ALL, "-p", _UNITS), 30.0, _UTC),

@@ -96,16 +96,17 @@ def apply_answer(applied: Applied) -> ApplyAnswer:
     )
 
 
-def status_answer(status: Status) -> StatusAnswer:
-    """Return the document of `pk3s status`."""
+def status_answer(status: Status, differences: tuple[str, ...], *, exit_code: int) -> StatusAnswer:
+    """Return the document of `pk3s status`; the exit code depends on what was asked (`--check`)."""
     names = [item.name for item in fields(HostPart)]
     hosts = tuple(HostPart(**{name: getattr(host, name) for name in names}) for host in status.hosts)
     return StatusAnswer(
-        exit_code=int(status.exit_code),
-        error=_of_status(status),
+        exit_code=int(exit_code),
+        error=_of_status(status, differences, exit_code) if exit_code else None,
         cluster=status.cluster,
         hosts=hosts,
         undeclared_nodes=status.undeclared_nodes,
+        differences=differences,
         verdict=status.verdict,
     )
 
@@ -124,7 +125,7 @@ def validate_answer(report: Report) -> ValidateAnswer:
 
 def kubeconfig_answer(path: Path, context: str) -> KubeconfigAnswer:
     """Return the document of `pk3s kubeconfig`."""
-    return KubeconfigAnswer(exit_code=0, path=str(path), context=context)
+    return KubeconfigAnswer(exit_code=0, path=str(path), context=context, changed=None, current=None, backup=None)
 
 
 def node_answer(acted: ActedOnNode) -> NodeAnswer:
@@ -210,15 +211,17 @@ def _steps(results: Iterable[StepResult]) -> tuple[StepPart, ...]:
     )
 
 
-def _of_status(status: Status) -> Problem | None:
+def _of_status(status: Status, differences: tuple[str, ...], exit_code: int) -> Problem:
     remedy = "see the note of each host"
-    if status.unreached:
+    if exit_code == ExitCode.FAILED:
         failure = Failure("status.not-reached", status.verdict, "", remedy)
         return _of_failure(", ".join(status.unreached), failure)
-    if status.not_ready:
+    if status.not_ready and not status.unreached:
         failure = Failure("status.not-ready", status.verdict, "", remedy, ExitCode.INVALID)
         return _of_failure(", ".join(status.not_ready), failure)
-    return None
+    said = "; ".join(differences)
+    other = Failure("status.not-as-declared", "the cluster is not as declared", said, "pk3s plan", ExitCode.INVALID)
+    return _of_failure(status.cluster, other)
 
 
 def _why_not_applied(applied: Applied, journal: str | None) -> Problem | None:

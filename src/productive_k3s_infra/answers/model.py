@@ -169,6 +169,8 @@ class StatusAnswer(Answer):
     """The hosts, in the order of the file."""
     undeclared_nodes: tuple[str, ...]
     """Nodes of the cluster that are not in the file."""
+    differences: tuple[str, ...]
+    """What is not as the file declares it; with `--check` any of them is the reason for exit code 6."""
     verdict: str
     """What is known of all hosts, in one sentence."""
 
@@ -195,6 +197,12 @@ class KubeconfigAnswer(Answer):
     """The file, mode 0600."""
     context: str
     """The name of the context in it."""
+    changed: bool | None
+    """With `--merge` or `--unmerge`: whether your own file was changed; otherwise null."""
+    current: bool | None
+    """With `--merge` or `--unmerge`: whether kubectl uses the context from now on; otherwise null."""
+    backup: str | None
+    """What your own file was before; null where nothing was changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,6 +294,120 @@ class InitAnswer(Answer):
     """Of a cluster that is there: what the file does not say, and why."""
     plan: Plan | None
     """Of a cluster that is there: the first plan on it, the release's files aside; null for a new one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionAnswer(Answer):
+    """`pk3s version`: versions of this installation."""
+
+    pk3s: str
+    """Its own."""
+    k3s: str
+    """The newest release of K3s whose flags are known."""
+    python: str
+    """Of the Python that runs it."""
+    program: str
+    """The SHA-256 of the host program, as it is sent to hosts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainedPart:
+    """One row of a page."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _DESCRIBED
+
+    page: str
+    """The page, as `pk3s explain` takes it."""
+    section: str
+    """The section that the row stands in."""
+    names: tuple[str, ...]
+    """The codes or checks that it is about."""
+    cells: tuple[tuple[str, str], ...]
+    """Pairs: a column's title, and what stands there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainAnswer(Answer):
+    """`pk3s explain`: what is known of a failure code, a check or a page."""
+
+    name: str
+    """What was asked for."""
+    entries: tuple[ExplainedPart, ...]
+    """The rows that are about it; empty for a page."""
+    text: str
+    """The whole text of a page; empty for a code or check."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogsAnswer(Answer):
+    """`pk3s logs`: what K3s said last on a node's host; secrets are taken out."""
+
+    node: str
+    """The node."""
+    units: Mapping[str, str]
+    """The lines of each unit, by its name."""
+    notes: tuple[str, ...]
+    """What could not be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStepPart:
+    """One step of a run. Times are seconds since the run began."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _DESCRIBED
+
+    id: str
+    """The step's id in the plan."""
+    host: str
+    """Where it happened."""
+    outcome: str
+    """How it ended; `unknown` where the journal ends before."""
+    began: float
+    """When it began."""
+    seconds: float
+    """How long it took."""
+    waited_for: str
+    """The step whose end let this one begin; empty where it waited for none."""
+    is_critical: bool
+    """Whether it is on the critical path."""
+    failure: str
+    """The code of its failure; empty where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPart:
+    """One run, from its journal."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _DESCRIBED
+
+    id: str
+    """As `pk3s runs` takes it."""
+    verb: str
+    """What was run; empty where the journal cannot be read."""
+    cluster: str
+    """The cluster's name."""
+    started: str
+    """When, in UTC."""
+    seconds: float
+    """How long it took."""
+    exit_code: int | None
+    """How it ended; null where the journal does not say it."""
+    steps: tuple[RunStepPart, ...]
+    """In the order in which they began, skipped ones last."""
+    looks: tuple[tuple[str, float], ...]
+    """Pairs: what was looked at, and for how many seconds."""
+    failures: tuple[str, ...]
+    """The codes of what failed."""
+    critical_path: tuple[str, ...]
+    """The ids of the steps that took longest one after another."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsAnswer(Answer):
+    """`pk3s runs`: the runs of a cluster, or the one that was asked for."""
+
+    runs: tuple[RunPart, ...]
+    """The newest last."""
 
 
 @dataclass(frozen=True, kw_only=True)

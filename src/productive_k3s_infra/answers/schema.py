@@ -15,15 +15,19 @@ from productive_k3s_infra.answers.model import (
     ApplyAnswer,
     DestroyAnswer,
     ErrorAnswer,
+    ExplainAnswer,
     InitAnswer,
     InventoryAnswer,
     KubeconfigAnswer,
+    LogsAnswer,
     NodeAnswer,
     PlanAnswer,
     ProgressLine,
+    RunsAnswer,
     StatusAnswer,
     SupportAnswer,
     ValidateAnswer,
+    VersionAnswer,
 )
 
 VERSION = 1
@@ -41,6 +45,10 @@ ANSWERS: Mapping[str, type[Answer]] = {
     "inventory": InventoryAnswer,
     "support": SupportAnswer,
     "destroy": DestroyAnswer,
+    "runs": RunsAnswer,
+    "logs": LogsAnswer,
+    "explain": ExplainAnswer,
+    "version": VersionAnswer,
 }
 """Every verb with `-o`, and the type of its document."""
 

@@ -10,7 +10,11 @@ import typer
 from typer.core import TyperGroup
 
 from productive_k3s.contract.exit_code import ExitCode
+from productive_k3s_infra.cli.completion import answer_shells, completion
+from productive_k3s_infra.cli.explain import explain
+from productive_k3s_infra.cli.hosts import logs, ssh
 from productive_k3s_infra.cli.init import init
+from productive_k3s_infra.cli.kubeconfig import kubeconfig
 from productive_k3s_infra.cli.nodes import cordon, drain, uncordon
 from productive_k3s_infra.cli.options import (
     DEFAULT_FILE,
@@ -26,6 +30,9 @@ from productive_k3s_infra.cli.options import (
     Yes,
 )
 from productive_k3s_infra.cli.running import answering, begin, finish, open_terminal, say, say_result, wait_for
+from productive_k3s_infra.cli.runs import runs
+from productive_k3s_infra.cli.status import status
+from productive_k3s_infra.cli.version import version
 
 # A verb's own imports stand in it: what is not asked for is not loaded, and `--help` answers at once.
 if TYPE_CHECKING:
@@ -72,7 +79,7 @@ def _say_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[
+    say_version: Annotated[
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
     ] = False,
 ) -> None:
@@ -149,19 +156,7 @@ def apply(
     finish(run)
 
 
-@app.command()
-def status(file: File = DEFAULT_FILE, *, output: Output = Format.text, progress: Progress = ProgressForm.text) -> None:
-    """One line a host: machine, service, version, Ready."""
-    from productive_k3s_infra.answers.made import status_answer
-    from productive_k3s_infra.cli import show
-    from productive_k3s_infra.operations.status import get_status
-
-    def run() -> int:
-        terminal = open_terminal(assume_yes=False, quiet=True)
-        found = wait_for(get_status(_session(file, terminal)), terminal)
-        return say_result(status_answer(found), show.status_lines(found))
-
-    finish(run)
+app.command()(status)
 
 
 @app.command()
@@ -185,23 +180,7 @@ def validate(
     finish(run)
 
 
-@app.command()
-def kubeconfig(
-    file: File = DEFAULT_FILE, *, output: Output = Format.text, progress: Progress = ProgressForm.text
-) -> None:
-    """Fetch the kubeconfig and print its path: export KUBECONFIG=$(pk3s kubeconfig)."""
-    from productive_k3s_infra.answers.made import kubeconfig_answer
-    from productive_k3s_infra.operations.kubeconfig import get_kubeconfig
-
-    def run() -> int:
-        terminal = open_terminal(assume_yes=False, quiet=True)
-        session = _session(file, terminal)
-        path = wait_for(get_kubeconfig(session), terminal)
-        return say_result(kubeconfig_answer(path, session.spec.name), (str(path),))
-
-    finish(run)
-
-
+app.command()(kubeconfig)
 app.command()(cordon)
 app.command()(drain)
 app.command()(uncordon)
@@ -277,6 +256,15 @@ def _session(file: Path, terminal: Terminal) -> Session:
     return open_session(file, os.environ, terminal)
 
 
+app.command()(runs)
+app.command()(logs)
+app.command()(ssh)
+app.command()(explain)
+app.command()(version)
+app.command()(completion)
+
+
 def main() -> None:
-    """Run the command line."""
+    """Run the command line, or answer a shell that asks what may follow."""
+    answer_shells(os.environ)
     app()

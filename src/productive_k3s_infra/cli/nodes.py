@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from productive_k3s_infra.cli.node_names import complete_node
 from productive_k3s_infra.cli.options import DEFAULT_FILE, File, Format, Output, Progress, ProgressForm, Yes
 from productive_k3s_infra.cli.running import finish, open_terminal, say_result, wait_for
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from productive_k3s_infra.operations.node import ActedOnNode
     from productive_k3s_infra.plan.by_hand import PersonsVerb
 
-Node = Annotated[str, typer.Argument(metavar="NODE", help="Its name, as pk3s status shows it.")]
+Node = Annotated[
+    str, typer.Argument(metavar="NODE", help="Its name, as pk3s status shows it.", autocompletion=complete_node)
+]
 Timeout = Annotated[int, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long the pods may take to go.")]
 _DRAIN_SECONDS = 300
 

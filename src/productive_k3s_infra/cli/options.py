@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from productive_k3s_infra.cli.node_names import complete_node
 from productive_k3s_infra.cli.wanted import Format, ProgressForm, want_output, want_progress
 
 __all__ = [
@@ -47,7 +48,9 @@ NewCluster = Annotated[
 ]
 Replace = Annotated[
     list[str] | None,
-    typer.Option("--replace", metavar="NODE", help="Make this node's machine anew; again for more."),
+    typer.Option(
+        "--replace", metavar="NODE", autocompletion=complete_node, help="Make this node's machine anew; again for more."
+    ),
 ]
 Prune = Annotated[
     str | None,
@@ -62,6 +65,7 @@ Limit = Annotated[
     typer.Option(
         "--limit",
         metavar="NODE[,NODE]",
+        autocompletion=complete_node,
         help="Only these nodes; again for more. Other nodes, machines and the full validation are left out.",
     ),
 ]

@@ -43,6 +43,7 @@ def error_lines(error: Pk3sError) -> Iterator[str]:
         yield f"  seen: {error.evidence}"
     if error.remedy:
         yield f"  next: {error.remedy}"
+    yield f"  more: pk3s explain {error.code}"
     if error.journal:
         yield f"  journal: {error.journal}"
 
@@ -78,6 +79,7 @@ def failure_lines(where: str, failure: Failure) -> Iterator[str]:
         yield f"  seen: {failure.evidence}"
     if failure.remedy:
         yield f"  next: {failure.remedy}"
+    yield f"  more: pk3s explain {failure.code}"
 
 
 def planned_lines(planned: Planned) -> Iterator[str]:

@@ -67,6 +67,17 @@ class Status:
         return "; ".join(said)
 
 
+def differences(status: Status, version: str) -> tuple[str, ...]:
+    """Say what is not as the file declares it, of `version` too; what is not known is no sameness."""
+    said = [f"not reached: {', '.join(status.unreached)}"] if status.unreached else []
+    said += [f"not Ready: {', '.join(status.not_ready)}"] if status.not_ready else []
+    other = [f"{host.name} has {host.version}" for host in status.hosts if host.version not in {"", version}]
+    said += [f"not {version}: {', '.join(other)}"] if other else []
+    undeclared = ", ".join(status.undeclared_nodes)
+    said += [f"in the cluster, and not in the file: {undeclared}"] if undeclared else []
+    return tuple(said)
+
+
 def status_of(survey: Survey, inventory: Inventory, observed: Observed) -> Status:
     """PURE: put the looks together."""
     nodes = _nodes(observed)

@@ -44,6 +44,10 @@ CALLED: dict[str, tuple[str, ...]] = {
     "inventory": (),
     "support": (),
     "destroy": ("--yes",),
+    "runs": (),
+    "logs": ("agent-1",),
+    "explain": ("node.ready",),
+    "version": (),
 }
 Say = Callable[..., Result]
 
@@ -100,7 +104,7 @@ def test_every_verb_that_answers_has_a_type_and_is_called_here() -> None:
 def test_every_verb_that_answers_tells_its_progress_to_programs() -> None:
     without = [
         name
-        for name in sorted(answering_verbs())
+        for name in sorted(answering_verbs() - {"explain", "version"})  # they ask nobody, and are done at once
         if not any("--progress" in option.opts for option in pk3s().commands[name].params)
     ]
     assert without == []
@@ -223,6 +227,22 @@ def test_a_cluster_that_is_not_there_yet(say: Say) -> None:
     require_answer(document, "status", 6)
     assert document["error"]["code"] == "status.not-ready"
     assert document["hosts"][0]["service"] == "not installed"
+
+
+def test_a_check_says_what_is_not_as_declared(say: Say, there: None, world: World) -> None:
+    require_answer(json.loads(say("status", "--check", "-o", "json").stdout), "status", 0)
+    world.refuse(agent_1=GONE)
+    document = json.loads(say("status", "--check", "-o", "json").stdout)
+    require_answer(document, "status", 6)
+    assert document["error"]["code"] == "status.not-as-declared"
+    assert document["error"]["evidence"] == "; ".join(document["differences"])
+
+
+def test_one_run_is_the_only_one(say: Say, there: None) -> None:
+    document = json.loads(say("runs", "last", "-o", "json").stdout)
+    require_answer(document, "runs", 0)
+    assert [run["verb"] for run in document["runs"]] == ["apply"]
+    assert len(document["runs"][0]["steps"]) == 3
 
 
 def test_a_cluster_that_is_not_valid(say: Say, there: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,14 +49,18 @@ def test_an_error_says_what_where_why_what_next_and_where_the_rest_is() -> None:
         "error: agent-1: no connection [ssh.unreachable]",
         "  seen: timed out",
         "  next: is it up?",
+        "  more: pk3s explain ssh.unreachable",
         "  journal: /x/journal",
     ]
-    assert list(error_lines(HostUnreachable("no connection"))) == ["error: no connection [ssh.unreachable]"]
+    assert list(error_lines(HostUnreachable("no connection"))) == [
+        "error: no connection [ssh.unreachable]",
+        "  more: pk3s explain ssh.unreachable",
+    ]
 
 
 def test_every_mistake_of_the_file_is_shown() -> None:
     error = ClusterFileInvalid("2 mistakes", mistakes=("cluster.yaml:3:1: a", "cluster.yaml:9:2: b"))
-    assert list(error_lines(error))[1:] == ["  cluster.yaml:3:1: a", "  cluster.yaml:9:2: b"]
+    assert list(error_lines(error))[1:3] == ["  cluster.yaml:3:1: a", "  cluster.yaml:9:2: b"]
 
 
 def test_a_report_is_a_table_then_findings_then_the_verdict() -> None:
@@ -118,6 +122,7 @@ def test_an_apply_that_failed_shows_the_step_what_was_skipped_and_the_journal() 
         "error: agent-1/apply-agent: another cluster [k3s.ca-mismatch]",
         "  seen: CA aa",
         "  next: remove it",
+        "  more: pk3s explain k3s.ca-mismatch",
         "skipped agent-2/apply-agent: agent-1/apply-agent did not end well",
         "journal: /x/journal",
         "Not applied: 1 of 2 steps failed, 1 skipped, 0 done.",
@@ -204,6 +209,7 @@ def test_destroying_says_what_went_and_what_is_left() -> None:
     assert lines == [
         "error: agent-1: no connection [ssh.unreachable]",
         "  next: is it up?",
+        "  more: pk3s explain ssh.unreachable",
         "Nothing of K3s was there: agent-2.",
         "Destroyed: server-1.",
         "Left: K3s on agent-1 (see above).",

@@ -95,6 +95,17 @@ def test_the_verb_takes_out_what_the_host_knows() -> None:
     assert "me-myself" in text
 
 
+@pytest.mark.parametrize("since", [1_000_000, -600])
+def test_what_was_said_before_a_time_is_left_out(since: int) -> None:
+    """A negative time is counted back from the host's own clock, not from that of whoever asks."""
+    machine = machine_with_secrets()
+    now = int(run_to_end(machine.system.now()))
+    wanted = since if since > 0 else now + since
+    machine.system.script("journalctl", "-u", "k3s.service", f"--since=@{wanted}", stdout="late decoy-server-token\n")
+    result = run_to_end(logs.run(machine.host(), 7, since))
+    assert result.data == {"k3s": f"late {REDACTED}\n"}
+
+
 def test_a_journal_that_cannot_be_read_is_a_note() -> None:
     machine = LiveMachine()
     machine.system.script("journalctl", returncode=1, stderr="no journal here\n")

@@ -10,7 +10,8 @@ import pytest
 from productive_k3s_infra.cli.show import status_lines
 from productive_k3s_infra.errors import HostUnreachable
 from productive_k3s_infra.operations.apply import apply
-from productive_k3s_infra.operations.status import get_status
+from productive_k3s_infra.operations.node_status import differences
+from productive_k3s_infra.operations.status import get_status, watch_status
 from productive_k3s_infra.providers.protocol import Survey, SurveyedMachine
 from static.operations.bed import World, enter
 from static.plan.clusters import spec
@@ -61,3 +62,39 @@ async def test_a_cluster_that_is_not_there_is_not_well(tmp_path: Path, monkeypat
     assert {host.machine for host in found.hosts} == {"missing"}
     assert found.exit_code == 6
     assert world.fleet.calls == []
+
+
+async def test_what_is_not_as_declared_is_told(world: World) -> None:
+    version = world.session.spec.k3s.version
+    assert differences(await get_status(world.session), version) == ()
+    agent = world.facts["agent-1"]
+    world.facts["agent-1"] = replace(agent, k3s=replace(agent.k3s, binary_version="v1.30.0+k3s1"))
+    assert differences(await get_status(world.session), version) == (f"not {version}: agent-1 has v1.30.0+k3s1",)
+    world.facts["agent-1"] = agent
+    server = world.facts["server-1"]
+    assert server.cluster is not None
+    extra = replace(server.cluster.nodes[0], name="stray")
+    world.facts["server-1"] = replace(server, cluster=replace(server.cluster, nodes=(*server.cluster.nodes, extra)))
+    assert differences(await get_status(world.session), version) == ("in the cluster, and not in the file: stray",)
+    world.refuse(agent_1=GONE)
+    assert "not reached: agent-1" in differences(await get_status(world.session), version)
+
+
+async def test_watching_looks_again_and_sees_what_changed(world: World) -> None:
+    looks = watch_status(world.session, 0)
+    assert (await anext(looks)).exit_code == 0
+    world.refuse(agent_1=GONE)
+    assert (await anext(looks)).unreached == ("agent-1",)
+    world.refuse()
+    assert (await anext(looks)).exit_code == 0
+    await looks.aclose()  # type: ignore[attr-defined]
+
+
+async def test_watching_goes_on_with_other_machines(world: World) -> None:
+    looks = watch_status(world.session, 0)
+    await anext(looks)
+    gone = tuple(machine for machine in world.provider.seen.machines if machine.name != "agent-2")
+    world.provider.seen = replace(world.provider.seen, machines=gone)
+    found = await anext(looks)
+    assert [host.reached for host in found.hosts] == [True, True, None]
+    await looks.aclose()  # type: ignore[attr-defined]

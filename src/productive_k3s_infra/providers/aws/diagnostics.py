@@ -96,7 +96,7 @@ _CAUSES = (
         r"UnauthorizedOperation|AccessDenied|is not authorized to perform",
         "aws.not-allowed",
         "these credentials may not do this",
-        "give them the rights that docs/how-to/aws.md lists",
+        "give them the rights that `pk3s explain aws` lists",
     ),
     Meaning(
         ProviderFailed,

@@ -1,0 +1,51 @@
+"""`pk3s explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from productive_k3s_infra.cli.options import Format, Output
+from productive_k3s_infra.cli.running import finish, say_result
+
+if TYPE_CHECKING:
+    from productive_k3s_infra.operations.explain import Explained
+
+What = Annotated[
+    str,
+    typer.Argument(
+        metavar="CODE|CHECK|PAGE",
+        help="What stands in brackets behind a message; or failure-codes, checks, preflight, cluster-file, aws.",
+    ),
+]
+
+
+def explain(what: What, *, output: Output = Format.text) -> None:
+    """Say what a failure code or a check means and what to do; or print a page. Nothing is asked of the network.
+
+    Examples: `pk3s explain ssh.host-key-changed`, `pk3s explain node.ready`, `pk3s explain cluster-file`.
+    """
+    from productive_k3s_infra.answers.verbs import explain_answer
+    from productive_k3s_infra.operations.explain import explain as operation
+
+    def run() -> int:
+        found = operation(what)
+        return say_result(explain_answer(found), explained_lines(found))
+
+    finish(run)
+
+
+def explained_lines(found: Explained) -> Iterator[str]:
+    """PURE: show each row with the names of its columns; a page as it is."""
+    if found.text:
+        yield from found.text.splitlines()
+    for number, entry in enumerate(found.entries):
+        if number:
+            yield ""
+        yield f"{found.name} ({entry.section}; all of them: pk3s explain {entry.page})"
+        yield from (f"  {title}: {cell}" for title, cell in entry.cells)
+        also = [name for name in entry.names if name != found.name]
+        if also:
+            yield f"  the same of: {', '.join(also)}"

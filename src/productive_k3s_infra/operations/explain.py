@@ -1,0 +1,81 @@
+"""`pk3s explain`: what the pages that come with pk3s say of a failure code or a check; nothing is asked of anybody."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from productive_k3s_infra._shipped import PAGES, page
+from productive_k3s_infra.errors import BadInput
+
+# Where codes and checks stand in tables, the first cell naming them.
+TABLES = ("failure-codes", "checks", "preflight")
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+_CODE = re.compile(r"`([^`]+)`")
+# Which test shows a code is for whoever works on pk3s.
+_LEFT_OUT = {"tested"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a page: where it stands, and its cells with what the table calls them."""
+
+    page: str
+    section: str
+    names: tuple[str, ...]
+    cells: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What is known of a name: rows of tables, or a page's whole text."""
+
+    name: str
+    entries: tuple[Entry, ...] = ()
+    text: str = ""
+
+
+def explain(name: str) -> Explained:
+    """Return what the pages say. Raises BadInput with the nearest names where they say nothing."""
+    if name in PAGES:
+        return Explained(name, text=page(name))
+    known = [entry for table in TABLES for entry in entries(table, page(table))]
+    found = tuple(entry for entry in known if name in entry.names)
+    if found:
+        return Explained(name, found)
+    names = sorted({one for entry in known for one in entry.names} | set(PAGES))
+    near = difflib.get_close_matches(name, names, 3, 0.5)
+    raise BadInput(
+        "no failure code, check or page is called so",
+        where=name,
+        evidence=f"nearest: {', '.join(near)}" if near else "",
+        remedy=f"pk3s explain {near[0]}" if near else "pk3s explain failure-codes shows all codes",
+        code="explain.unknown",
+    )
+
+
+def entries(name: str, text: str) -> Iterator[Entry]:
+    """PURE: yield the rows of a page's tables whose first cell names codes or checks."""
+    section = ""
+    head: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("#"):
+            section, head = line.lstrip("# "), []
+        elif not line.startswith("|"):
+            head = []
+        elif not head:
+            head = _cells(line)
+        elif _CODE.match(_cells(line)[0]):
+            cells = _cells(line)
+            said = tuple(
+                (title, _LINK.sub(r"\1", cell))
+                for title, cell in zip(head[1:], cells[1:], strict=False)
+                if cell and title not in _LEFT_OUT
+            )
+            yield Entry(name, section, tuple(_CODE.findall(cells[0])), said)
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
