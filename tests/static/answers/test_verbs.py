@@ -75,6 +75,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         return expectation(session.spec, inventory)
 
     monkeypatch.setattr("productive_k3s_infra.operations.inventory.expected", expected)
+    made.instead["logs"] = lambda _: events.Result("done", data={"k3s-agent": "a line\n"})
     return made
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from productive_k3s.contract.events import Result
 from productive_k3s.contract.failure import Failure
-from productive_k3s_infra.cli.runs import run_document, run_lines, runs_lines
+from productive_k3s_infra.answers.verbs import runs_answer
+from productive_k3s_infra.cli.runs import run_lines, runs_lines
 from productive_k3s_infra.errors import BadInput
 from productive_k3s_infra.operations.apply import apply
 from productive_k3s_infra.operations.run_timeline import run_of
@@ -68,7 +69,7 @@ async def test_a_real_journal_says_what_waited_for_what(world: World) -> None:
     path = [step.id for step in run.critical_path]
     assert path[-2] == "server-1/apply-server"
     assert path[-1] in {"agent-1/apply-agent", "agent-2/apply-agent"}
-    assert run_document(run)["critical_path"] == path
+    assert list(runs_answer((run,)).runs[0].critical_path) == path
     lines = list(run_lines(run))
     assert lines[0].startswith("apply of edge, ")
     assert lines[0].endswith("ended well")
