@@ -32,7 +32,7 @@ def explain(what: What, *, output: Output = Format.text) -> None:
 
     def run() -> int:
         found = operation(what)
-        if output is Format.json:
+        if output is not Format.text:
             say_document(asdict(found))
         else:
             say(explained_lines(found))

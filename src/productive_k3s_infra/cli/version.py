@@ -17,17 +17,11 @@ def version(*, output: Output = Format.text) -> None:
 
     def run() -> int:
         found = get_versions()
-        if output is Format.json:
+        if output is not Format.text:
             say_document(asdict(found))
             return 0
-        say(
-            (
-                f"pk3s {found.pk3s}",
-                f"K3s known up to: {found.k3s}",
-                f"Python: {found.python}",
-                f"host program: sha256 {found.program}",
-            )
-        )
+        said = (f"pk3s {found.pk3s}", f"K3s known up to: {found.k3s}", f"Python: {found.python}")
+        say((*said, f"host program: sha256 {found.program}"))
         return 0
 
     finish(run)
