@@ -100,7 +100,10 @@ def plan(
     limit: Limit = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 3 if there are changes.")] = False,
 ) -> None:
-    """Show what apply would do on which host, why, with what impact; change nothing."""
+    """Show what apply would do on which host, why, with what impact; change nothing.
+
+    Examples: `pk3s plan`, `pk3s plan --exit-code -o json`, `pk3s plan --limit agent-1`.
+    """
     from productive_k3s_infra.answers.made import plan_answer
     from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.plan import make_plan
@@ -134,7 +137,10 @@ def apply(
     limit: Limit = None,
     probe: Annotated[bool, typer.Option(help="Try the ports between the hosts before K3s is there.")] = True,
 ) -> None:
-    """Make the cluster what the file says: machines, cluster; then validate. A second time changes nothing."""
+    """Make the cluster what the file says: machines, cluster; then validate. A second time changes nothing.
+
+    Examples: `pk3s apply`, `pk3s apply --yes -o json`, `pk3s apply --limit agent-1,agent-2`.
+    """
     from productive_k3s_infra.answers.made import apply_answer
     from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.apply import apply as operation
@@ -167,7 +173,10 @@ def validate(
     progress: Progress = ProgressForm.text,
     quick: Annotated[bool, typer.Option("--quick", help="Without the pods on every node.")] = False,
 ) -> None:
-    """Check hosts, nodes, API and certificates; run a pod on every node, answering through a Service and DNS."""
+    """Check hosts, nodes, API and certificates; run a pod on every node, answering through a Service and DNS.
+
+    Examples: `pk3s validate`, `pk3s validate --quick -o json`.
+    """
     from productive_k3s_infra.answers.made import validate_answer
     from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.validate import validate as operation
@@ -196,7 +205,10 @@ def inventory(
         Path | None, typer.Option("--output-dir", help="Where to write; default .pk3s/<cluster>/ansible.")
     ] = None,
 ) -> None:
-    """Write an inventory for the Ansible role: hosts, host keys, and each host's whole request, without secrets."""
+    """Write an inventory for the Ansible role: hosts, host keys, and each host's whole request, without secrets.
+
+    Examples: `pk3s inventory`, `pk3s inventory --output-dir ansible`.
+    """
     from productive_k3s_infra.answers.made import inventory_answer
     from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.inventory import write_inventory
@@ -220,7 +232,10 @@ def support(
         typer.Option("--out", metavar="FILE.tar.gz", help="By default support.tar.gz in .pk3s/CLUSTER/."),
     ] = None,
 ) -> None:
-    """Write one file for whoever shall help: facts, plan, journals, logs; without secrets, whatever is broken."""
+    """Write one file for whoever shall help: facts, plan, journals, logs; without secrets, whatever is broken.
+
+    Examples: `pk3s support`, `pk3s support --out support.tar.gz`.
+    """
     from productive_k3s_infra.answers.made import support_answer
     from productive_k3s_infra.cli.supported import supported_lines
     from productive_k3s_infra.operations.support import make_support
@@ -237,7 +252,10 @@ def support(
 def destroy(
     file: File = DEFAULT_FILE, *, output: Output = Format.text, progress: Progress = ProgressForm.text, yes: Yes = False
 ) -> None:
-    """Destroy the machines that pk3s made; take K3s off hosts that it did not make."""
+    """Destroy the machines that pk3s made; take K3s off hosts that it did not make.
+
+    Examples: `pk3s destroy`, `pk3s destroy --yes -o json`.
+    """
     from productive_k3s_infra.answers.made import destroy_answer
     from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.destroy import destroy as operation

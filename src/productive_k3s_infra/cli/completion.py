@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
@@ -76,7 +77,7 @@ def install_scripts(shell: Shell, environment: Mapping[str, str], home: Path) ->
         path = folder / _file(shell, name)
         with explained(path, _AREA):
             folder.mkdir(parents=True, exist_ok=True)
-            replace_file(path, f"{script(shell, name)}\n".encode(), 0o644)
+            replace_file(path, f"{_installed(shell, name)}\n".encode(), 0o644)
         yield str(path)
     yield from _besides(shell, folder)
     yield "A shell that is started from now on completes pk3s."
@@ -94,6 +95,15 @@ def _folder(shell: Shell, environment: Mapping[str, str], home: Path) -> Path:
 
 def _file(shell: Shell, name: str) -> str:
     return {Shell.bash: name, Shell.zsh: f"_{name}", Shell.fish: f"{name}.fish"}[shell]
+
+
+def _installed(shell: Shell, name: str) -> str:
+    """Return the script as a file. zsh loads one as a function at the first Tab: it has to answer that one too."""
+    text = script(shell, name)
+    if shell is not Shell.zsh:
+        return text
+    function = re.search(r"^(\w+)\(\) \{", text, re.MULTILINE)
+    return f'{text}\n[ "$funcstack[1]" = "_{name}" ] && {function[1]}' if function else text
 
 
 def _besides(shell: Shell, folder: Path) -> Iterator[str]:

@@ -72,6 +72,8 @@ def init(
     """Write a first cluster file, with an exact version in it, or the file of a cluster that is there (--from-host).
 
     On a terminal, with none of these options but -f, it asks.
+
+    Examples: `pk3s init`, `pk3s init --provider onprem --server 10.0.0.11`, `pk3s init --from-host 10.0.0.11`.
     """
     from productive_k3s_infra.cluster_file.first_file import NewCluster, require_only_hosts
     from productive_k3s_infra.hosts.named_hosts import Named

@@ -29,7 +29,10 @@ _DRAIN_SECONDS = 300
 def cordon(
     node: Node, file: File = DEFAULT_FILE, *, output: Output = Format.text, progress: Progress = ProgressForm.text
 ) -> None:
-    """Let a node take no new pods until you uncordon it: apply never lifts what a person cordoned."""
+    """Let a node take no new pods until you uncordon it: apply never lifts what a person cordoned.
+
+    Example: `pk3s cordon agent-1`.
+    """
     _act("cordon", node, file)
 
 
@@ -42,14 +45,20 @@ def drain(
     yes: Yes = False,
     timeout: Timeout = _DRAIN_SECONDS,
 ) -> None:
-    """Cordon a node and move its pods elsewhere, as far as disruption budgets allow; pods of daemon sets stay."""
+    """Cordon a node and move its pods elsewhere, as far as disruption budgets allow; pods of daemon sets stay.
+
+    Examples: `pk3s drain agent-1`, `pk3s drain agent-1 --yes --timeout 60`.
+    """
     _act("drain", node, file, yes=yes, timeout=timeout)
 
 
 def uncordon(
     node: Node, file: File = DEFAULT_FILE, *, output: Output = Format.text, progress: Progress = ProgressForm.text
 ) -> None:
-    """Let a node take new pods again, whoever cordoned it."""
+    """Let a node take new pods again, whoever cordoned it.
+
+    Example: `pk3s uncordon agent-1`.
+    """
     _act("uncordon", node, file)
 
 

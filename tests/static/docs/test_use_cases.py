@@ -17,7 +17,26 @@ USE_CASES = sorted(path.parent for path in (ROOT / "use-cases").glob("*/README.m
 SECTIONS = ("Needs", "Create", "Use", "Change", "Destroy", "Files")
 COPIED = {"cluster.yaml", "cluster-file.schema.json", "Makefile", "plan.txt"}
 # Programs of others: their arguments are theirs to judge.
-OTHERS = {"aws", "cat", "cd", "chmod", "cp", "curl", "export", "git", "kubectl", "ls", "mkdir", "multipass", "pip"}
+OTHERS = {
+    "aws",
+    "cat",
+    "cd",
+    "chmod",
+    "cp",
+    "curl",
+    "export",
+    "git",
+    "kubectl",
+    "ls",
+    "mkdir",
+    "multipass",
+    "pip",
+    "pipx",
+    "python3",
+    "uv",
+    "~/pk3s/bin/pip",
+    "~/pk3s/bin/pk3s",
+}
 OTHERS |= {"python", "python3", "rm", "scp", "ssh", "ssh-keygen", "ssh-keyscan", "sudo", "terraform", "tofu", "visudo"}
 OTHERS |= {"ansible-galaxy", "ansible-playbook"}
 
