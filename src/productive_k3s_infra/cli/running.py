@@ -105,12 +105,17 @@ def say(lines: Iterable[str]) -> None:
     _write(sys.stderr if WANTED.is_document else sys.stdout, "".join(f"{line}\n" for line in lines))
 
 
-def say_result(answer: Answer, lines: Iterable[str]) -> int:
-    """Print a verb's result as it was asked for, the document or the lines, and return its exit code."""
+def say_result(answer: Answer, for_people: Iterable[str] | Callable[[], None]) -> int:
+    """Print a verb's result as it was asked for, and return its exit code.
+
+    `for_people` are lines, or what prints more than lines (colours, another form of text).
+    """
     if WANTED.is_document:
         say_document(answer)
+    elif callable(for_people):
+        for_people()
     else:
-        say(lines)
+        say(for_people)
     return answer.exit_code
 
 

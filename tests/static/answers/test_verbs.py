@@ -15,12 +15,14 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner, Result
 
 from productive_k3s.contract import events
+from productive_k3s.contract.codec import encode
 from productive_k3s.contract.events import CheckResult
 from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.failure import Failure
+from productive_k3s_infra.answers.made import kubeconfig_answer
 from productive_k3s_infra.answers.schema import ANSWERS, schema_of, schemas
 from productive_k3s_infra.cli.app import app
-from productive_k3s_infra.cli.running import say_document
+from productive_k3s_infra.cli.running import say_document, say_result
 from productive_k3s_infra.cli.wanted import WANTED
 from productive_k3s_infra.errors import HostUnreachable
 from productive_k3s_infra.validate.quick import expectation
@@ -275,6 +277,18 @@ def test_a_verb_that_prints_no_document_or_two_has_a_bug(monkeypatch: pytest.Mon
     done = say("plan", "-o", "json")
     require_answer(json.loads(done.stdout), "plan", 1)
     assert json.loads(done.stdout)["error"]["code"] == "pk3s.bug"
+
+
+def test_what_prints_itself_prints_nothing_beside_a_document(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = kubeconfig_answer(Path("/x/kubeconfig"), "edge")
+    for form, printed in (("text", "painted\n"), ("json", encode(answer))):
+        monkeypatch.setattr(WANTED, "output", form)
+        monkeypatch.setattr(WANTED, "answered", False)
+        assert say_result(answer, lambda: print("painted")) == 0
+        out = capsys.readouterr().out
+        assert (json.loads(out) if form == "json" else out) == printed
 
 
 def test_text_stays_text(say: Say, there: None) -> None:
