@@ -13,7 +13,20 @@ from typer.core import TyperGroup
 from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s_infra.cli.init import init
 from productive_k3s_infra.cli.nodes import cordon, drain, uncordon
-from productive_k3s_infra.cli.options import DEFAULT_FILE, File, Format, Limit, NewCluster, Output, Prune, Replace, Yes
+from productive_k3s_infra.cli.options import (
+    DEFAULT_FILE,
+    File,
+    Format,
+    Full,
+    Limit,
+    NewCluster,
+    Output,
+    PlanFormat,
+    PlanOutput,
+    Prune,
+    Replace,
+    Yes,
+)
 from productive_k3s_infra.cli.running import finish, open_terminal, say, say_document, wait_for
 
 # A verb's own imports stand in it: what is not asked for is not loaded, and `--help` answers at once.
@@ -66,19 +79,23 @@ app.command()(init)
 def plan(
     file: File = DEFAULT_FILE,
     *,
-    output: Output = Format.text,
+    output: PlanOutput = PlanFormat.text,
+    full: Full = False,
     new_cluster: NewCluster = False,
     replace_nodes: Replace = None,
     limit: Limit = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 3 if there are changes.")] = False,
 ) -> None:
-    """Show what apply would do on which host, why, with what impact; change nothing."""
+    """Show what apply would do on which host, why, with what impact; change nothing.
+
+    Marks: + create, ~ change, ! restart (it interrupts what runs), v drain, - remove a node, x destroy.
+    """
     from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.plan import make_plan
     from productive_k3s_infra.plan.limit import named
 
     def run() -> int:
-        terminal = open_terminal(assume_yes=False, quiet=output is Format.json)
+        terminal = open_terminal(assume_yes=False, quiet=output is PlanFormat.json)
         work = make_plan(
             _session(file, terminal),
             new_cluster=new_cluster,
@@ -86,14 +103,20 @@ def plan(
             limit=named(limit or ()),
         )
         planned = wait_for(work, terminal)
-        if output is Format.json:
+        if output is PlanFormat.json:
             from productive_k3s.contract.codec import encode
 
             found = planned.plan
             report = planned.preflight.document()
             say_document({"limit": list(found.limit), "plan": encode(found), "preflight": report})
+        elif output is PlanFormat.markdown:
+            from productive_k3s_infra.plan.markdown import markdown_lines
+
+            say(markdown_lines(planned.plan, show.last_text(planned)))
         else:
-            say(show.planned_lines(planned))
+            from productive_k3s_infra.cli.painting import say_painted
+
+            say_painted(show.planned_text(planned, full=full))
         return planned.exit_code or (ExitCode.PENDING if exit_code and planned.plan.steps else 0)
 
     finish(run)
@@ -104,6 +127,7 @@ def apply(
     file: File = DEFAULT_FILE,
     *,
     output: Output = Format.text,
+    full: Full = False,
     yes: Yes = False,
     new_cluster: NewCluster = False,
     replace_nodes: Replace = None,
@@ -117,7 +141,7 @@ def apply(
     from productive_k3s_infra.plan.limit import named
 
     def run() -> int:
-        terminal = open_terminal(assume_yes=yes, quiet=output is Format.json)
+        terminal = open_terminal(assume_yes=yes, quiet=output is Format.json, full=full)
         work = operation(
             _session(file, terminal),
             probe=probe,
@@ -130,7 +154,7 @@ def apply(
         if output is Format.json:
             say_document(show.applied_document(applied))
         else:
-            say(show.applied_lines(applied))
+            say(show.applied_lines(applied, full=full))
         return applied.exit_code
 
     finish(run)
@@ -143,7 +167,7 @@ def status(file: File = DEFAULT_FILE, *, output: Output = Format.text) -> None:
     from productive_k3s_infra.operations.status import get_status
 
     def run() -> int:
-        terminal = open_terminal(assume_yes=False, quiet=True)
+        terminal = open_terminal(assume_yes=False, quiet=output is Format.json)
         found = wait_for(get_status(_session(file, terminal)), terminal)
         if output is Format.json:
             say_document({**asdict(found), "exit_code": found.exit_code, "verdict": found.verdict})
@@ -159,6 +183,7 @@ def validate(
     file: File = DEFAULT_FILE,
     *,
     output: Output = Format.text,
+    full: Full = False,
     quick: Annotated[bool, typer.Option("--quick", help="Without the pods on every node.")] = False,
 ) -> None:
     """Check hosts, nodes, API and certificates; run a pod on every node, answering through a Service and DNS."""
@@ -171,7 +196,7 @@ def validate(
         if output is Format.json:
             say_document(report.document())
         else:
-            say(show.report_lines(report))
+            say(show.report_lines(report, full=full))
         return ExitCode.DONE if report.passed else ExitCode.INVALID
 
     finish(run)
@@ -183,7 +208,7 @@ def kubeconfig(file: File = DEFAULT_FILE) -> None:
     from productive_k3s_infra.operations.kubeconfig import get_kubeconfig
 
     def run() -> int:
-        terminal = open_terminal(assume_yes=False, quiet=True)
+        terminal = open_terminal(assume_yes=False)
         say((str(wait_for(get_kubeconfig(_session(file, terminal)), terminal)),))
         return 0
 
@@ -234,7 +259,7 @@ def support(
     from productive_k3s_infra.operations.support import make_support
 
     def run() -> int:
-        terminal = open_terminal(assume_yes=False, quiet=True)
+        terminal = open_terminal(assume_yes=False)
         made = wait_for(make_support(_session(file, terminal), os.environ, output), terminal)
         say(supported_lines(made))
         return 0

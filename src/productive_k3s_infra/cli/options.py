@@ -16,8 +16,21 @@ class Format(str, Enum):
     json = "json"
 
 
+class PlanFormat(str, Enum):
+    """How a plan is printed."""
+
+    text = "text"
+    json = "json"
+    markdown = "markdown"
+
+
 File = Annotated[Path, typer.Option("--file", "-f", help="The cluster file.", show_default=True)]
 Output = Annotated[Format, typer.Option("--output", "-o", help="text, or json with nothing left out.")]
+PlanOutput = Annotated[
+    PlanFormat,
+    typer.Option("--output", "-o", help="text; json with nothing left out; markdown for a merge request."),
+]
+Full = Annotated[bool, typer.Option("--full", help="Nothing in brief: the lines that differ in files, every check.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree to everything; nobody is asked.")]
 NewCluster = Annotated[
     bool, typer.Option("--new-cluster", help="Found a cluster though cluster.lock records another one.")

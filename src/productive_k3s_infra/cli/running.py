@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def open_terminal(*, assume_yes: bool, quiet: bool = False) -> Terminal:
-    """Return the person at the terminal; `assume_yes` agrees to everything, `quiet` shows no progress."""
+def open_terminal(*, assume_yes: bool, quiet: bool = False, full: bool = False) -> Terminal:
+    """Return the person at the terminal; `assume_yes` agrees to everything, `quiet` shows no progress.
+
+    `full` shows plans with the lines that differ.
+    """
     from productive_k3s_infra.cli.terminal import Terminal
 
-    return Terminal(assume_yes=assume_yes, quiet=quiet)
+    return Terminal(assume_yes=assume_yes, quiet=quiet, full=full)
 
 
 def wait_for(work: Coroutine[Any, Any, T], terminal: Terminal) -> T:
