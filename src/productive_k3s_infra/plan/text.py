@@ -92,8 +92,16 @@ def limit_lines(plan: Plan) -> Iterator[str]:
 
 
 def note_lines(plan: Plan) -> Iterator[str]:
-    """Show the notes."""
-    return (f"note: {note}" for note in plan.notes)
+    """Show the notes; what is noted of several hosts stands there once, with their names."""
+    about = (*plan.steps, *plan.unchanged, *plan.unreached)
+    known = {one.host for one in about} | {step.subject for step in plan.steps}
+    found: dict[str, list[str]] = {}
+    for note in plan.notes:
+        name, sign, rest = note.partition(": ")
+        hosts = found.setdefault(rest if sign and name in known else note, [])
+        hosts += [name] if sign and name in known else []
+    for text, hosts in found.items():
+        yield f"note: {', '.join(hosts)}: {text}" if hosts else f"note: {text}"
 
 
 def group_text(group: Group, shown: dict[tuple[str, ...], str], *, full: bool) -> Iterator[Line]:

@@ -17,6 +17,7 @@ from productive_k3s_infra.plan.text import plan_lines
 from static.plan.clusters import BINARY, IMAGES, empty_host
 
 USE_CASES = Path(__file__).resolve().parents[3] / "use-cases"
+FULL = Path(__file__).with_name("golden")
 ASSUMPTIONS = {
     "multipass": Assumption("ubuntu", "24.04", "amd64", "ens3"),
     "aws": Assumption("ubuntu", "24.04", "amd64", "ens5"),
@@ -35,9 +36,8 @@ def test_the_plan_in_the_folder_is_the_plan_from_nothing(
     key.chmod(0o600)
     folder = USE_CASES / name
     plan = plan_from_nothing(folder / "cluster.yaml", key)
-    for file, full in (("plan.txt", False), ("plan-full.txt", True)):
+    for golden, full in ((folder / "plan.txt", False), (FULL / f"{name}.txt", True)):
         found = "".join(f"{line}\n" for line in plan_lines(plan, full=full))
-        golden = folder / file
         if request.config.getoption("--golden"):
             golden.write_text(found)
         assert found == golden.read_text()

@@ -192,6 +192,17 @@ def test_a_refused_plan_without_steps_has_not_nothing_to_change() -> None:
     assert not [line for line in plan_lines(refused) if "othing to change" in line]
 
 
+def test_what_is_noted_of_many_hosts_is_noted_once() -> None:
+    hosts = tuple(Unchanged(name, "runs") for name in ("a", "b", "c"))
+    notes = ("a: old files", "b: old files", "c: others", "somewhere: old files", "all is new")
+    assert list(plan_lines(Plan("edge", (), unchanged=hosts, notes=notes)))[1:-1] == [
+        "note: a, b: old files",
+        "note: c: others",
+        "note: somewhere: old files",
+        "note: all is new",
+    ]
+
+
 def test_colour_is_laid_over_the_same_text() -> None:
     plan = Plan("edge", (SERVER, *many(3)), unreached=(GONE,), notes=("a remark",))
     lines = list(plan_text(plan, full=True))
