@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -293,4 +294,7 @@ def _session(file: Path, terminal: Terminal) -> Session:
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        # Words of cluster files and hosts are shown as they can be where the terminal has no letters for them.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     app()

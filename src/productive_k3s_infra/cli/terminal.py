@@ -24,6 +24,7 @@ from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.text import plan_text
 from productive_k3s_infra.progress.activities import activities_of
 
+_WORTH_A_LINE_SECONDS = 1.0
 _DIGITS = re.compile(r"\d+")
 
 
@@ -148,10 +149,11 @@ class Terminal:
         if not self._quiet or self._interactive:
             for line in plan_text(plan, full=self._full):
                 self._console.print(painted(line))
-        agreed = self._assume_yes or (self._interactive and self._yes("Apply this plan?"))
-        if agreed:
-            self._board.expect(activities_of(plan))
-        return agreed
+        return self._assume_yes or (self._interactive and self._yes("Apply this plan?"))
+
+    def expect(self, plan: Plan) -> None:
+        """Know how many of each kind are to come: see `Expecting`."""
+        self._board.expect(activities_of(plan))
 
     def agree_to_destroy(self, cluster: str, dies: tuple[str, ...]) -> bool:
         self.close()
@@ -229,8 +231,8 @@ class Terminal:
     def _end_group(self, group: Group) -> None:
         """Say once how all of them ended: what failed by itself was told, but for looks, which say why later."""
         reading = group.activity in READING
-        if reading and self._moves and not group.failed:
-            return  # the board showed it, and nothing of it stays
+        if reading and not group.failed and (self._moves or group.longest < _WORTH_A_LINE_SECONDS):
+            return  # the board showed it, or it was over at once: nothing of it stays
         if not group.done and not reading:
             return
         if not reading:

@@ -15,7 +15,7 @@ from productive_k3s_infra.execute.model import StepResult
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.step import MachineStep, Step
 from productive_k3s_infra.progress.activities import ACTIVITIES
-from productive_k3s_infra.progress.interaction import Interaction
+from productive_k3s_infra.progress.interaction import Expecting, Interaction
 from productive_k3s_infra.validate.report import Report
 from productive_k3s_infra.workspace.journal import Journal
 
@@ -37,8 +37,10 @@ class Reporter:
         self._journal.record("looked", what=what, seconds=round(seconds, 3))
 
     def planned(self, plan: Plan) -> None:
-        """Write down the whole plan: it holds no secret."""
+        """Write down the whole plan, which holds no secret, and let the person's board know what comes."""
         self._journal.record("plan", plan=encode(plan))
+        if isinstance(self._interaction, Expecting):
+            self._interaction.expect(plan)
 
     def step_started(self, step: Step) -> None:
         """See Listener."""

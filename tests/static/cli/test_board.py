@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyte
 import pytest
+from typer.testing import CliRunner
 
 from productive_k3s.contract.events import Result
+from productive_k3s_infra.cli.app import app
 from productive_k3s_infra.cli.board import Board
 from productive_k3s_infra.cli.terminal import Terminal
 from productive_k3s_infra.errors import HostUnreachable
 from productive_k3s_infra.operations.apply import apply
+from productive_k3s_infra.operations.destroy import destroy
 from productive_k3s_infra.operations.plan import make_plan
 from productive_k3s_infra.operations.status import get_status
 from productive_k3s_infra.plan.model import Plan
@@ -26,6 +30,7 @@ from static.fleet_doubles import Call
 from static.operations.bed import Person, World, enter
 from static.plan.clusters import spec
 
+NODES = ("cordon", "drain", "uncordon")
 SCREENS = Path(__file__).with_name("screens")
 AGENTS = 39
 Event = Callable[["Terminal"], object]
@@ -50,6 +55,9 @@ class Recorder(Person):
     def agree(self, plan: Plan) -> bool:
         self.events.append(("agree", lambda terminal: terminal.agree(plan)))
         return True
+
+    def expect(self, plan: Plan) -> None:
+        self.events.append(("expect", lambda terminal: terminal.expect(plan)))
 
 
 class Tty(io.StringIO):
@@ -177,6 +185,42 @@ async def test_forty_hosts_on_a_small_screen(
     played.terminal.close()
     compare(f"{name}-end", tty.shown(), request)
     assert last
+
+
+async def test_a_destroy_says_how_many_are_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only some hosts are worked on at once, and their number is not that of all."""
+    world, person = World(tmp_path, spec(AGENTS)), Recorder()
+    world.session.__dict__["interaction"] = person
+    enter(world, monkeypatch)
+    await apply(world.session, probe=False)
+    person.events.clear()
+    await destroy(world.session)
+    played = Played(monkeypatch, Tty(80, 24))
+    steps = itertools.dropwhile(lambda event: event[0] != "expect", person.events)
+    screen = played.play(steps, until=after(6, "started"))
+    assert screen[0] == "  uninstall K3s: 5 of 40"
+
+
+def test_every_verb_shows_what_it_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also those whose result is one line: whoever waits for a host sees for which."""
+
+    class Opened(Exception):
+        pass
+
+    quiet: dict[str, bool] = {}
+
+    def opened(*, quiet: bool = False, **_: object) -> None:
+        raise Opened(quiet)
+
+    monkeypatch.setattr("productive_k3s_infra.cli.app.open_terminal", opened)
+    monkeypatch.setattr("productive_k3s_infra.cli.nodes.open_terminal", opened)
+    monkeypatch.setattr("productive_k3s_infra.cli.app.finish", lambda run: run())
+    monkeypatch.setattr("productive_k3s_infra.cli.nodes.finish", lambda run: run())
+    for verb in ("plan", "apply", "status", "validate", "kubeconfig", "inventory", "support", "destroy", *NODES):
+        ended = CliRunner().invoke(app, [verb, *(["agent-1"] if verb in NODES else [])])
+        assert isinstance(ended.exception, Opened), (verb, ended.output)
+        quiet[verb] = ended.exception.args[0]
+    assert {verb for verb, silent in quiet.items() if silent} == set()
 
 
 async def test_no_colour_leaves_the_board(
