@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s_infra.cli.options import DEFAULT_FILE, File
 from productive_k3s_infra.cli.running import finish, open_terminal, say, wait_for
 
@@ -46,6 +48,7 @@ Channel = Annotated[str, typer.Option(help="The channel that is asked once for i
 
 
 def init(
+    context: typer.Context,
     file: File = DEFAULT_FILE,
     *,
     name: Name = "edge",
@@ -64,7 +67,10 @@ def init(
     version: Version = "",
     channel: Channel = "",
 ) -> None:
-    """Write a first cluster file, with an exact version in it, or the file of a cluster that is there (--from-host)."""
+    """Write a first cluster file, with an exact version in it, or the file of a cluster that is there (--from-host).
+
+    On a terminal, with none of these options but -f, it asks.
+    """
     from productive_k3s_infra.cluster_file.first_file import NewCluster, require_only_hosts
     from productive_k3s_infra.hosts.named_hosts import Named
     from productive_k3s_infra.operations.from_host import ToAdopt
@@ -72,6 +78,8 @@ def init(
     servers, hosts, networks = tuple(server or ()), tuple(agent or ()), tuple(allow or ())
 
     def run() -> int:
+        if _is_nothing_said(context) and sys.stdin.isatty() and sys.stderr.isatty():
+            return _ask(file)
         if from_host:
             others = {"--provider": provider, "--server": servers, "--agent": hosts, "--agents": agents}
             others |= {"--region": region, "--allow": networks, "--version": version, "--channel": channel}
@@ -98,6 +106,43 @@ def init(
         )
 
     finish(run)
+
+
+def _is_nothing_said(context: typer.Context) -> bool:
+    sources = (context.get_parameter_source(name) for name in context.params if name != "file")
+    return all(source is None or source.name in {"DEFAULT", "DEFAULT_MAP"} for source in sources)
+
+
+def _ask(file: Path) -> int:
+    from productive_k3s_infra.cli.answers import Answers
+    from productive_k3s_infra.cli.first_questions import FirstQuestions
+    from productive_k3s_infra.workspace.cluster_file import require_free, write_cluster_file
+
+    require_free(file)
+    person = FirstQuestions(Answers(sys.stdin.fileno()), file, os.environ)
+    first = person.ask_for_a_file()
+    if first is None:
+        say(("Nothing was written.",))
+        return ExitCode.REFUSED
+    write_cluster_file(file, first.text)
+    say((f"{file} written, K3s {first.version}",))
+    if not first.names_hosts or not person.agrees("Look at these hosts now, and show the plan?", default=False):
+        say((f"next: pk3s plan -f {file}",))
+        return ExitCode.DONE
+    return _try(file)
+
+
+def _try(file: Path) -> int:
+    """Show what `pk3s plan` says; the file stays, whatever that is."""
+    from productive_k3s_infra.cli import show
+    from productive_k3s_infra.cli.painting import say_painted
+    from productive_k3s_infra.operations.plan import make_plan
+    from productive_k3s_infra.operations.session import open_session
+
+    terminal = open_terminal(assume_yes=False)
+    planned = wait_for(make_plan(open_session(file, os.environ, terminal)), terminal)
+    say_painted(show.planned_text(planned))
+    return planned.exit_code
 
 
 def _adopt(file: Path, there: ToAdopt) -> int:

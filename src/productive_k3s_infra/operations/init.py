@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from productive_k3s.k3s.release import DEFAULT_MINOR, DEFAULT_VERSION
@@ -19,22 +19,42 @@ from productive_k3s_infra.workspace.cluster_file import require_free, write_clus
 DEFAULT_CHANNEL = "stable"
 
 
+@dataclass(frozen=True)
+class FirstFile:
+    """A cluster file that is not written yet, the version of K3s in it, and whether it names hosts that exist."""
+
+    text: str
+    version: str
+    names_hosts: bool
+
+
 def init(file: Path, wanted: NewCluster, environment: Mapping[str, str], login_of: LoginOf | None = None) -> str:
     """Write the file and return its version of K3s. Everything that was said is in it, or BadInput is raised.
 
-    A user that nobody says is the one that `login_of` says, by default this computer's OpenSSH configuration: the file
-    is a colleague's too.
-
     Nobody is asked for a version before it is certain that the file can be written. Raises StepFailed too, where the
     channel server or the disk does not answer.
+    """
+    first = first_file(file, wanted, environment, login_of)
+    write_cluster_file(file, first.text)
+    return first.version
+
+
+def first_file(
+    file: Path, wanted: NewCluster, environment: Mapping[str, str], login_of: LoginOf | None = None
+) -> FirstFile:
+    """Return what `init` would write.
+
+    A user that nobody says is the one that `login_of` says, by default this computer's OpenSSH configuration: the file
+    is a colleague's too.
     """
     require_wanted(wanted)
     require_free(file)
     require_acceptable(file, replace(wanted, version=wanted.version or DEFAULT_VERSION), environment)
     exact = replace(wanted, version=wanted.version or resolve_channel(wanted.channel or DEFAULT_CHANNEL))
     require_acceptable(file, exact, environment)
-    write_cluster_file(file, render_cluster_file(_with_user(exact, login_of or OpenSsh().login), file))
-    return exact.version
+    return FirstFile(
+        render_cluster_file(_with_user(exact, login_of or OpenSsh().login), file), exact.version, bool(exact.servers)
+    )
 
 
 def _with_user(wanted: NewCluster, login_of: LoginOf) -> NewCluster:
