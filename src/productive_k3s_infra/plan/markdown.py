@@ -10,7 +10,7 @@ from productive_k3s_infra.plan.groups import groups_of
 from productive_k3s_infra.plan.lines import Line
 from productive_k3s_infra.plan.marks import MARKS, counts, mark_of
 from productive_k3s_infra.plan.model import Plan
-from productive_k3s_infra.plan.text import group_text, note_lines
+from productive_k3s_infra.plan.text import group_text, note_lines, unchanged_of
 
 _LEAST_FENCE = 3
 
@@ -34,8 +34,8 @@ def markdown_lines(plan: Plan, last: Iterable[Line]) -> Iterator[str]:
             yield from (head, "")
             continue
         yield from ("<details>", f"<summary>{head}</summary>", "", *_fenced(text, "diff"), "", "</details>", "")
-    for one in plan.unchanged:
-        yield f"- `{one.host}`: nothing to do, {_plain(one.reason)}"
+    for reason, hosts in unchanged_of(plan).items():
+        yield f"- {', '.join(f'`{host}`' for host in hosts)}: nothing to do, {_plain(reason)}"
     yield from (f"- {_plain(note)}" for note in note_lines(plan))
     yield from ("", *_fenced([line.text for line in last], "text"))
 

@@ -38,9 +38,7 @@ def body_text(plan: Plan, *, full: bool = False) -> Iterator[Line]:
     shown: dict[tuple[str, ...], str] = {}
     for group in groups_of(plan):
         yield from group_text(group, shown, full=full)
-    why: dict[str, list[str]] = {}
-    for unchanged in plan.unchanged:
-        why.setdefault(unchanged.reason, []).append(unchanged.host)
+    why = unchanged_of(plan)
     yield from (Line(f"  {', '.join(hosts)}: nothing to do, {reason}", "quiet") for reason, hosts in why.items())
     yield from (Line(line) for line in note_lines(plan))
 
@@ -89,6 +87,14 @@ def limit_lines(plan: Plan) -> Iterator[str]:
     if plan.limit:
         names = ", ".join(plan.limit)
         yield f"Only {names} (--limit): other nodes, machines and the full validation were left out."
+
+
+def unchanged_of(plan: Plan) -> dict[str, list[str]]:
+    """Return why nothing is done, each with the hosts that this is true of."""
+    found: dict[str, list[str]] = {}
+    for unchanged in plan.unchanged:
+        found.setdefault(unchanged.reason, []).append(unchanged.host)
+    return found
 
 
 def note_lines(plan: Plan) -> Iterator[str]:

@@ -213,11 +213,13 @@ def test_colour_is_laid_over_the_same_text() -> None:
 def test_markdown_has_the_counts_on_top_and_each_group_to_unfold() -> None:
     ticks = replace(SERVER, host="s", reason="<b>|`x`", changes=(replace(CHANGE, diff=("+```",)),))
     plan = Plan("edge", (ticks, *many(2), DestroyMachine(id="a/d", host="a", reason="gone", impact="disrupt")))
+    plan = replace(plan, unchanged=(Unchanged("b", "it *runs*"), Unchanged("c", "it *runs*")))
     lines = list(markdown_lines(plan, end_text(plan)))
     assert lines[0] == "**4 steps for edge: ! 3 restart, x 1 destroy**"
     assert lines.count("<details>") == lines.count("</details>") == 2
     assert "<summary><code>!</code> server-1/apply-server: &lt;b&gt;|`x`</summary>" in lines
     assert "<summary><code>!</code> apply-agent on agent-1, agent-2: &lt;node&gt; has other flags</summary>" in lines
     assert "````diff" in lines
+    assert "- `b`, `c`: nothing to do, it \\*runs\\*" in lines
     assert "<code>x</code> a/d: gone" in lines
     assert lines[-3:] == ["```text", "4 steps for edge: ! 3 restart, x 1 destroy.", "```"]
