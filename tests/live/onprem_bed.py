@@ -74,14 +74,16 @@ def make_onprem(path: Path, bed: Bed, release: Release, tool: Path, name: str = 
 def found(done: Done, host: str, code: str) -> Shown:
     """Return what is shown of a host's failure; it must be there once, with what was seen and what to do."""
     lines = f"{done.out}\n{done.err}".splitlines()
-    marks = ("error: ", "warning: ", "refused  ")
+    # One cause is shown once, with the names of all its hosts.
+    marks = ("error: ", "warning: ", "refused: ")
     at = [
         n
         for n, line in enumerate(lines)
-        if line.startswith(marks) and f"{host}: " in line and line.endswith(f"[{code}]")
+        if line.startswith(marks) and host in line.split(": ")[1].split(", ") and line.endswith(f"[{code}]")
     ]
     assert len(at) == 1, f"{host} [{code}] is shown {len(at)} times: {done}"
-    seen, remedy = (line.strip() for line in lines[at[0] + 1 : at[0] + 3])
+    seen = lines[at[0] + 1].strip()
+    remedy = next(line.strip() for line in lines[at[0] :] if line.startswith("  next: "))
     assert seen.startswith("seen: "), done
     assert remedy.startswith("next: "), done
     return Shown(lines[at[0]], seen, remedy)

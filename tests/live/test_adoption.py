@@ -40,7 +40,7 @@ def test_what_the_install_script_left_is_taken_as_it_is(
     uids = {node["metadata"]["name"]: node["metadata"]["uid"] for node in lab_bed.get(lab, server, "nodes")["items"]}
 
     planned = site.expect(3, "plan", "--exit-code").out
-    assert "2 steps." in planned
+    assert "2 steps for " in planned
     assert "nothing is rewritten (on the unit: cluster-init, disable; in its environment file: token)" in planned
     assert "nothing is rewritten (in its environment file: server, token)" in planned
     taken = site.expect(0, "apply", "--yes", "-o", "json").document

@@ -175,7 +175,7 @@ def test_findings_of_all_hosts_are_shown_at_once(hosts: Hosts) -> None:
     # What somebody else wrote is shown before it is replaced.
     mended = hosts.onprem.write(hosts.onprem.node("server-1", server), hosts.onprem.node("agent-1", agent))
     try:
-        shown = mended.expect(0, "plan").out
+        shown = mended.expect(0, "plan", "--full").out
         assert "somebody else wrote it" in shown
         assert "-write-kubeconfig-mode: '0644'" in shown
     finally:

@@ -73,7 +73,7 @@ def test_a_cluster_made_by_hand_is_taken_as_it_is(
     nodes = uids(lab, server)
     assert sorted(nodes) == ["agent-1", "server-1"]
     planned = site.expect(3, "plan", "--exit-code")
-    assert "3 steps." in planned.out, planned
+    assert "3 steps for " in planned.out, planned
 
     applied = site.expect(0, "apply", "--yes", "-o", "json").document
     # They get the cluster's mark, through the API and in K3s' configuration, and nothing else.

@@ -182,7 +182,7 @@ def test_the_file_says_what_runs(story: Story, k3s_release: Release) -> None:
 
 def test_the_first_plan_changes_nothing_and_says_what_would_move(story: Story) -> None:
     for said in (story.asked, story.planned.out):
-        assert "2 steps." in said
+        assert "2 steps for " in said
         assert "cosmetic: with the next change that restarts K3s, cluster-init, disable" in said
         assert f"cosmetic: {CONFIG}.d/10-pods.yaml says kubelet-arg as asked" in said
         assert "now it differs in ExecStartPre" in said

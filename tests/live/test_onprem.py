@@ -144,7 +144,7 @@ def life(module_lab: Bed, k3s_release: Release, kubectl_tool: Path, tmp_path_fac
 
 def test_planning_writes_nothing(life: Life) -> None:
     assert life.planned.code == 0, life.planned
-    assert "6 steps." in life.planned.out
+    assert "6 steps for " in life.planned.out
     assert [name for name in NAMES if life.touched_by_plan[name]] == [], life.touched_by_plan
 
 

@@ -69,7 +69,7 @@ def test_the_use_case_works_without_the_checkout(lab: Bed, k3s_release: Release,
 
     where = stranger.run("python", "-c", "import productive_k3s_infra; print(productive_k3s_infra.__file__)")
     assert where.startswith(str(tmp_path))
-    assert "6 steps." in stranger.run("pk3s", "plan")
+    assert "6 steps for " in stranger.run("pk3s", "plan")
     assert "onprem: valid (full" in stranger.run("pk3s", "apply", "--yes")
     assert "Nothing to change." in stranger.run("pk3s", "plan", "--exit-code")
     assert Path(stranger.run("pk3s", "kubeconfig").strip()) == folder / ".pk3s" / "onprem" / "kubeconfig"

@@ -27,7 +27,8 @@ class UnitState:
     needs_reload: bool
 
     def __str__(self) -> str:
-        again = f", started again {self.restarts} times" if self.restarts else ""
+        times = "once" if self.restarts == 1 else f"{self.restarts} times"
+        again = f", started again {times}" if self.restarts else ""
         return f"unit {self.active} ({self.sub}){again}"
 
 

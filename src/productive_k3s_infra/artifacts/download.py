@@ -23,6 +23,7 @@ from productive_k3s.contract.redaction import redact
 from productive_k3s_infra._files import explained, new_file
 from productive_k3s_infra.artifacts.cache import OnBytes
 from productive_k3s_infra.errors import BadInput, StepFailed
+from productive_k3s_infra.plan.marks import counted
 
 AREA = "cache"
 _CONNECT_SECONDS = 10.0
@@ -127,7 +128,7 @@ def _fetch(body: _Body, on_bytes: OnBytes) -> None:
                     _transfer(client, body, on_bytes, attempt.retry_state.attempt_number)
     except _Passing as passing:
         tries = retrying.statistics.get("attempt_number", 1)
-        raise _unreachable(body.url, f"{passing.error.evidence}; tried {tries} times") from passing
+        raise _unreachable(body.url, f"{passing.error.evidence}; tried {counted(tries, 'time')}") from passing
 
 
 def _gives_up(state: RetryCallState, body: _Body) -> bool:

@@ -21,6 +21,6 @@ def adopted_lines(adopted: Adopted) -> Iterator[str]:
     for remark in adopted.content.remarks:
         yield f"note: {remark}"
     yield "The first plan on it, the release's files aside:"
-    yield from plan_lines(adopted.plan, diffs=False)
+    yield from plan_lines(adopted.plan)
     yield f"commit {adopted.file.name}, cluster-file.schema.json, cluster.lock and known_hosts"
     yield f"next: pk3s plan -f {adopted.file}"

@@ -20,9 +20,12 @@ from productive_k3s_infra.cli.options import (
     DEFAULT_FILE,
     File,
     Format,
+    Full,
     Limit,
     NewCluster,
     Output,
+    PlanFormat,
+    PlanOutput,
     Progress,
     ProgressForm,
     Prune,
@@ -93,14 +96,17 @@ app.command()(init)
 def plan(
     file: File = DEFAULT_FILE,
     *,
-    output: Output = Format.text,
+    output: PlanOutput = PlanFormat.text,
     progress: Progress = ProgressForm.text,
+    full: Full = False,
     new_cluster: NewCluster = False,
     replace_nodes: Replace = None,
     limit: Limit = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 3 if there are changes.")] = False,
 ) -> None:
     """Show what apply would do on which host, why, with what impact; change nothing.
+
+    Marks: + create, ~ change, ! restart (it interrupts what runs), v drain, - remove a node, x destroy.
 
     Examples: `pk3s plan`, `pk3s plan --exit-code -o json`, `pk3s plan --limit agent-1`.
     """
@@ -119,7 +125,14 @@ def plan(
         )
         planned = wait_for(work, terminal)
         code = planned.exit_code or (ExitCode.PENDING if exit_code and planned.plan.steps else 0)
-        return say_result(plan_answer(planned, exit_code=code), show.planned_lines(planned))
+        answer = plan_answer(planned, exit_code=code)
+        if output is PlanFormat.markdown:
+            from productive_k3s_infra.plan.markdown import markdown_lines
+
+            return say_result(answer, markdown_lines(planned.plan, show.last_text(planned)))
+        from productive_k3s_infra.cli.painting import say_painted
+
+        return say_result(answer, lambda: say_painted(show.planned_text(planned, full=full)))
 
     finish(run)
 
@@ -130,6 +143,7 @@ def apply(
     *,
     output: Output = Format.text,
     progress: Progress = ProgressForm.text,
+    full: Full = False,
     yes: Yes = False,
     new_cluster: NewCluster = False,
     replace_nodes: Replace = None,
@@ -147,7 +161,7 @@ def apply(
     from productive_k3s_infra.plan.limit import named
 
     def run() -> int:
-        terminal = open_terminal(assume_yes=yes)
+        terminal = open_terminal(assume_yes=yes, full=full)
         work = operation(
             _session(file, terminal),
             probe=probe,
@@ -157,7 +171,7 @@ def apply(
             limit=named(limit or ()),
         )
         applied = wait_for(work, terminal)
-        return say_result(apply_answer(applied), show.applied_lines(applied))
+        return say_result(apply_answer(applied), show.applied_lines(applied, full=full))
 
     finish(run)
 
@@ -171,6 +185,7 @@ def validate(
     *,
     output: Output = Format.text,
     progress: Progress = ProgressForm.text,
+    full: Full = False,
     quick: Annotated[bool, typer.Option("--quick", help="Without the pods on every node.")] = False,
 ) -> None:
     """Check hosts, nodes, API and certificates; run a pod on every node, answering through a Service and DNS.
@@ -184,7 +199,7 @@ def validate(
     def run() -> int:
         terminal = open_terminal(assume_yes=False)
         report = wait_for(operation(_session(file, terminal), full=not quick), terminal)
-        return say_result(validate_answer(report), show.report_lines(report))
+        return say_result(validate_answer(report), show.report_lines(report, full=full))
 
     finish(run)
 
@@ -241,7 +256,7 @@ def support(
     from productive_k3s_infra.operations.support import make_support
 
     def run() -> int:
-        terminal = open_terminal(assume_yes=False, quiet=True)
+        terminal = open_terminal(assume_yes=False)
         made = wait_for(make_support(_session(file, terminal), os.environ, out), terminal)
         return say_result(support_answer(made), supported_lines(made))
 

@@ -51,7 +51,7 @@ def logs(
     def run() -> int:
         if follow and WANTED.is_document:
             raise BadInput("what goes on is no document", where="--follow", remedy="leave one out: --follow or -o")
-        terminal = open_terminal(assume_yes=False, quiet=True)
+        terminal = open_terminal(assume_yes=False)
         session = open_session(file, os.environ, terminal)
         if follow:
             try:
@@ -74,7 +74,7 @@ def ssh(node: Node, command: Command = None, file: File = DEFAULT_FILE) -> None:
     from productive_k3s_infra.operations.ssh import ssh_words
 
     def run() -> int:
-        terminal = open_terminal(assume_yes=False, quiet=True)
+        terminal = open_terminal(assume_yes=False)
         words = wait_for(ssh_words(open_session(file, os.environ, terminal), node, command or ()), terminal)
         sys.stdout.flush()
         os.execvp(words[0], words)  # noqa: S606 - the person's own ssh, in our place: its exit code is ours

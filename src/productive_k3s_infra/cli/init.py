@@ -139,12 +139,13 @@ def _ask(file: Path) -> int:
 def _try(file: Path) -> int:
     """Show what `pk3s plan` says; the file stays, whatever that is."""
     from productive_k3s_infra.cli import show
+    from productive_k3s_infra.cli.painting import say_painted
     from productive_k3s_infra.operations.plan import make_plan
     from productive_k3s_infra.operations.session import open_session
 
     terminal = open_terminal(assume_yes=False)
     planned = wait_for(make_plan(open_session(file, os.environ, terminal)), terminal)
-    say(show.planned_lines(planned))
+    say_painted(show.planned_text(planned))
     return planned.exit_code
 
 

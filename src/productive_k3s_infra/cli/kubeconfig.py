@@ -51,7 +51,7 @@ def kubeconfig(
                 where="pk3s kubeconfig",
                 remedy="say --merge, --merge --use, or --unmerge",
             )
-        terminal = open_terminal(assume_yes=False, quiet=True)
+        terminal = open_terminal(assume_yes=False)
         session = open_session(file, os.environ, terminal)
         path = persons_kubeconfig(os.environ, Path.home())
         if not merge and not unmerge:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,15 +15,28 @@ __all__ = [
     "DEFAULT_FILE",
     "File",
     "Format",
+    "Full",
     "Limit",
     "NewCluster",
     "Output",
+    "PlanFormat",
+    "PlanOutput",
     "Progress",
     "ProgressForm",
     "Prune",
     "Replace",
     "Yes",
 ]
+
+
+class PlanFormat(str, Enum):
+    """How a plan is printed."""
+
+    text = "text"
+    json = "json"
+    yaml = "yaml"
+    markdown = "markdown"
+
 
 File = Annotated[Path, typer.Option("--file", "-f", help="The cluster file.", show_default=True)]
 Output = Annotated[
@@ -42,6 +56,16 @@ Progress = Annotated[
         help="How progress is told on standard error: text, json (an object a line, and nobody is asked) or none.",
     ),
 ]
+PlanOutput = Annotated[
+    PlanFormat,
+    typer.Option(
+        "--output",
+        "-o",
+        callback=want_output,
+        help="text; one document, json or yaml, also of an error; markdown for a merge request.",
+    ),
+]
+Full = Annotated[bool, typer.Option("--full", help="Nothing in brief: the lines that differ in files, every check.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree to everything; nobody is asked.")]
 NewCluster = Annotated[
     bool, typer.Option("--new-cluster", help="Found a cluster though cluster.lock records another one.")

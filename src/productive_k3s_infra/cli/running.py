@@ -36,15 +36,18 @@ class _OfCommandLine(Protocol):
     def format_message(self) -> str: ...
 
 
-def open_terminal(*, assume_yes: bool, quiet: bool = False) -> Terminal:
-    """Return the person at the terminal; `assume_yes` agrees to everything, `quiet` shows no progress."""
+def open_terminal(*, assume_yes: bool, quiet: bool = False, full: bool = False) -> Terminal:
+    """Return the person at the terminal; `assume_yes` agrees to everything, `quiet` shows no progress.
+
+    `full` shows plans with the lines that differ.
+    """
     if WANTED.progress == ProgressForm.json.value:
         from productive_k3s_infra.cli.progress_lines import ProgressLines
 
         return ProgressLines(sys.stderr, assume_yes=assume_yes)
     from productive_k3s_infra.cli.terminal import Terminal
 
-    return Terminal(assume_yes=assume_yes, quiet=quiet or WANTED.progress == ProgressForm.none.value)
+    return Terminal(assume_yes=assume_yes, quiet=quiet or WANTED.progress == ProgressForm.none.value, full=full)
 
 
 def wait_for(work: Coroutine[Any, Any, T], terminal: Terminal) -> T:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from productive_k3s_infra.errors import ClusterFileInvalid, Pk3sError
-from productive_k3s_infra.plan.text import body_lines, limit_lines, note_lines, summary, unreached_lines
+from productive_k3s_infra.plan.lines import Cause, Line, cause_lines
+from productive_k3s_infra.plan.marks import counted
+from productive_k3s_infra.plan.text import body_text, end_text, limit_lines, note_lines, refused_summary, unreached_text
 
 # Verbs load what they need; showing loads none of them.
 if TYPE_CHECKING:
+    from productive_k3s.contract.events import CheckResult
     from productive_k3s.contract.failure import Failure
     from productive_k3s_infra.execute.model import StepResult
     from productive_k3s_infra.operations.applied import Applied
@@ -24,7 +29,9 @@ __all__ = [
     "destroyed_lines",
     "error_lines",
     "findings_lines",
+    "last_text",
     "planned_lines",
+    "planned_text",
     "report_lines",
     "status_lines",
     "table",
@@ -48,28 +55,54 @@ def error_lines(error: Pk3sError) -> Iterator[str]:
         yield f"  journal: {error.journal}"
 
 
-def report_lines(report: Report) -> Iterator[str]:
-    """Show a report: a table of all checks, then what failed with its remedy."""
-    rows = [
-        ("ok" if check.passed else check.severity, check.id, check.subject, check.message) for check in report.checks
-    ]
-    yield from table(("", "CHECK", "SUBJECT", "FOUND"), rows)
+_AREAS = {
+    "host": "hosts",
+    "net": "network",
+    "service": "services",
+    "node": "nodes",
+    "pod": "pods",
+    "system": "system pods",
+    "certificate": "certificates",
+    "api": "API",
+    "k3s": "K3s",
+}
+
+
+def report_lines(report: Report, *, full: bool = False) -> Iterator[str]:
+    """Show a report: what passed in one line, what failed with its remedy; `full`: a table of all checks first."""
+    if full:
+        rows = [
+            ("ok" if check.passed else check.severity, check.id, check.subject, check.message)
+            for check in report.checks
+        ]
+        yield from table(("", "CHECK", "SUBJECT", "FOUND"), rows)
+    else:
+        yield from _passed_lines(report)
     yield from findings_lines(report)
     failed = sum(1 for check in report.failed if check.severity == "error")
-    warned = len(report.failed) - failed
+    warned = counted(len(report.failed) - failed, "warning")
     verdict = "valid" if report.passed else "NOT valid"
-    counts = f"{len(report.checks)} checks, {failed} failed, {warned} warnings"
-    yield f"{report.cluster}: {verdict} ({report.scope}: {counts})"
+    checks = counted(len(report.checks), "check")
+    yield f"{report.cluster}: {verdict} ({report.scope}: {checks}, {failed} failed, {warned})"
+
+
+def _passed_lines(report: Report) -> Iterator[str]:
+    areas = Counter(check.id.partition(".")[0] for check in report.checks if check.passed)
+    if areas:
+        parts = ", ".join(f"{_AREAS.get(area, area)} {number}" for area, number in areas.items())
+        yield f"{counted(areas.total(), 'check')} passed: {parts}"
 
 
 def findings_lines(report: Report) -> Iterator[str]:
-    """Show what is wrong, each finding with its evidence and remedy; nothing where all is well."""
-    for check in report.failed:
-        yield f"{check.severity}: {check.subject}: {check.message} [{check.id}]"
-        if check.evidence:
-            yield f"  seen: {check.evidence}"
-        if check.remedy:
-            yield f"  next: {check.remedy}"
+    """Show what is wrong, each cause once with its subjects, evidence and remedy; nothing where all is well."""
+    return (line.text for line in findings_text(report.failed))
+
+
+def findings_text(checks: Iterable[CheckResult]) -> Iterator[Line]:
+    """Show failed checks, those of the same cause together."""
+    for severity, found in groupby(checks, key=lambda check: check.severity):
+        causes = (Cause(one.subject, f"{one.message} [{one.id}]", one.evidence, one.remedy) for one in found)
+        yield from cause_lines(severity, causes)
 
 
 def failure_lines(where: str, failure: Failure) -> Iterator[str]:
@@ -82,48 +115,58 @@ def failure_lines(where: str, failure: Failure) -> Iterator[str]:
     yield f"  more: pk3s explain {failure.code}"
 
 
-def planned_lines(planned: Planned) -> Iterator[str]:
-    """Show a plan with what the preflight found; the summary says what applying it would come to."""
-    yield from findings_lines(planned.preflight)
-    yield from body_lines(planned.plan, refusals=False)
-    errors = sum(1 for check in planned.preflight.failed if check.severity == "error")
-    if not errors:
-        yield summary(planned.plan)
-        yield from limit_lines(planned.plan)
-        return
-    names = ", ".join(item.host for item in planned.plan.unreached)
-    count = "1 error" if errors == 1 else f"{errors} errors"
-    yield f"Apply would be refused: {count} (see above){f'; not reached: {names}' if names else ''}."
-    yield from limit_lines(planned.plan)
+def planned_lines(planned: Planned, *, full: bool = False) -> Iterator[str]:
+    """Return the text of `planned_text`."""
+    return (line.text for line in planned_text(planned, full=full))
 
 
-def applied_lines(applied: Applied) -> Iterator[str]:
+def planned_text(planned: Planned, *, full: bool = False) -> Iterator[Line]:
+    """Show a plan with what the preflight found: warnings before the counts, and last what apply would stop at."""
+    failed = planned.preflight.failed
+    yield from body_text(planned.plan, full=full)
+    yield from findings_text(check for check in failed if check.severity != "error")
+    yield from last_text(planned)
+
+
+def last_text(planned: Planned) -> Iterator[Line]:
+    """Show the counts, then who was refused or not reached, and what applying would come to."""
+    errors = [check for check in planned.preflight.failed if check.severity == "error"]
+    # The plan's refusals and the hosts that were not reached are among the preflight's findings.
+    told = {name for check in errors for name in check.subject.split(", ")}
+    yield from end_text(planned.plan, told=told, well=not errors)
+    yield from findings_text(errors)
+    if errors:
+        yield Line(refused_summary(len(errors), planned.plan), "bad")
+
+
+def applied_lines(applied: Applied, *, full: bool = False) -> Iterator[str]:
     """Show how an apply ended: findings that stopped it, or what was done, the report, and where the journal is."""
     yield from findings_lines(applied.preflight)
     if not applied.results and applied.preflight.passed:
-        yield from body_lines(applied.plan)
-        yield summary(applied.plan)
+        yield from (line.text for line in (*body_text(applied.plan, full=full), *end_text(applied.plan)))
     elif applied.preflight.passed:
-        yield from unreached_lines(applied.plan)
         yield from note_lines(applied.plan)
     for result in applied.results:
         yield from _result_lines(result)
     if applied.report is not None:
-        yield from report_lines(applied.report)
+        yield from report_lines(applied.report, full=full)
     for trouble in applied.troubles:
         yield from failure_lines(applied.plan.cluster, trouble)
     if applied.as_before:
         yield f"on the settings of before, as their turn did not come: {', '.join(applied.as_before)}"
     if applied.journal is not None and applied.exit_code:
         yield f"journal: {applied.journal}"
+    if applied.results and applied.preflight.passed:
+        yield from (line.text for line in unreached_text(applied.plan))
     yield _verdict(applied)
-    yield from limit_lines(applied.plan)
+    if applied.results or not applied.preflight.passed:
+        yield from limit_lines(applied.plan)
 
 
 def _verdict(applied: Applied) -> str:
     """Return what became of the run, in one sentence that is true."""
     done = sum(1 for result in applied.results if result.outcome == "done")
-    count = "1 step" if done == 1 else f"{done} steps"
+    count = counted(done, "step")
     if not applied.preflight.passed:
         before = f" {count} on machines had been done before." if done else ""
         return f"Refused: nothing was changed on any host.{before}"
@@ -133,7 +176,7 @@ def _verdict(applied: Applied) -> str:
         return f"Not applied: {failed} of {len(applied.results)} steps failed, {skipped} skipped, {done} done."
     if applied.report is not None and not applied.report.passed:
         return f"Applied in {applied.seconds:.1f} s: {count}; the cluster is NOT valid."
-    tail = f"; {len(applied.troubles)} things went wrong beside (see above)" if applied.troubles else ""
+    tail = f"; {counted(len(applied.troubles), 'thing')} went wrong beside (see above)" if applied.troubles else ""
     return f"Applied in {applied.seconds:.1f} s: {count}{tail}."
 
 

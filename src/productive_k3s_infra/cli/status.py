@@ -50,7 +50,7 @@ def status(
     def run() -> int:
         if watch and (check or WANTED.is_document):
             raise BadInput("what goes on is no document and no check", where="--watch", remedy="leave one of them out")
-        terminal = open_terminal(assume_yes=False, quiet=True)
+        terminal = open_terminal(assume_yes=False, quiet=watch)
         session = open_session(file, os.environ, terminal)
         if watch:
             try:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar
 
 
 class Format(str, Enum):
@@ -67,9 +68,12 @@ WANTED = Wanted()
 """What this run was asked for. `options.py` sets it when the command line is read, `running.py` keeps to it."""
 
 
-def want_output(value: Format) -> Format:
-    """Keep the form of results; the callback of `-o`."""
-    WANTED.output = getattr(value, "value", value)
+Form = TypeVar("Form", bound=Enum)
+
+
+def want_output(value: Form) -> Form:
+    """Keep the form of results; the callback of `-o`, whatever further forms a verb has."""
+    WANTED.output = value.value
     return value
 
 

@@ -15,7 +15,7 @@ from productive_k3s_infra.execute.steps.tools import Tools
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.operations.applied import Applied
 from productive_k3s_infra.operations.observe import Observation, observe, with_leaving
-from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
+from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of, survey_of
 from productive_k3s_infra.operations.validation_ahead import ValidationAhead
 from productive_k3s_infra.plan.host_network import secrets_of
 from productive_k3s_infra.plan.model import Plan
@@ -75,7 +75,7 @@ class ApplyRun:
     async def observe(self, *, replacing: tuple[str, ...] = ()) -> None:
         """Look at everything anew, and plan on it."""
         await self._open.aclose()
-        survey = self.provider.take_survey() or await self.session.provider.survey()
+        survey = self.provider.take_survey() or await survey_of(self.session)
         inventory = inventory_of(self.session, survey)
         began = time.monotonic()
         new_cluster, limit = self.options.new_cluster, self.options.limit

@@ -10,6 +10,7 @@ from productive_k3s_infra.execute.model import failed
 from productive_k3s_infra.execute.steps.apply_host import longest_seconds
 from productive_k3s_infra.execute.steps.perform import performing
 from productive_k3s_infra.hosts.fleet.probing import probe_ports
+from productive_k3s_infra.hosts.fleet.telling import PORTS, told
 from productive_k3s_infra.operations.agreement import covers, require_agreed
 from productive_k3s_infra.operations.apply_run import ApplyRun
 from productive_k3s_infra.operations.plan import preflight
@@ -32,7 +33,8 @@ async def check_hosts(run: ApplyRun) -> None:
     if run.options.probe:
         spec, inventory, observed = run.session.spec, run.seen.inventory, run.seen.observed
         targets, listening = to_probe(spec, inventory, observed), already_listening(spec, inventory, observed)
-        probes = await probe_ports(judged(run.seen.situation), targets, run.fleet, listening)
+        with told(run.session.interaction if targets or listening else None, "all hosts", PORTS):
+            probes = await probe_ports(judged(run.seen.situation), targets, run.fleet, listening)
     run.reporter.looked("ports between the hosts", time.monotonic() - began)
     run.preflight = preflight(run.session, run.seen, run.plan, probes)
     run.reporter.planned(run.plan)

@@ -16,7 +16,7 @@ from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.operations.destroyed import Destroyed, destroyed, what_dies
 from productive_k3s_infra.operations.journaled import journaled
 from productive_k3s_infra.operations.observe import look_at_leaving, with_leaving
-from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
+from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of, survey_of
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.teardown import plan_teardown
@@ -32,7 +32,7 @@ async def destroy(session: Session) -> Destroyed:
     with journaled(session, "destroy") as reporter:
         # One that is not understood is said before anything goes.
         record = read_record(session.workspace.folder, session.spec.name)
-        survey = await session.provider.survey()
+        survey = await survey_of(session)
         inventory = inventory_of(session, survey)
         situation = Situation(session.spec, inventory, {}, record=record, survey=survey)
         async with fleet_of(session, with_leaving(session, inventory)) as fleet:
@@ -51,7 +51,7 @@ async def destroy(session: Session) -> Destroyed:
 
 
 async def _with_hosts(session: Session, situation: Situation, fleet: Fleet) -> Situation:
-    observed = await gather(situation.inventory, fleet)
+    observed = await gather(situation.inventory, fleet, session.interaction)
     unreached = {name: as_failure(error) for name, error in observed.unreachable.items()}
     leaving = await look_at_leaving(session, situation.inventory, situation.record, fleet)
     return replace(situation, facts=observed.facts, unreached=unreached, leaving=leaving)

@@ -21,6 +21,7 @@ from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.errors import BadInput, ClusterFileInvalid
 from productive_k3s_infra.hosts.fleet.gathering import gather
 from productive_k3s_infra.hosts.fleet.session import Fleet
+from productive_k3s_infra.hosts.fleet.telling import Telling
 from productive_k3s_infra.hosts.named_hosts import Named, named_hosts
 from productive_k3s_infra.hosts.ssh.fleet import SshFleet
 from productive_k3s_infra.hosts.ssh.openssh import OpenSsh
@@ -66,7 +67,7 @@ async def init_from_hosts(
         ask_sudo=interaction.sudo_password,
     )
     try:
-        found = await look_at(inventory, fleet)
+        found = await look_at(inventory, fleet, interaction)
     finally:
         await fleet.close()
     return write_adopted(file, wanted, environment, found)
@@ -88,9 +89,9 @@ def write_adopted(file: Path, wanted: ToAdopt, environment: Mapping[str, str], f
     return Adopted(file, cluster, content, plan)
 
 
-async def look_at(inventory: Inventory, fleet: Fleet) -> tuple[RunningHost, ...]:
+async def look_at(inventory: Inventory, fleet: Fleet, telling: Telling | None = None) -> tuple[RunningHost, ...]:
     """Ask every host for its facts; raises the error of the first that cannot be asked."""
-    observed = await gather(inventory, fleet)
+    observed = await gather(inventory, fleet, telling)
     for error in observed.unreachable.values():
         raise error
     facts = observed.facts

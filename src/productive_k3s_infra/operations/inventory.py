@@ -15,7 +15,7 @@ from productive_k3s_infra.hosts.wire import bootstrap
 from productive_k3s_infra.inventory.model import Endpoint, Inventory
 from productive_k3s_infra.operations.observe import Observation, observe
 from productive_k3s_infra.operations.plan import preflight
-from productive_k3s_infra.operations.session import Session, fleet_of, running_inventory_of
+from productive_k3s_infra.operations.session import Session, fleet_of, running_inventory_of, survey_of
 from productive_k3s_infra.operations.validate import expected
 from productive_k3s_infra.plan.requests import Situation, request_for
 from productive_k3s_infra.plan.stages import plan_stages
@@ -56,7 +56,7 @@ async def write_inventory(session: Session, folder: Path | None = None) -> Writt
 
     Raises Refused while machines of the cluster do not exist.
     """
-    survey = await session.provider.survey()
+    survey = await survey_of(session)
     inventory = running_inventory_of(session, survey)
     async with fleet_of(session, inventory) as fleet:
         seen = await observe(session, survey, inventory, fleet)

@@ -7,8 +7,9 @@ from pathlib import Path
 from productive_k3s_infra.errors import Pk3sError, StepFailed
 from productive_k3s_infra.hosts.fleet.gathering import failed
 from productive_k3s_infra.hosts.fleet.session import Fleet
+from productive_k3s_infra.hosts.fleet.telling import KUBECONFIG, told
 from productive_k3s_infra.inventory.model import Host, Inventory
-from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
+from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of, survey_of
 from productive_k3s_infra.plan.requests import api_port
 from productive_k3s_infra.workspace.directory import open_workspace
 from productive_k3s_infra.workspace.kubeconfig import rewrite_kubeconfig, write_kubeconfig
@@ -18,7 +19,7 @@ _DEADLINE_SECONDS = 60.0
 
 async def get_kubeconfig(session: Session) -> Path:
     """Fetch the admin's kubeconfig from a server and return where it lies here (0600)."""
-    survey = await session.provider.survey()
+    survey = await survey_of(session)
     inventory = inventory_of(session, survey)
     if all(server.assumed for server in inventory.servers):
         raise StepFailed(
@@ -44,7 +45,7 @@ async def fetch_kubeconfig(session: Session, inventory: Inventory, fleet: Fleet)
             continue
         try:
             text = rewrite_kubeconfig(
-                await _ask(server, fleet),
+                await _ask(session, server, fleet),
                 address=session.spec.k3s.api_address or server.public_address or server.address,
                 port=api_port(session.spec),
                 context=session.spec.name,
@@ -58,9 +59,10 @@ async def fetch_kubeconfig(session: Session, inventory: Inventory, fleet: Fleet)
     raise errors[0]
 
 
-async def _ask(server: Host, fleet: Fleet) -> str:
-    host = await fleet.session(server.name)
-    result = await host.call("kubeconfig", deadline_seconds=_DEADLINE_SECONDS)
-    if not result.data:
-        raise failed(server.name, result)
+async def _ask(session: Session, server: Host, fleet: Fleet) -> str:
+    with told(session.interaction, server.name, KUBECONFIG):
+        host = await fleet.session(server.name)
+        result = await host.call("kubeconfig", deadline_seconds=_DEADLINE_SECONDS)
+        if not result.data:
+            raise failed(server.name, result)
     return str(result.data["kubeconfig"])

@@ -15,7 +15,7 @@ from productive_k3s_infra.execute.steps.tokens import TokenSource
 from productive_k3s_infra.execute.steps.tools import Tools
 from productive_k3s_infra.hosts.fleet.gathering import gather
 from productive_k3s_infra.operations.journaled import journaled
-from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
+from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of, survey_of
 from productive_k3s_infra.plan.by_hand import PersonsVerb, answering, plan_by_hand, why_silent
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.step import DRAIN_SECONDS
@@ -48,10 +48,10 @@ async def act_on_node(
     """
     with journaled(session, verb) as reporter:
         record = read_record(session.workspace.folder, session.spec.name)
-        survey = await session.provider.survey()
+        survey = await survey_of(session)
         inventory = inventory_of(session, survey)
         async with fleet_of(session, inventory) as fleet:
-            seen = await gather(replace(inventory, hosts=inventory.servers), fleet)
+            seen = await gather(replace(inventory, hosts=inventory.servers), fleet, session.interaction)
             unreached = {name: as_failure(error) for name, error in seen.unreachable.items()}
             situation = Situation(session.spec, inventory, seen.facts, record=record, unreached=unreached)
             server = _require_node(situation, node)

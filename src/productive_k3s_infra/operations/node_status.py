@@ -8,6 +8,7 @@ from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.facts import Facts, NodeFact
 from productive_k3s_infra.inventory.model import Host, Inventory
 from productive_k3s_infra.inventory.observed import Observed
+from productive_k3s_infra.plan.marks import counted
 from productive_k3s_infra.providers.protocol import Survey
 
 
@@ -126,7 +127,7 @@ def _service(facts: Facts) -> str:
 def _note(facts: Facts, node: NodeFact | None) -> str:
     notes = []
     if facts.k3s.units and facts.k3s.units[0].restarts:
-        notes.append(f"restarted {facts.k3s.units[0].restarts} times by systemd")
+        notes.append(f"restarted {counted(facts.k3s.units[0].restarts, 'time')} by systemd")
     if node is not None and not node.schedulable:
         notes.append("cordoned")
     if facts.k3s.running is not None and facts.k3s.running.digests not in (None, facts.k3s.on_disk):

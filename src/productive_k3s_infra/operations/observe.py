@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from productive_k3s.contract.facts import Facts
 from productive_k3s_infra.artifacts.cache import default_cache
@@ -13,6 +14,7 @@ from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.execute.model import as_failure
 from productive_k3s_infra.hosts.fleet.gathering import gather
 from productive_k3s_infra.hosts.fleet.session import Fleet
+from productive_k3s_infra.hosts.fleet.telling import RELEASE, told
 from productive_k3s_infra.inventory.model import Host, Inventory
 from productive_k3s_infra.inventory.observed import Observed
 from productive_k3s_infra.operations.session import Session
@@ -50,7 +52,8 @@ async def observe(
     """
     record = read_record(session.workspace.folder, session.spec.name)
     observed, leaving = await asyncio.gather(
-        gather(looked_at(inventory, limit), fleet), look_at_leaving(session, inventory, record, fleet, limit)
+        gather(looked_at(inventory, limit), fleet, session.interaction),
+        look_at_leaving(session, inventory, record, fleet, limit),
     )
     facts = observed.facts
     situation = Situation(
@@ -98,7 +101,7 @@ async def look_at_leaving(
 ) -> dict[str, Leaving]:
     """Ask the hosts that the file does not name any more how they are; one that does not answer stops nobody."""
     hosts = looked_at(replace(inventory, hosts=_leaving(session, inventory, record)), limit).hosts
-    seen = await gather(replace(inventory, hosts=hosts), fleet)
+    seen = await gather(replace(inventory, hosts=hosts), fleet, session.interaction)
     failures = {name: as_failure(error) for name, error in seen.unreachable.items()}
     return {host.name: Leaving(host, seen.facts.get(host.name), failures.get(host.name)) for host in hosts}
 
@@ -107,16 +110,18 @@ async def _files(
     session: Session, arches: frozenset[str], facts: Mapping[str, Facts]
 ) -> tuple[Resolved, tuple[str, ...]]:
     wanted = session.spec.k3s
+    telling = session.interaction
     try:
-        resolved = await asyncio.to_thread(
-            resolve_release,
-            wanted.artifacts.source,
-            wanted.version,
-            arches,
-            delivery=session.spec.delivery,
-            cache=default_cache(),
-            on_progress=session.interaction.note,
-        )
+        with told(telling, wanted.version, RELEASE):
+            resolved = await asyncio.to_thread(
+                resolve_release,
+                wanted.artifacts.source,
+                wanted.version,
+                arches,
+                delivery=session.spec.delivery,
+                cache=default_cache(),
+                on_progress=partial(telling.progressed, wanted.version),
+            )
     except Pk3sError as error:
         # Where every host has the version already, nothing has to be fetched: only the binary's digest stays unchecked.
         if not facts or any(found.k3s.binary_version != wanted.version for found in facts.values()):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s_infra.inventory.observed import Probe
 from productive_k3s_infra.operations.observe import Observation, observe, with_leaving
-from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
+from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of, survey_of
 from productive_k3s_infra.plan.limit import judged, require_alone
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.stages import plan_stages
@@ -40,7 +40,7 @@ async def make_plan(
     With a `limit` only the nodes that it names are planned for, and only their hosts and servers are asked.
     """
     require_alone(limit, new_cluster=new_cluster, replacing=replacing)
-    survey = await session.provider.survey()
+    survey = await survey_of(session)
     inventory = inventory_of(session, survey)
     async with fleet_of(session, with_leaving(session, inventory, limit)) as fleet:
         seen = await observe(

@@ -12,6 +12,7 @@ from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.cluster_file.model import ClusterSpec
 from productive_k3s_infra.errors import Refused
 from productive_k3s_infra.hosts.fleet.session import Fleet
+from productive_k3s_infra.hosts.fleet.telling import MACHINES, told
 from productive_k3s_infra.hosts.ssh.fleet import SshFleet
 from productive_k3s_infra.hosts.ssh.openssh import OpenSsh
 from productive_k3s_infra.inventory.build import build_inventory
@@ -39,6 +40,13 @@ def open_session(file: Path, environment: Mapping[str, str], interaction: Intera
     workspace = Workspace(file, spec.name)
     openssh = OpenSsh()
     return Session(spec, workspace, provider_of(spec, workspace, openssh.login), interaction, openssh)
+
+
+async def survey_of(session: Session) -> Survey:
+    """Look at the machines, and tell so where there are any to look at."""
+    kind = session.spec.provider.kind
+    with told(session.interaction if kind != "onprem" else None, kind, MACHINES):
+        return await session.provider.survey()
 
 
 def inventory_of(session: Session, survey: Survey) -> Inventory:

@@ -10,10 +10,11 @@ from productive_k3s.contract.codec import encode
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.hosts.fleet.gathering import gather
 from productive_k3s_infra.hosts.fleet.session import Fleet
+from productive_k3s_infra.hosts.fleet.telling import COLLECT, told
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.operations.observe import observe
 from productive_k3s_infra.operations.plan import preflight
-from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of
+from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of, survey_of
 from productive_k3s_infra.plan.stages import plan_stages
 from productive_k3s_infra.providers.protocol import Survey
 from productive_k3s_infra.support.bundle import SUFFIX, Collection, require_archive, write_bundle
@@ -42,7 +43,7 @@ async def make_support(session: Session, environment: Mapping[str, str], output:
     found = Collection(secrets_of(text, environment))
     add_files(session.workspace, text, found)
     try:
-        survey = await session.provider.survey()
+        survey = await survey_of(session)
     except Pk3sError as error:
         found.lack("all hosts, as the provider cannot be asked", error)
     else:
@@ -68,5 +69,6 @@ async def collect(session: Session, survey: Survey, inventory: Inventory, fleet:
         observed = seen.observed
     except Pk3sError as error:
         found.lack("plan and preflight", error)
-        observed = await gather(inventory, fleet)
-    await add_hosts(inventory, observed, fleet, found)
+        observed = await gather(inventory, fleet, session.interaction)
+    with told(session.interaction, "all hosts", COLLECT):
+        await add_hosts(inventory, observed, fleet, found)

@@ -17,7 +17,7 @@ from productive_k3s_infra.execute.model import StepResult
 from productive_k3s_infra.hosts.fleet.session import Fleet
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.operations.kubeconfig import fetch_kubeconfig
-from productive_k3s_infra.operations.session import Session, fleet_of, running_inventory_of
+from productive_k3s_infra.operations.session import Session, fleet_of, running_inventory_of, survey_of
 from productive_k3s_infra.operations.validation_ahead import ValidationAhead
 from productive_k3s_infra.plan.host_network import api_names
 from productive_k3s_infra.validate.gather import OnEvent, answering_server, note_passed, validate_cluster
@@ -28,7 +28,7 @@ from productive_k3s_infra.workspace.kubeconfig import read_kubeconfig
 
 async def validate(session: Session, *, full: bool = True) -> Report:
     """Ask every host and the cluster; `full` runs a pod on every node too, and cleans up after it."""
-    survey = await session.provider.survey()
+    survey = await survey_of(session)
     inventory = running_inventory_of(session, survey)
     async with fleet_of(session, inventory) as fleet:
         return await validate_with(session, inventory, fleet, full=full)
@@ -63,6 +63,7 @@ async def validate_with(
         kubeconfig_document=await _kubeconfig(session, inventory, fleet),
         api_names=api_names(session.spec, inventory),
         on_event=on_event or session.interaction.progressed,
+        telling=session.interaction,
         of_cluster=ahead.answer() if ahead is not None else None,
     )
     tried = state or state_of(wanted, seen)

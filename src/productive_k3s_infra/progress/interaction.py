@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.plan.model import Plan
@@ -46,4 +46,13 @@ class Interaction(Protocol):
 
     def sudo_password(self, host: str) -> Secret | None:
         """Ask for the sudo password; None when nobody can be asked."""
+        ...
+
+
+@runtime_checkable
+class Expecting(Protocol):
+    """An Interaction that also shows how much of a plan is done. Whoever does not need that has no such method."""
+
+    def expect(self, plan: Plan) -> None:
+        """Know which steps are about to come."""
         ...

@@ -14,27 +14,10 @@ from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.execute.model import StepResult
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.plan.step import MachineStep, Step
-from productive_k3s_infra.progress.interaction import Interaction
+from productive_k3s_infra.progress.activities import ACTIVITIES
+from productive_k3s_infra.progress.interaction import Expecting, Interaction
 from productive_k3s_infra.validate.report import Report
 from productive_k3s_infra.workspace.journal import Journal
-
-_ACTIVITIES = {
-    "shared-resources": "change what the machines share",
-    "create-machine": "create the machine",
-    "start-machine": "start the machine",
-    "destroy-machine": "destroy the machine",
-    "destroy-shared": "destroy what is left",
-    "stage-artifacts": "push what it needs",
-    "apply-server": "server",
-    "apply-agent": "agent",
-    "label-node": "labels",
-    "remove-node": "drain it, and take it out of the cluster",
-    "forget-node": "take it out of the cluster",
-    "cordon-node": "cordon",
-    "drain-node": "drain",
-    "uncordon-node": "uncordon",
-    "uninstall": "uninstall K3s",
-}
 
 
 class Reporter:
@@ -54,13 +37,15 @@ class Reporter:
         self._journal.record("looked", what=what, seconds=round(seconds, 3))
 
     def planned(self, plan: Plan) -> None:
-        """Write down the whole plan: it holds no secret."""
+        """Write down the whole plan, which holds no secret, and let the person's board know what comes."""
         self._journal.record("plan", plan=encode(plan))
+        if isinstance(self._interaction, Expecting):
+            self._interaction.expect(plan)
 
     def step_started(self, step: Step) -> None:
         """See Listener."""
         self._journal.record("step-started", step=step.id, host=step.host, reason=step.reason)
-        self._interaction.started(step.subject, _ACTIVITIES[step.action])
+        self._interaction.started(step.subject, ACTIVITIES[step.action])
 
     def step_progressed(self, step: Step, event: Event) -> None:
         """See Listener."""
@@ -83,7 +68,7 @@ class Reporter:
             self._interaction.note(f"skipped {step.id}: {result.skipped_for} did not end well")
             return
         self._interaction.finished(
-            step.subject, _ACTIVITIES[step.action], result.seconds, failed=result.outcome != "done"
+            step.subject, ACTIVITIES[step.action], result.seconds, failed=result.outcome != "done"
         )
         if failure is not None and failure.exit_code == ExitCode.INTERRUPTED:
             self._interaction.note(f"{step.id}: {failure.what}; {failure.remedy}")

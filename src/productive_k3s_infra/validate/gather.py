@@ -13,6 +13,7 @@ from productive_k3s.contract.expectation import Expectation
 from productive_k3s.contract.facts import Facts
 from productive_k3s_infra.errors import Pk3sError
 from productive_k3s_infra.hosts.fleet.session import Fleet
+from productive_k3s_infra.hosts.fleet.telling import VALIDATE, Telling, told_together
 from productive_k3s_infra.inventory.model import Inventory
 from productive_k3s_infra.validate.api import judge_api, look_at_api
 from productive_k3s_infra.validate.quick import Answer, facts_of, report_of, scope_of
@@ -36,6 +37,7 @@ async def validate_cluster(
     kubeconfig_document: Mapping[str, Any] | None,
     api_names: tuple[str, ...] = (),
     on_event: OnEvent | None = None,
+    telling: Telling | None = None,
     of_cluster: Awaitable[Answer | None] | None = None,
 ) -> tuple[Report, dict[str, Facts]]:
     """Ask all hosts and look at the API; a host that cannot be asked is a failed check and stops no other.
@@ -43,17 +45,19 @@ async def validate_cluster(
     Returns the report, and what the hosts that answered are. `server` is the one that is asked about the cluster.
     `full` runs pods on every node too; with `unless_passed` in the expectation only where that is not known to be well,
     and the report's scope says what was done. The certificate of the API must have the founder's address and
-    `api_names` among its names. `of_cluster` is the answer of `server` where it was asked before (`ask_cluster`); if
-    that gives None, it is asked now.
+    `api_names` among its names. `on_event` hears the hosts, `telling` that each begins and ends. `of_cluster` is the
+    answer of `server` where it was asked before (`ask_cluster`); if that gives None, it is asked now.
     """
     names = [host.name for host in inventory.hosts]
     wanted = (inventory.founder.address, *api_names)
 
     async def ask(name: str) -> Answer:
-        if name != server:
-            return await _ask(name, fleet, expectation, ("--scope", "host"), deadline=_HOST_SECONDS, on_event=on_event)
-        before = await of_cluster if of_cluster is not None else None
-        return before or await ask_cluster(server, fleet, expectation, full=full, on_event=on_event)
+        async with told_together(telling, name, VALIDATE):
+            if name != server:
+                arguments = ("--scope", "host")
+                return await _ask(name, fleet, expectation, arguments, deadline=_HOST_SECONDS, on_event=on_event)
+            before = await of_cluster if of_cluster is not None else None
+            return before or await ask_cluster(server, fleet, expectation, full=full, on_event=on_event)
 
     looks = asyncio.gather(*(ask(name) for name in names))
     answers, api = await asyncio.gather(looks, _api(kubeconfig_document, inventory, wanted))

@@ -63,8 +63,32 @@ def test_every_mistake_of_the_file_is_shown() -> None:
     assert list(error_lines(error))[1:3] == ["  cluster.yaml:3:1: a", "  cluster.yaml:9:2: b"]
 
 
-def test_a_report_is_a_table_then_findings_then_the_verdict() -> None:
-    assert list(report_lines(Report("edge", "full", (GOOD, WARNED, INFO, BAD)))) == [
+def test_what_is_well_is_one_line() -> None:
+    checks = (GOOD, replace(GOOD, subject="agent-1"), replace(GOOD, id="host.os"), replace(GOOD, id="new.kind"))
+    assert list(report_lines(Report("edge", "full", checks))) == [
+        "4 checks passed: nodes 2, hosts 1, new 1",
+        "edge: valid (full: 4 checks, 0 failed, 0 warnings)",
+    ]
+
+
+def test_what_failed_is_told_by_cause_with_all_its_subjects() -> None:
+    checks = (*(replace(BAD, subject=f"agent-{n}", evidence=f"seen by {n}") for n in range(1, 6)), GOOD, WARNED)
+    assert list(report_lines(Report("edge", "quick", checks))) == [
+        "1 check passed: nodes 1",
+        "error: agent-1, agent-2, agent-3, agent-4, agent-5: 61 s apart [host.clock]",
+        "  seen: agent-1: seen by 1",
+        "  seen: agent-2: seen by 2",
+        "  seen: agent-3: seen by 3",
+        "  seen: and 2 more of the kind",
+        "  next: use one",
+        "warning: agent-1: swap [host.swap]",
+        "  next: switch it off",
+        "edge: NOT valid (quick: 7 checks, 5 failed, 1 warning)",
+    ]
+
+
+def test_in_full_a_report_is_a_table_then_findings_then_the_verdict() -> None:
+    assert list(report_lines(Report("edge", "full", (GOOD, WARNED, INFO, BAD)), full=True)) == [
         "         CHECK       SUBJECT            FOUND",
         "ok       node.ready  server-1           Ready 3 times in a row",
         "warning  host.swap   agent-1            swap",
@@ -75,7 +99,7 @@ def test_a_report_is_a_table_then_findings_then_the_verdict() -> None:
         "  next: use one",
         "warning: agent-1: swap [host.swap]",
         "  next: switch it off",
-        "edge: NOT valid (full: 4 checks, 1 failed, 1 warnings)",
+        "edge: NOT valid (full: 4 checks, 1 failed, 1 warning)",
     ]
 
 
@@ -84,8 +108,8 @@ def test_a_report_with_warnings_is_valid_and_without_findings_there_are_no_findi
     assert not list(findings_lines(FINE))
 
 
-def test_an_empty_report_has_a_header_and_a_verdict() -> None:
-    assert len(list(report_lines(Report("edge", "quick", ())))) == 2
+def test_an_empty_report_has_a_verdict() -> None:
+    assert list(report_lines(Report("edge", "quick", ()))) == ["edge: valid (quick: 0 checks, 0 failed, 0 warnings)"]
 
 
 def test_a_table_lines_up_and_ends_without_blanks() -> None:
@@ -132,7 +156,7 @@ def test_an_apply_that_failed_shows_the_step_what_was_skipped_and_the_journal() 
 @pytest.mark.parametrize(("results", "last"), [((DONE,), "2.0 s: 1 step."), ((DONE, DONE), "2.0 s: 2 steps.")])
 def test_an_apply_that_ended_well_says_so_last(results: tuple[StepResult, ...], last: str) -> None:
     lines = list(applied_lines(applied(results=results, report=Report("edge", "full", (GOOD,)))))
-    assert "edge: valid (full: 1 checks, 0 failed, 0 warnings)" in lines
+    assert "edge: valid (full: 1 check, 0 failed, 0 warnings)" in lines
     assert lines[-1] == f"Applied in {last}"
 
 
@@ -146,9 +170,9 @@ def test_what_went_wrong_beside_the_steps_loses_nothing_of_the_result() -> None:
     trouble = Failure("kube.no-kubeconfig", "the kubeconfig cannot be fetched", "timed out", "pk3s kubeconfig")
     given = applied(results=(DONE,), report=Report("edge", "full", (GOOD,)), troubles=(trouble,))
     lines = list(applied_lines(given))
-    assert "edge: valid (full: 1 checks, 0 failed, 0 warnings)" in lines
+    assert "edge: valid (full: 1 check, 0 failed, 0 warnings)" in lines
     assert "error: edge: the kubeconfig cannot be fetched [kube.no-kubeconfig]" in lines
-    assert lines[-1].startswith("Applied in 2.0 s: 1 step; 1 things went wrong")
+    assert lines[-1].startswith("Applied in 2.0 s: 1 step; 1 thing went wrong")
     assert given.exit_code == 5
     assert encode(apply_answer(given))["troubles"][0]["code"] == "kube.no-kubeconfig"
 
@@ -163,9 +187,21 @@ def test_a_plan_that_apply_would_refuse_does_not_end_with_its_steps() -> None:
     gone = Unreached("server-1", Failure("ssh.unreachable", "no connection"))
     planned = Planned(Plan("edge", (STEP,), unreached=(gone,)), Report("edge", "preflight", (BAD,)))
     lines = list(planned_lines(planned))
-    assert "+ agent-1/apply-agent: it shall join" in lines
+    assert "~ agent-1/apply-agent: it shall join" in lines
     assert lines[-1] == "Apply would be refused: 1 error (see above); not reached: server-1."
     assert list(planned_lines(Planned(Plan("edge", ()), FINE)))[-1] == "Nothing to change."
+
+
+def test_nothing_to_change_is_never_said_beside_an_error() -> None:
+    lines = list(planned_lines(Planned(Plan("edge", ()), Report("edge", "preflight", (BAD, WARNED)))))
+    assert lines == [
+        "warning: agent-1: swap [host.swap]",
+        "  next: switch it off",
+        "error: server-1, agent-1: 61 s apart [host.clock]",
+        "  seen: no time server",
+        "  next: use one",
+        "Apply would be refused: 1 error (see above).",
+    ]
 
 
 def test_nothing_to_do_says_why() -> None:

@@ -47,12 +47,14 @@ class Person:
         self.notes: list[str] = []
         self.asked: list[Plan] = []
         self.dies: list[tuple[str, ...]] = []
+        self.begun: list[tuple[str, str]] = []
         self.ended: list[tuple[str, bool]] = []
 
     def note(self, message: str) -> None:
         self.notes.append(message)
 
-    def started(self, subject: str, activity: str) -> None: ...
+    def started(self, subject: str, activity: str) -> None:
+        self.begun.append((subject, activity))
 
     def progressed(self, subject: str, activity: str) -> None: ...
 

@@ -54,6 +54,16 @@ async def test_a_node_that_is_not_ready_is_told_by_the_exit_code(world: World) -
     assert (found.exit_code, found.not_ready) == (6, ("agent-2",))
 
 
+@pytest.mark.parametrize(
+    ("restarts", "note"), [(1, "restarted 1 time by systemd"), (2, "restarted 2 times by systemd")]
+)
+async def test_restarts_are_counted_in_words(world: World, restarts: int, note: str) -> None:
+    facts = world.facts["agent-1"]
+    (unit,) = facts.k3s.units
+    world.facts["agent-1"] = replace(facts, k3s=replace(facts.k3s, units=(replace(unit, restarts=restarts),)))
+    assert (await get_status(world.session)).hosts[1].note == note
+
+
 async def test_a_cluster_that_is_not_there_is_not_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = Survey(True, tuple(SurveyedMachine(name, "missing") for name in ("server-1", "agent-1", "agent-2")))
     world = World(tmp_path, spec(), machines=missing)

@@ -10,13 +10,14 @@ import pytest
 from productive_k3s_infra.cluster_file.load import load_cluster_file
 from productive_k3s_infra.inventory.build import build_inventory, declared_location
 from productive_k3s_infra.inventory.survey import Assumption, MachineState, Survey, SurveyedMachine
-from productive_k3s_infra.plan.model import ReleaseFiles
+from productive_k3s_infra.plan.model import Plan, ReleaseFiles
 from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.stages import plan_stages
 from productive_k3s_infra.plan.text import plan_lines
 from static.plan.clusters import BINARY, IMAGES, empty_host
 
 USE_CASES = Path(__file__).resolve().parents[3] / "use-cases"
+FULL = Path(__file__).with_name("golden")
 ASSUMPTIONS = {
     "multipass": Assumption("ubuntu", "24.04", "amd64", "ens3"),
     "aws": Assumption("ubuntu", "24.04", "amd64", "ens5"),
@@ -34,14 +35,15 @@ def test_the_plan_in_the_folder_is_the_plan_from_nothing(
     key.write_text("a key")
     key.chmod(0o600)
     folder = USE_CASES / name
-    found = "".join(f"{line}\n" for line in plan_from_nothing(folder / "cluster.yaml", key))
-    golden = folder / "plan.txt"
-    if request.config.getoption("--golden"):
-        golden.write_text(found)
-    assert found == golden.read_text()
+    plan = plan_from_nothing(folder / "cluster.yaml", key)
+    for golden, full in ((folder / "plan.txt", False), (FULL / f"{name}.txt", True)):
+        found = "".join(f"{line}\n" for line in plan_lines(plan, full=full))
+        if request.config.getoption("--golden"):
+            golden.write_text(found)
+        assert found == golden.read_text()
 
 
-def plan_from_nothing(file: Path, key: Path) -> list[str]:
+def plan_from_nothing(file: Path, key: Path) -> Plan:
     spec = load_cluster_file(file, {**ENVIRONMENT, "ONPREM_SSH_KEY": str(key)})
     real = spec.provider.kind == "onprem"
     assumption = ASSUMPTIONS.get(spec.provider.kind, Assumption())
@@ -53,4 +55,4 @@ def plan_from_nothing(file: Path, key: Path) -> list[str]:
     files = {"amd64": ReleaseFiles(spec.k3s.version, "amd64", binary, images, pushed)}
     state: MachineState = "running" if real else "missing"
     survey = Survey(not real, tuple(SurveyedMachine(host.name, state) for host in inventory.hosts), (), assumption)
-    return list(plan_lines(plan_stages(Situation(spec, inventory, facts, files, survey=survey))))
+    return plan_stages(Situation(spec, inventory, facts, files, survey=survey))

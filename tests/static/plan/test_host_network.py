@@ -178,7 +178,7 @@ class TestSecrets:
     def test_a_plan_holds_none_and_the_hosts_get_them(self, there: Situation) -> None:
         plan = plan_stages(there)
         assert PASSWORD not in json.dumps(encode(plan))
-        assert PASSWORD not in "\n".join(plan_lines(plan))
+        assert PASSWORD not in "\n".join(plan_lines(plan, full=True))
         assert PASSWORD not in repr(there)
 
     async def test_they_are_filled_in_just_before_sending(self, there: Situation) -> None:

@@ -223,7 +223,7 @@ def test_a_machine_that_leaves_goes_after_its_node() -> None:
 def test_the_last_line_says_what_was_left_out() -> None:
     last = "Only agent-1, agent-2 (--limit): other nodes, machines and the full validation were left out."
     lines = list(plan_lines(plan_stages(wishing(3, "agent-2", "agent-1"))))
-    assert lines[-2:] == ["2 steps, 2 of them interrupt something that runs (!).", last]
+    assert lines[-2:] == ["2 steps for edge: ! 2 restart.", last]
     assert list(plan_lines(limited(running(), "agent-2", "agent-1")))[-2:] == [
         "Nothing to change on agent-1, agent-2.",
         last,

@@ -23,6 +23,7 @@ from productive_k3s_infra.validate.quick import expectation
 from productive_k3s_infra.validate.report import Report
 from static.contract_program.hosts import VERSION, fresh, on_k3s
 from static.fleet_doubles import Call, FakeFleet, inventory
+from static.operations.bed import Person
 
 NAMES = ("server-1", "agent-1", "agent-2")
 DIGESTS = Digests("binary", "config", "environment", "unit", "registries", "tokens", "files")
@@ -75,8 +76,7 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     k3s = K3s(version=VERSION, artifacts=Artifacts(source=str(tmp_path)))
     spec = ClusterSpec(name="edge", provider=LocalProvider(kind="local"), k3s=k3s, nodes=())
     workspace = SimpleNamespace(kubeconfig=kubeconfig)
-    interaction = SimpleNamespace(progressed=lambda *_: None, note=lambda *_: None)
-    return SimpleNamespace(spec=spec, workspace=workspace, interaction=interaction)
+    return SimpleNamespace(spec=spec, workspace=workspace, interaction=Person())
 
 
 async def test_after_a_failed_validation_the_next_apply_tries_all_again(session: Any) -> None:

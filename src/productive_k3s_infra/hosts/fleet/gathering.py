@@ -9,16 +9,17 @@ from productive_k3s.contract.events import Result
 from productive_k3s.contract.facts import Facts
 from productive_k3s_infra.errors import HostProgramFailed, Pk3sError
 from productive_k3s_infra.hosts.fleet.session import Fleet
+from productive_k3s_infra.hosts.fleet.telling import LOOK, Telling, told_together
 from productive_k3s_infra.inventory.model import Host, Inventory
 from productive_k3s_infra.inventory.observed import Measured, Observed
 
 _FACTS_DEADLINE_SECONDS = 60.0
 
 
-async def gather(inventory: Inventory, fleet: Fleet) -> Observed:
-    """Ask every host of the inventory for its facts. A host that cannot be asked stops no other."""
+async def gather(inventory: Inventory, fleet: Fleet, telling: Telling | None = None) -> Observed:
+    """Ask every host of the inventory for its facts, and tell of each. A host that cannot be asked stops no other."""
     hosts = [host for host in inventory.hosts if not host.assumed]
-    answers = await asyncio.gather(*(_ask(host, fleet) for host in hosts))
+    answers = await asyncio.gather(*(_ask(host, fleet, telling) for host in hosts))
     measured: dict[str, Measured] = {}
     unreachable: dict[str, Pk3sError] = {}
     for host, answer in zip(hosts, answers, strict=True):
@@ -29,13 +30,14 @@ async def gather(inventory: Inventory, fleet: Fleet) -> Observed:
     return Observed(measured, unreachable)
 
 
-async def _ask(host: Host, fleet: Fleet) -> Measured | Pk3sError:
+async def _ask(host: Host, fleet: Fleet, telling: Telling | None) -> Measured | Pk3sError:
     try:
-        session = await fleet.session(host.name)
-        before = time.time()
-        result = await session.call("facts", deadline_seconds=_FACTS_DEADLINE_SECONDS)
-        after = time.time()
-        facts = require_facts(host.name, result)
+        async with told_together(telling, host.name, LOOK):
+            session = await fleet.session(host.name)
+            before = time.time()
+            result = await session.call("facts", deadline_seconds=_FACTS_DEADLINE_SECONDS)
+            after = time.time()
+            facts = require_facts(host.name, result)
     except Pk3sError as error:
         return error
     # The host read its clock between our two readings: the truth lies between the two differences.
