@@ -53,7 +53,7 @@ class Wanted:
 def _said(words: Sequence[str]) -> dict[str, str]:
     """Return the values of `-o` and `--progress`, where they stand; the last one counts, as for click."""
     found: dict[str, str] = {}
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         if word == "--":
             break
         name, equals, value = word.removeprefix("--").partition("=") if word.startswith("--") else ("", "", "")

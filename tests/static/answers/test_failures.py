@@ -161,6 +161,12 @@ def test_what_the_page_shows_is_what_is_printed(folder: Path) -> None:
     assert shown == pk3s(folder, "plan", "-f", "nothere.yaml", "-o", "json").stdout
 
 
+def test_no_word_at_all_is_answered_with_help(folder: Path) -> None:
+    done = pk3s(folder)
+    assert "Usage: " in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_unknown_format_is_said_to_people(folder: Path) -> None:
     done = pk3s(folder, "plan", "-o", "xml")
     assert (done.returncode, done.stdout) == (2, "")
