@@ -10,24 +10,21 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from productive_k3s_infra.answers.looks import ExplainAnswer, LogsAnswer, RunsAnswer, VersionAnswer
 from productive_k3s_infra.answers.model import (
     Answer,
     ApplyAnswer,
     DestroyAnswer,
     ErrorAnswer,
-    ExplainAnswer,
     InitAnswer,
     InventoryAnswer,
     KubeconfigAnswer,
-    LogsAnswer,
     NodeAnswer,
     PlanAnswer,
     ProgressLine,
-    RunsAnswer,
     StatusAnswer,
     SupportAnswer,
     ValidateAnswer,
-    VersionAnswer,
 )
 
 VERSION = 1

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from productive_k3s_infra.answers.model import (
+from productive_k3s_infra.answers.looks import (
     ExplainAnswer,
     ExplainedPart,
-    KubeconfigAnswer,
     LogsAnswer,
     RunPart,
     RunsAnswer,
     RunStepPart,
     VersionAnswer,
+)
+from productive_k3s_infra.answers.model import (
+    KubeconfigAnswer,
 )
 
 # Documents are made of what verbs return; making them loads no verb.
