@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pyte
 import pytest
 from typer.testing import CliRunner
 
@@ -66,10 +65,19 @@ class Tty(io.StringIO):
     """A terminal of a size, with an emulator behind it."""
 
     def __init__(self, width: int, height: int) -> None:
+        import pyte
+
         super().__init__()
         self.screen = pyte.Screen(width, height)
-        self.screen.set_mode(pyte.modes.LNM)
         self._stream = pyte.Stream(self.screen)
+        self.clear()
+
+    def clear(self) -> None:
+        """Have an empty screen, on which a line's end begins the next one, as a terminal's driver has it."""
+        from pyte.modes import LNM
+
+        self.screen.reset()
+        self.screen.set_mode(LNM)
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -167,21 +175,21 @@ def compare(name: str, screen: list[str], request: pytest.FixtureRequest) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "tty"), [("80x24", Tty(80, 24)), ("40x12", Tty(40, 12)), ("ascii-80x24", Ascii(80, 24))]
+    ("kind", "size"), [(Tty, (80, 24)), (Tty, (40, 12)), (Ascii, (80, 24))], ids=("80x24", "40x12", "ascii-80x24")
 )
 async def test_forty_hosts_on_a_small_screen(
     recorded: list[tuple[str, Event]],
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
-    name: str,
-    tty: Tty,
+    kind: type[Tty],
+    size: tuple[int, int],
 ) -> None:
     """While all are looked at, while agents join, and at the end: nothing of what is over stands in the way."""
+    tty, name = kind(*size), request.node.callspec.id
     played, events = Played(monkeypatch, tty), iter(recorded)
     compare(f"{name}-looks", played.play(events, until=after(17, "finished")), request)
     played.play(events, until=after(1, "agree"))
-    tty.screen.reset()
-    tty.screen.set_mode(pyte.modes.LNM)
+    tty.clear()
     compare(f"{name}-joins", played.play(events, until=after(15, "finished")), request)
     last = played.play(events, until=lambda _: False)
     played.terminal.close()
@@ -298,6 +306,14 @@ class TestTheBoard:
         board = Board()
         assert board.progressed("server-1", "tries a pod") is None
         assert board.is_empty
+
+    def test_who_runs_longest_stands_first(self) -> None:
+        clock = Clock()
+        board = Board(clock)
+        for name in ("b", "a", "c"):
+            board.started(name, "agent")
+            clock.now += 1
+        assert [line[1][0] for line in board.lines(80, 24)[:3]] == ["b ", "a ", "c "]
 
     def test_two_things_of_one_host_end_each_by_itself(self) -> None:
         board = Board()
