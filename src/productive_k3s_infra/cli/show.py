@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from productive_k3s_infra.errors import ClusterFileInvalid, Pk3sError
-from productive_k3s_infra.plan.lines import Cause, Line, cause_lines
+from productive_k3s_infra.plan.lines import Complaint, Line, cause_lines
 from productive_k3s_infra.plan.marks import counted
 from productive_k3s_infra.plan.text import body_text, end_text, limit_lines, note_lines, refused_summary, unreached_text
 
@@ -101,7 +101,7 @@ def findings_lines(report: Report) -> Iterator[str]:
 def findings_text(checks: Iterable[CheckResult]) -> Iterator[Line]:
     """Show failed checks, those of the same cause together."""
     for severity, found in groupby(checks, key=lambda check: check.severity):
-        causes = (Cause(one.subject, f"{one.message} [{one.id}]", one.evidence, one.remedy) for one in found)
+        causes = (Complaint(one.subject, f"{one.message} [{one.id}]", one.evidence, one.remedy) for one in found)
         yield from cause_lines(severity, causes)
 
 

@@ -22,7 +22,7 @@ class Line:
     kind: Kind = ""
 
 
-class Cause(NamedTuple):
+class Complaint(NamedTuple):
     """Why something is not well at a host or subject: the head says what, the rest evidence and remedy."""
 
     subject: str
@@ -31,9 +31,9 @@ class Cause(NamedTuple):
     remedy: str = ""
 
 
-def cause_lines(label: str, causes: Iterable[Cause]) -> Iterator[Line]:
+def cause_lines(label: str, causes: Iterable[Complaint]) -> Iterator[Line]:
     """Show what went wrong once for all subjects of the same cause; evidence that differs is told by subject."""
-    groups: dict[tuple[str, str], list[Cause]] = {}
+    groups: dict[tuple[str, str], list[Complaint]] = {}
     for cause in causes:
         groups.setdefault((cause.what, cause.remedy), []).append(cause)
     for (what, remedy), members in groups.items():
@@ -43,7 +43,7 @@ def cause_lines(label: str, causes: Iterable[Cause]) -> Iterator[Line]:
             yield Line(f"  next: {remedy}")
 
 
-def _evidence(members: list[Cause]) -> Iterator[str]:
+def _evidence(members: list[Complaint]) -> Iterator[str]:
     seen = {one.evidence: one for one in members if one.evidence}
     if len({one.evidence for one in members}) == 1:
         yield from seen

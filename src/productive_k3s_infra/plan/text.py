@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from productive_k3s_infra.plan.groups import Group, groups_of
-from productive_k3s_infra.plan.lines import Cause, Line, cause_lines
+from productive_k3s_infra.plan.lines import Complaint, Line, cause_lines
 from productive_k3s_infra.plan.marks import MARKS, counted, counts, mark_of, mark_of_change
 from productive_k3s_infra.plan.model import Plan
 
@@ -69,7 +69,7 @@ def refusal_text(plan: Plan, *, told: Collection[str] = ()) -> Iterator[Line]:
     refusals = [(one.host, one.failure) for one in plan.refusals if one.host not in told]
     return cause_lines(
         "refused",
-        (Cause(host, f"{why.what} [{why.code}]", why.evidence, why.remedy) for host, why in refusals),
+        (Complaint(host, f"{why.what} [{why.code}]", why.evidence, why.remedy) for host, why in refusals),
     )
 
 
@@ -78,7 +78,7 @@ def unreached_text(plan: Plan, *, told: Collection[str] = ()) -> Iterator[Line]:
     unreached = [(one.host, one.failure) for one in plan.unreached if one.host not in told]
     return cause_lines(
         "not planned",
-        (Cause(host, f"{why.what} [{why.code}]", why.evidence, why.remedy) for host, why in unreached),
+        (Complaint(host, f"{why.what} [{why.code}]", why.evidence, why.remedy) for host, why in unreached),
     )
 
 
