@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -300,4 +301,7 @@ app.command()(completion)
 def main() -> None:
     """Run the command line, or answer a shell that asks what may follow."""
     answer_shells(os.environ)
+    for stream in (sys.stdout, sys.stderr):
+        # Words of cluster files and hosts are shown as they can be where the terminal has no letters for them.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     app()

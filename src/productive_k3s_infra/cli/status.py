@@ -50,7 +50,8 @@ def status(
     def run() -> int:
         if watch and (check or WANTED.is_document):
             raise BadInput("what goes on is no document and no check", where="--watch", remedy="leave one of them out")
-        terminal = open_terminal(assume_yes=False, quiet=watch)
+        # What cron mails is the one line; what is drawn again and again has its own place.
+        terminal = open_terminal(assume_yes=False, quiet=watch or check)
         session = open_session(file, os.environ, terminal)
         if watch:
             try:

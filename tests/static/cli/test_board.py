@@ -222,10 +222,9 @@ def test_every_verb_shows_what_it_does(monkeypatch: pytest.MonkeyPatch, tmp_path
     def opened(*, quiet: bool = False, **_: object) -> None:
         raise Opened(quiet)
 
-    monkeypatch.setattr("productive_k3s_infra.cli.app.open_terminal", opened)
-    monkeypatch.setattr("productive_k3s_infra.cli.nodes.open_terminal", opened)
-    monkeypatch.setattr("productive_k3s_infra.cli.app.finish", lambda run: run())
-    monkeypatch.setattr("productive_k3s_infra.cli.nodes.finish", lambda run: run())
+    for module in ("app", "kubeconfig", "nodes", "status"):
+        monkeypatch.setattr(f"productive_k3s_infra.cli.{module}.open_terminal", opened)
+        monkeypatch.setattr(f"productive_k3s_infra.cli.{module}.finish", lambda run: run())
     for verb in ("plan", "apply", "status", "validate", "kubeconfig", "inventory", "support", "destroy", *NODES):
         ended = CliRunner().invoke(app, [verb, *(["agent-1"] if verb in NODES else [])])
         assert isinstance(ended.exception, Opened), (verb, ended.output)

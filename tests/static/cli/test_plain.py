@@ -56,7 +56,7 @@ def test_what_is_agreed_to_is_shown_where_nobody_is_asked(file: Path, words: tup
 
 
 def test_json_stands_alone(file: Path) -> None:
-    done = run(file, "apply", "--yes", "-o", "json")
+    done = run(file, "apply", "--yes", "-o", "json", "--progress", "none")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("{")
 
