@@ -44,8 +44,8 @@ def open_session(file: Path, environment: Mapping[str, str], interaction: Intera
 
 async def survey_of(session: Session) -> Survey:
     """Look at the machines, and tell so where there are any to look at."""
-    kind = session.spec.provider.kind
-    with told(session.interaction if kind != "onprem" else None, kind, MACHINES):
+    provider = session.spec.provider
+    with told(session.interaction if provider.capabilities.makes_machines else None, provider.kind, MACHINES):
         return await session.provider.survey()
 
 
