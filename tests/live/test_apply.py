@@ -248,8 +248,8 @@ def test_an_added_agent_joins_and_leaves_again_before_its_machine_goes(site: Sit
             assert site.fingerprint().nodes["agent-3"] != after.nodes["agent-3"]
         # Taken out of the file again: its node is drained and leaves, then its machine goes.
         left = site.expect(3, "plan", "--exit-code").out
-        assert "! agent-3/remove-node" in left
-        assert "! agent-3/destroy-machine" in left
+        assert "- agent-3/remove-node" in left
+        assert "x agent-3/destroy-machine" in left
         assert "agent-3" in site.expect(0, "status").out
         assert "nobody agreed to the plan" in site.expect(4, "apply").err
         assert "agent-3" in site.fingerprint().nodes

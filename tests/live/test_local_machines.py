@@ -403,6 +403,7 @@ def test_a_destruction_that_was_killed_is_finished_by_the_next(bed: Bed) -> None
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1200)
 def test_creation_and_destruction_survive_a_kill_at_every_point(bed: Bed) -> None:
     sweep_creation(bed, 1000)
     sweep_destruction(bed, 1000)
