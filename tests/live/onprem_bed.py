@@ -79,7 +79,9 @@ def found(done: Done, host: str, code: str) -> Shown:
     at = [
         n
         for n, line in enumerate(lines)
-        if line.startswith(marks) and host in line.split(": ")[1].split(", ") and line.endswith(f"[{code}]")
+        if line.startswith(marks)
+        and {*host.split(", ")} <= {*line.split(": ")[1].split(", ")}
+        and line.endswith(f"[{code}]")
     ]
     assert len(at) == 1, f"{host} [{code}] is shown {len(at)} times: {done}"
     seen = lines[at[0] + 1].strip()
