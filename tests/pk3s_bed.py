@@ -25,7 +25,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -192,23 +192,9 @@ class Site:
     @contextmanager
     def on_terminal(self, *words: str) -> Iterator[Terminal]:
         """Start pk3s with a terminal in front; at the end of the block it is ended, if it has not."""
-        mine, its = pty.openpty()
-        process = subprocess.Popen(
-            (*PK3S, *words),
-            cwd=self.path,
-            env={**self.environment, "TERM": "xterm", "COLUMNS": "200"},
-            stdin=its,
-            stdout=its,
-            stderr=its,
-            start_new_session=True,
-        )
-        os.close(its)
-        try:
-            yield Terminal(process, mine)
-        finally:
-            process.kill()
-            process.wait()
-            os.close(mine)
+        environment = {**self.environment, "TERM": "xterm", "COLUMNS": "200"}
+        with in_front_of((*PK3S, *words), self.path, environment) as terminal:
+            yield terminal
 
     @contextmanager
     def edited(self, *changes: tuple[str, str]) -> Iterator[None]:
@@ -331,6 +317,22 @@ class Terminal:
                 data = os.read(self.descriptor, 1 << 16)
         self.shown += data.decode(errors="replace")
         return bool(data)
+
+
+@contextmanager
+def in_front_of(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[Terminal]:
+    """Start a program with a terminal in front; at the end of the block it is ended, if it has not."""
+    mine, its = pty.openpty()
+    process = subprocess.Popen(
+        words, cwd=folder, env=environment, stdin=its, stdout=its, stderr=its, start_new_session=True
+    )
+    os.close(its)
+    try:
+        yield Terminal(process, mine)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(mine)
 
 
 class Sampler:

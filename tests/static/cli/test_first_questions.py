@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab_bed import REPOSITORY
-from pk3s_bed import Terminal
+from pk3s_bed import Terminal, in_front_of
 from productive_k3s_infra.cluster_file.load import load_cluster_file
 
 VERSION = "v1.34.4+k3s1"
@@ -24,23 +24,8 @@ ENVIRONMENT = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(REPOSITORY / "sr
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    mine, its = pty.openpty()
-    process = subprocess.Popen(
-        INIT,
-        cwd=tmp_path,
-        env=ENVIRONMENT,
-        stdin=its,
-        stdout=its,
-        stderr=its,
-        start_new_session=True,
-    )
-    os.close(its)
-    try:
-        yield Terminal(process, mine)
-    finally:
-        process.kill()
-        process.wait()
-        os.close(mine)
+    with in_front_of(INIT, tmp_path, ENVIRONMENT) as terminal:
+        yield terminal
 
 
 def answer(terminal: Terminal, *answers: tuple[str, str]) -> None:
@@ -82,6 +67,26 @@ def test_hosts_that_exist(terminal: Terminal, tmp_path: Path) -> None:
         ("agent", "10.0.0.21", None, None),
         ("agent", "agent-2.example", None, None),
     ]
+
+
+def test_hosts_are_tried_if_that_is_wanted(terminal: Terminal, tmp_path: Path) -> None:
+    """Nothing listens on that port: the plan says so, and the file stays."""
+    answer(
+        terminal,
+        ("Provider", "onprem"),
+        ("Server", "root@127.0.0.1:1"),
+        ("Agents", ""),
+        ("name", ""),
+        ("SSH user", ""),
+        ("SSH key", ""),
+        ("Jump host", ""),
+        ("K3s version", VERSION),
+        ("Write this", ""),
+        ("Look at these hosts", "y"),
+    )
+    assert terminal.end() == 4, terminal.shown
+    assert "server-1: nothing accepts SSH connections there" in terminal.shown
+    assert (tmp_path / "cluster.yaml").exists()
 
 
 def test_an_answer_that_no_file_can_hold_is_asked_for_again(terminal: Terminal, tmp_path: Path) -> None:
