@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import struct
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -46,6 +48,37 @@ async def test_an_sshd_that_has_only_what_is_broken(bed: Site, option: str, only
     error = await refusal(bed, Endpoint(server.address, USER, server.port, None, (server.host_key,)))
     assert (type(error), error.code, error.where) == (HostUnreachable, "ssh.no-common-algorithm", "host-0")
     assert only in error.evidence
+
+
+async def test_an_offer_with_the_end_of_the_connection_right_behind_it(tmp_path: Path) -> None:
+    """On a busy computer both may be read in one go; then the SSH library tells of the end only."""
+    ends = iter([True, True, False])
+    offer = connection_init(ciphers=b"aes128-cbc")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_5.3\r\n" + offer)
+        if not next(ends):
+            await reader.read()
+        writer.close()
+
+    with site(tmp_path) as bed:
+        bed.configure("")
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            error = await refusal(bed, Endpoint("127.0.0.1", USER, port, None, (bed.start("one").host_key,)))
+    assert (error.code, error.where) == ("ssh.no-common-algorithm", "host-0")
+    assert "aes128-cbc" in error.evidence
+    assert next(ends, None) is None
+
+
+def connection_init(ciphers: bytes) -> bytes:
+    """Return the packet by which a server says what it can do (RFC 4253, sections 6 and 7.1), with these ciphers."""
+    ours = [b"curve25519-sha256", b"ssh-ed25519", ciphers, ciphers, b"hmac-sha1", b"hmac-sha1", b"none", b"none"]
+    names = b"".join(struct.pack(">I", len(name)) + name for name in [*ours, b"", b""])
+    payload = b"\x14" + bytes(16) + names + bytes(5)
+    padding = 8 - (len(payload) + 5) % 8 + 8
+    return struct.pack(">IB", len(payload) + padding + 1, padding) + payload + bytes(padding)
 
 
 @pytest.mark.parametrize(

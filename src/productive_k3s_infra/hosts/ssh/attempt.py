@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import asyncssh
 
@@ -19,21 +20,34 @@ from productive_k3s_infra.hosts.ssh.options import connect_options
 from productive_k3s_infra.hosts.ssh.proxy_command import ProxyCommand
 from productive_k3s_infra.hosts.ssh.tokens import UnknownToken
 
+# Three in all: asyncssh forgets what the host offered if the end of the connection stands right behind it.
+_GREETINGS = 3
+
 
 class _Client(asyncssh.SSHClient):
     """Hands out the keys, and sees how far a connection came; trusts no host key by itself."""
 
     def __init__(self, identities: Identities) -> None:
         self._left = list(identities.pairs)
-        self.is_connected = False
+        self._connection: asyncssh.SSHClientConnection | None = None
         self.shown: asyncssh.SSHKey | None = None
         self.offered: asyncssh.SSHKeyPair | None = None
         self.said: list[str] = []
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         """The host accepted the connection."""
-        del conn
-        self.is_connected = True
+        self._connection = conn
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the host accepted the connection."""
+        return self._connection is not None
+
+    @property
+    def heard_greeting_only(self) -> bool:
+        """Whether the host said which SSH it speaks, and showed no key yet that we know to be wrong or offered ours."""
+        greeted = self._connection is not None and self._connection.get_extra_info("server_version") is not None
+        return greeted and self.shown is None and self.offered is None
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         """It was not among those that are known."""
@@ -78,9 +92,7 @@ class Attempt:
                 elif self.hop.proxy_command is not None:
                     self.proxy = await self._start_proxy(self.hop.proxy_command)
                     options = {**options, "sock": self.proxy.socket}
-                connection = await asyncssh.connect(
-                    self.hop.config.hostname, self.hop.port, client_factory=lambda: self.client, **options
-                )
+                connection = await self._greet(options)
             self._require_long_key(connection)
         except Pk3sError:
             raise
@@ -92,6 +104,20 @@ class Attempt:
         finally:
             if self.proxy is not None:
                 await self.proxy.end()
+
+    async def _greet(self, options: Mapping[str, Any]) -> asyncssh.SSHClientConnection:
+        """Connect, and again if all that was heard is a greeting: what the host then offers says why it closed."""
+        again = 0 if "sock" in options else _GREETINGS - 1  # a ProxyCommand gives one connection
+        while True:
+            try:
+                return await asyncssh.connect(
+                    self.hop.config.hostname, self.hop.port, client_factory=lambda: self.client, **options
+                )
+            except (asyncssh.ConnectionLost, ConnectionError):
+                if not again or not self.client.heard_greeting_only:
+                    raise
+                again -= 1
+                self.client = _Client(self.identities)
 
     async def _start_proxy(self, command: str) -> ProxyCommand:
         try:
