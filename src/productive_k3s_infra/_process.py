@@ -6,10 +6,12 @@ every user of the computer could read it, in the environment every child, so it 
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from pathlib import Path
 from productive_k3s.contract.secret import Secret
 from productive_k3s_infra.errors import ProcessFailed
 
+_LOG = logging.getLogger(__name__)
 _EVIDENCE_LINES = 3
 # What a program that was interrupted has to end in order.
 _LAST_SECONDS = 20.0
@@ -47,6 +50,7 @@ def run(
     time (it is killed), or, unless `check` is off, ends with another exit code than 0.
     """
     words = _plain_words(argv, env)
+    began = time.monotonic()
     try:
         done = subprocess.run(
             words,
@@ -61,6 +65,7 @@ def run(
         raise _not_started(words, error) from error
     except subprocess.TimeoutExpired as error:
         raise _too_slow(words, timeout_seconds, _text(error.stderr) or _text(error.stdout)) from error
+    _LOG.info("ran %s: exit code %d, %.2f s", " ".join(words), done.returncode, time.monotonic() - began)
     result = ProcessResult(words, done.returncode, _text(done.stdout), _text(done.stderr))
     if check and result.exit_code != 0:
         raise _failed(words, result.exit_code, result.stderr or result.stdout)
@@ -82,6 +87,7 @@ def run_with_lines(
     """
     words = _plain_words(argv, env)
     last: list[str] = []
+    _LOG.info("runs %s", " ".join(words))
     try:
         process = subprocess.Popen(
             words,
@@ -93,6 +99,7 @@ def run_with_lines(
         )
     except OSError as error:
         raise _not_started(words, error) from error
+    _LOG.debug("process %d", process.pid)
     on_start(lambda: process.send_signal(signal.SIGINT))
     with _ended_after(process, timeout_seconds) as is_expired:
         try:
@@ -100,6 +107,7 @@ def run_with_lines(
                 for raw in process.stdout or ():
                     line = _text(raw).rstrip()
                     last = [*last[-19:], line]
+                    _LOG.debug("%d: %s", process.pid, line)
                     on_line(line)
         except BaseException:
             _kill_group(process)
@@ -139,6 +147,7 @@ def start_detached(argv: Sequence[str], log: Path, *, env: Mapping[str, str] | N
     It is not a child of this process, so nobody has to wait for it; the caller finds it by its effects.
     """
     words = _plain_words(argv, env)
+    _LOG.info("starts %s", " ".join(words))
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         done = subprocess.run(

@@ -7,6 +7,7 @@ or of `SSL_CERT_FILE`.
 from __future__ import annotations
 
 import hashlib
+import logging
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from productive_k3s_infra.errors import BadInput, StepFailed
 from productive_k3s_infra.plan.marks import counted
 
 AREA = "cache"
+_LOG = logging.getLogger(__name__)
 _CONNECT_SECONDS = 10.0
 _STALL_SECONDS = 30.0
 _SMALL_SECONDS = 120.0
@@ -125,7 +127,9 @@ def _fetch(body: _Body, on_bytes: OnBytes) -> None:
         with _client(body.url) as client:
             for attempt in retrying:
                 with attempt:
-                    _transfer(client, body, on_bytes, attempt.retry_state.attempt_number)
+                    number = attempt.retry_state.attempt_number
+                    _LOG.info("fetches %s, try %d", body.url, number)
+                    _transfer(client, body, on_bytes, number)
     except _Passing as passing:
         tries = retrying.statistics.get("attempt_number", 1)
         raise _unreachable(body.url, f"{passing.error.evidence}; tried {counted(tries, 'time')}") from passing

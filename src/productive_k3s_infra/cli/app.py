@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -12,6 +13,7 @@ from typer.core import TyperGroup
 
 from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s_infra.cli.completion import answer_shells, completion
+from productive_k3s_infra.cli.diagnostics import with_diagnostics
 from productive_k3s_infra.cli.explain import explain
 from productive_k3s_infra.cli.hosts import logs, ssh
 from productive_k3s_infra.cli.init import init
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+Verb = TypeVar("Verb", bound=Callable[..., None])
+
 
 class _Verbs(TyperGroup):
     """The verbs. `--prune` may stand without a value, which click's options cannot: it is the empty one then."""
@@ -62,7 +66,18 @@ class _Verbs(TyperGroup):
             return super().invoke(ctx)
 
 
-app = typer.Typer(
+class _App(typer.Typer):
+    def command(self, *names: Any, **settings: Any) -> Callable[[Verb], Verb]:
+        """Register a verb, as typer does, with the options that all verbs have."""
+
+        def register(verb: Verb) -> Verb:
+            super(_App, self).command(*names, **settings)(with_diagnostics(verb))
+            return verb
+
+        return register
+
+
+app = _App(
     name="pk3s",
     cls=_Verbs,
     help="One cluster file in, a validated K3s cluster out; the same file keeps the cluster right afterwards.",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar, runtime_checka
 import typer
 
 from productive_k3s.contract.exit_code import ExitCode
+from productive_k3s_infra.cli.diagnostics import begin_diagnostics, log_failure
 from productive_k3s_infra.cli.wanted import WANTED, Format, ProgressForm
 from productive_k3s_infra.errors import BadInput, Pk3sError, stopped
 
@@ -41,6 +42,12 @@ def open_terminal(*, assume_yes: bool, quiet: bool = False, full: bool = False) 
 
     `full` shows plans with the lines that differ.
     """
+    terminal = _terminal(assume_yes=assume_yes, quiet=quiet, full=full)
+    begin_diagnostics(sys.argv, terminal.note)
+    return terminal
+
+
+def _terminal(*, assume_yes: bool, quiet: bool, full: bool) -> Terminal:
     if WANTED.progress == ProgressForm.json.value:
         from productive_k3s_infra.cli.progress_lines import ProgressLines
 
@@ -149,6 +156,7 @@ def _answer_error(error: Pk3sError) -> None:
 
 def _tell(error: Pk3sError, before: Sequence[str] = ()) -> None:
     """Say an error to people, and as a document."""
+    log_failure(error)
     if WANTED.progress == ProgressForm.json.value:
         from productive_k3s_infra.cli.progress_lines import error_line
 
@@ -156,7 +164,8 @@ def _tell(error: Pk3sError, before: Sequence[str] = ()) -> None:
     else:
         from productive_k3s_infra.cli.show import error_lines
 
-        _write(sys.stderr, "".join(f"{line}\n" for line in (*before, *error_lines(error))))
+        debug = (f"  debug: {WANTED.debug_file}",) if WANTED.debug_file else ()
+        _write(sys.stderr, "".join(f"{line}\n" for line in (*before, *error_lines(error), *debug)))
     _answer_error(error)
 
 

@@ -31,11 +31,18 @@ _SHORT = re.compile(r"-[hvy]*o(.*)")
 
 @dataclass
 class Wanted:
-    """What was asked for. `answered` says whether standard output has its one document already."""
+    """What was asked for.
+
+    `answered` says whether standard output has its one document already, `debug_file` where a search finds more, ''
+    before there is such a file.
+    """
 
     output: str = Format.text.value
     progress: str = ProgressForm.text.value
     answered: bool = False
+    verbose: bool = False
+    debug: bool = False
+    debug_file: str = ""
 
     @property
     def is_document(self) -> bool:
@@ -48,6 +55,8 @@ class Wanted:
         self.output = said.get("output", Format.text.value)
         self.progress = said.get("progress", ProgressForm.text.value)
         self.answered = False
+        self.verbose = self.debug = False
+        self.debug_file = ""
 
 
 def _said(words: Sequence[str]) -> dict[str, str]:

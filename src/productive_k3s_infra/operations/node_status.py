@@ -62,7 +62,8 @@ class Status:
     def verdict(self) -> str:
         """What is known of all hosts, in one sentence."""
         total, bad = len(self.hosts), [*self.unreached, *self.not_ready]
-        said = [f"{total - len(bad)} of {total} nodes are Ready"]
+        ready = f"{total - len(bad)} of {counted(total, 'node')}"
+        said = [f"{ready} is Ready" if total == 1 else f"{ready} are Ready"]
         said += [f"not reached: {', '.join(self.unreached)}"] if self.unreached else []
         said += [f"not Ready: {', '.join(self.not_ready)}"] if self.not_ready else []
         return "; ".join(said)

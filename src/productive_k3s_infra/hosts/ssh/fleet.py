@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,8 @@ from productive_k3s_infra.hosts.ssh.sudo_passwords import AskSudo, SudoPasswords
 from productive_k3s_infra.hosts.wire import bootstrap, refusals
 from productive_k3s_infra.hosts.wire.exchange import BEGIN_SECONDS, Exchange, Order
 from productive_k3s_infra.inventory.model import Host, Inventory
+
+_LOG = logging.getLogger(__name__)
 
 
 class SshFleet:
@@ -61,7 +65,11 @@ class SshFleet:
         session = self._sessions.get(host)
         if session is None:
             raise BadInput(f"{host} is no host of {self._inventory.cluster}", remedy="see the names in the file")
-        await session.connect()
+        try:
+            await session.connect()
+        except Pk3sError as error:
+            _LOG.debug("%s: no connection", host, exc_info=error)
+            raise
         return session
 
     async def close(self) -> None:
@@ -110,6 +118,19 @@ class SshSession:
     ) -> Result:
         """See HostSession."""
         run = bootstrap.invocation(verb, document, arguments, deadline_seconds, has_payload=payload is not None)
+        began, said = time.monotonic(), " ".join((verb, *arguments))
+        _LOG.debug("%s: %s", self.name, said)
+        try:
+            result = await self._call(run, on_event, payload)
+        except Pk3sError as error:
+            _LOG.info("%s: %s, %.2f s: %s [%s]", self.name, said, time.monotonic() - began, error.what, error.code)
+            raise
+        _LOG.info("%s: %s, %.2f s: %s", self.name, said, time.monotonic() - began, result.outcome)
+        return result
+
+    async def _call(
+        self, run: bootstrap.Invocation, on_event: OnEvent | None, payload: AsyncIterator[bytes] | None
+    ) -> Result:
         user = self._host.endpoint.user
         password = self._passwords.of_host(self.name)
         order = Order(self.name, user, self._program, run, password, begin_seconds=self._begin_seconds)
