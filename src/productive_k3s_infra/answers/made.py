@@ -75,6 +75,7 @@ def plan_answer(planned: Planned, *, exit_code: int) -> PlanAnswer:
         limit=planned.plan.limit,
         plan=planned.plan,
         preflight=report_part(planned.preflight),
+        out=_shown(planned.out),
     )
 
 
@@ -93,6 +94,8 @@ def apply_answer(applied: Applied) -> ApplyAnswer:
         as_before=applied.as_before,
         report=report_part(applied.report) if applied.report is not None else None,
         troubles=applied.troubles,
+        saved=_shown(applied.saved),
+        done_before=applied.done_before,
     )
 
 

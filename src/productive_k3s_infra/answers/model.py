@@ -107,6 +107,8 @@ class PlanAnswer(Answer):
     """The steps, and why nothing is done where nothing is."""
     preflight: ReportPart
     """What was found before any change; apply is refused unless it passed."""
+    out: str | None
+    """The file that the plan was saved as (`--out`); null where it was not saved."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +133,10 @@ class ApplyAnswer(Answer):
     """The validation afterwards; null where the run ended before it."""
     troubles: tuple[Failure, ...]
     """What went wrong beside the steps and lost nothing of what was done."""
+    saved: str | None
+    """The file of the saved plan that was applied; null where none was given."""
+    done_before: tuple[str, ...]
+    """Ids of the steps of the saved plan that earlier runs of it did."""
 
 
 @dataclass(frozen=True, kw_only=True)

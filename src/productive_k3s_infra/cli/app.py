@@ -117,14 +117,19 @@ def plan(
     full: Full = False,
     new_cluster: NewCluster = False,
     replace_nodes: Replace = None,
+    prune: Prune = None,
     limit: Limit = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Save the plan, for pk3s apply FILE."),
+    ] = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 3 if there are changes.")] = False,
 ) -> None:
     """Show what apply would do on which host, why, with what impact; change nothing.
 
     Marks: + create, ~ change, ! restart (it interrupts what runs), v drain, - remove a node, x destroy.
 
-    Examples: `pk3s plan`, `pk3s plan --exit-code -o json`, `pk3s plan --limit agent-1`.
+    Examples: `pk3s plan`, `pk3s plan --exit-code -o json`, `pk3s plan --out edge.plan`.
     """
     from productive_k3s_infra.answers.made import plan_answer
     from productive_k3s_infra.cli import show
@@ -138,6 +143,8 @@ def plan(
             new_cluster=new_cluster,
             replacing=tuple(replace_nodes or ()),
             limit=named(limit or ()),
+            prune=prune,
+            out=out,
         )
         planned = wait_for(work, terminal)
         code = planned.exit_code or (ExitCode.PENDING if exit_code and planned.plan.steps else 0)
@@ -155,6 +162,10 @@ def plan(
 
 @app.command()
 def apply(
+    plan: Annotated[
+        Path | None,
+        typer.Argument(metavar="PLAN", help="A plan that was saved with --out: do exactly that, ask nobody."),
+    ] = None,
     file: File = DEFAULT_FILE,
     *,
     output: Output = Format.text,
@@ -169,22 +180,27 @@ def apply(
 ) -> None:
     """Make the cluster what the file says: machines, cluster; then validate. A second time changes nothing.
 
-    Examples: `pk3s apply`, `pk3s apply --yes -o json`, `pk3s apply --limit agent-1,agent-2`.
+    Examples: `pk3s apply`, `pk3s apply --yes -o json`, `pk3s apply --limit agent-1,agent-2`, `pk3s apply edge.plan`.
     """
     from productive_k3s_infra.answers.made import apply_answer
     from productive_k3s_infra.cli import show
     from productive_k3s_infra.operations.apply import apply as operation
+    from productive_k3s_infra.operations.saved import open_saved
     from productive_k3s_infra.plan.limit import named
+    from productive_k3s_infra.plan.saved import PlanOptions
 
     def run() -> int:
         terminal = open_terminal(assume_yes=yes, full=full)
+        session = _session(file, terminal)
+        given = PlanOptions(tuple(sorted(named(limit or ()))), tuple(replace_nodes or ()), prune, new_cluster)
         work = operation(
-            _session(file, terminal),
+            session,
             probe=probe,
             new_cluster=new_cluster,
-            replacing=tuple(replace_nodes or ()),
+            replacing=given.replacing,
             prune=prune,
-            limit=named(limit or ()),
+            limit=frozenset(given.limit),
+            saved=open_saved(session, plan, given) if plan is not None else None,
         )
         applied = wait_for(work, terminal)
         return say_result(apply_answer(applied), show.applied_lines(applied, full=full))

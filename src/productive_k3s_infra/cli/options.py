@@ -81,7 +81,8 @@ Prune = Annotated[
     typer.Option(
         "--prune",
         metavar="[CLUSTER]",
-        help="With --yes: let go what the file does not name any more; more than one only with the cluster's name.",
+        help="With --yes, and in a saved plan: let go what the file does not name any more; more than one only with "
+        "the cluster's name.",
     ),
 ]
 Limit = Annotated[

@@ -137,6 +137,8 @@ def last_text(planned: Planned) -> Iterator[Line]:
     yield from findings_text(errors)
     if errors:
         yield Line(refused_summary(len(errors), planned.plan), "bad")
+    if planned.out is not None:
+        yield Line(f"Saved: pk3s apply {planned.out} does exactly this, or nothing.")
 
 
 def applied_lines(applied: Applied, *, full: bool = False) -> Iterator[str]:

@@ -17,7 +17,8 @@ from productive_k3s_infra.validate.report import Report
 class Applied:
     """How an apply ended. `report` is None where it ended before the validation; `journal` is where the rest is.
 
-    `troubles` went wrong beside the steps and lost nothing of what was done.
+    `troubles` went wrong beside the steps and lost nothing of what was done. `saved` is the file of the saved plan that
+    was applied, `done_before` are ids of its steps that earlier runs of it did.
     """
 
     plan: Plan
@@ -27,6 +28,8 @@ class Applied:
     report: Report | None = None
     seconds: float = 0.0
     troubles: tuple[Failure, ...] = ()
+    saved: Path | None = None
+    done_before: tuple[str, ...] = ()
 
     @property
     def as_before(self) -> tuple[str, ...]:

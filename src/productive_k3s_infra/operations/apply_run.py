@@ -23,13 +23,15 @@ from productive_k3s_infra.plan.servers import asked_server
 from productive_k3s_infra.plan.stages import plan_stages
 from productive_k3s_infra.progress.reporter import Reporter
 from productive_k3s_infra.validate.report import Report
+from productive_k3s_infra.workspace.saved_plan import SavedFile
 
 
 @dataclass(frozen=True)
 class Options:
     """How it was asked for: with ports tried, founding though another cluster is recorded, machines made anew.
 
-    `prune`: see `require_agreed`. `limit` names the only nodes that it is about; empty: all.
+    `prune`: see `require_agreed`. `limit` names the only nodes that it is about; empty: all. `saved` is the plan that
+    was saved before, and holds.
     """
 
     probe: bool = True
@@ -37,16 +39,22 @@ class Options:
     replacing: tuple[str, ...] = ()
     prune: str | None = None
     limit: frozenset[str] = frozenset()
+    saved: SavedFile | None = None
 
 
 @dataclass
 class ApplyRun:
-    """What the parts of an apply hand on. The fleet is that of the last look, closed when the run ends."""
+    """What the parts of an apply hand on. The fleet is that of the last look, closed when the run ends.
+
+    `begun` and `done_before` are ids of steps that earlier runs of the same saved plan began, and did.
+    """
 
     session: Session
     reporter: Reporter
     options: Options
     agreed: Plan | None = None
+    begun: frozenset[str] = frozenset()
+    done_before: tuple[str, ...] = ()
     results: tuple[StepResult, ...] = ()
     report: Report | None = None
     troubles: list[Failure] = field(default_factory=list)
@@ -103,4 +111,9 @@ class ApplyRun:
         seconds = time.monotonic() - self.began
         troubles = tuple(self.troubles)
         journal = self.reporter.journal
-        return Applied(self.plan, self.preflight, journal, self.results, self.report, seconds, troubles)
+        saved = self.options.saved.path if self.options.saved is not None else None
+        return Applied(
+            *(self.plan, self.preflight, journal, self.results, self.report, seconds, troubles),
+            saved=saved,
+            done_before=self.done_before,
+        )

@@ -8,7 +8,7 @@ from productive_k3s.contract.failure import Failure
 from productive_k3s_infra.execute.executor import execute
 from productive_k3s_infra.execute.model import failed
 from productive_k3s_infra.execute.steps.perform import performing
-from productive_k3s_infra.operations.agreement import require_agreed
+from productive_k3s_infra.operations.agreement import covers, require_agreed
 from productive_k3s_infra.operations.apply_run import ApplyRun
 from productive_k3s_infra.plan.model import Refusal
 from productive_k3s_infra.plan.step import Step
@@ -22,7 +22,8 @@ async def make_machines(run: ApplyRun) -> None:
     steps = run.plan.of_stage("machines")
     if not steps or run.plan.refusals:
         return
-    require_agreed(run.session, run.plan, run.options.prune)
+    if not covers(run.agreed, run.plan):
+        require_agreed(run.session, run.plan, run.options.prune)
     run.agreed = run.plan
     run.reporter.planned(run.plan)
     run.results = await execute(steps, performing(run.tools()), run.reporter)

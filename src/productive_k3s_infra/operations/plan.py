@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from productive_k3s.contract.exit_code import ExitCode
+from productive_k3s_infra.errors import BadInput
 from productive_k3s_infra.inventory.observed import Probe
 from productive_k3s_infra.operations.observe import Observation, observe, with_leaving
+from productive_k3s_infra.operations.saved import save_plan
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of, survey_of
 from productive_k3s_infra.plan.limit import judged, require_alone
 from productive_k3s_infra.plan.model import Plan
+from productive_k3s_infra.plan.saved import PlanOptions
 from productive_k3s_infra.plan.stages import plan_stages
 from productive_k3s_infra.preflight.rules import preflight_checks
 from productive_k3s_infra.validate.report import Report
+from productive_k3s_infra.workspace.saved_plan import require_writable_name
 
 
 @dataclass(frozen=True)
 class Planned:
-    """The plan, and what the preflight found without trying the ports; the plan's refusals are among it."""
+    """The plan, and what the preflight found without trying the ports; the plan's refusals are among it.
+
+    `out` is the file that it was saved as, None where it was not.
+    """
 
     plan: Plan
     preflight: Report
+    out: Path | None = None
 
     @property
     def exit_code(self) -> int:
@@ -34,12 +43,20 @@ async def make_plan(
     new_cluster: bool = False,
     replacing: tuple[str, ...] = (),
     limit: frozenset[str] = frozenset(),
+    prune: str | None = None,
+    out: Path | None = None,
 ) -> Planned:
     """Look and plan; nothing is changed on a host. In the cluster directory a provider may keep what it plans with.
 
-    With a `limit` only the nodes that it names are planned for, and only their hosts and servers are asked.
+    With a `limit` only the nodes that it names are planned for, and only their hosts and servers are asked. The plan is
+    saved as `out`, unless apply would be refused; `prune` says what a saved plan may lose.
     """
     require_alone(limit, new_cluster=new_cluster, replacing=replacing)
+    if out is not None:
+        require_writable_name(out)
+    elif prune is not None:
+        what = "it says what a saved plan may lose, and no file is named"
+        raise BadInput(what, where="--prune", remedy="add --out FILE, or say it to pk3s apply", code="plan.beside")
     survey = await survey_of(session)
     inventory = inventory_of(session, survey)
     async with fleet_of(session, with_leaving(session, inventory, limit)) as fleet:
@@ -47,7 +64,12 @@ async def make_plan(
             session, survey, inventory, fleet, new_cluster=new_cluster, replacing=replacing, limit=limit
         )
     plan = plan_stages(seen.situation)
-    return Planned(plan, preflight(session, seen, plan))
+    planned = Planned(plan, preflight(session, seen, plan))
+    if out is None or planned.exit_code:
+        return planned
+    options = PlanOptions(tuple(sorted(limit)), replacing, prune, new_cluster)
+    save_plan(session, out, plan, options, seen.observed.facts)
+    return replace(planned, out=out)
 
 
 def preflight(session: Session, seen: Observation, plan: Plan, probes: tuple[Probe, ...] | None = None) -> Report:

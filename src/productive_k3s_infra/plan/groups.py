@@ -82,7 +82,7 @@ class Group:
         return found
 
     def _words(self, text: str, step: Step | None = None) -> str:
-        return text if len(self.steps) == 1 else _without_name(text, step or self.first)
+        return text if len(self.steps) == 1 else without_name(text, step or self.first)
 
 
 def groups_of(plan: Plan) -> tuple[Group, ...]:
@@ -94,9 +94,9 @@ def groups_of(plan: Plan) -> tuple[Group, ...]:
 
 
 def _key(step: Step) -> Hashable:
-    changes = tuple((_without_name(f"{one.id}: {one.reason}", step), one.action, one.impact) for one in step.changes)
-    resources = tuple(_without_name(text, step) for text in step.resources) if isinstance(step, _OF_PROVIDER) else ()
-    reason = _without_name(step.reason, step)
+    changes = tuple((without_name(f"{one.id}: {one.reason}", step), one.action, one.impact) for one in step.changes)
+    resources = tuple(without_name(text, step) for text in step.resources) if isinstance(step, _OF_PROVIDER) else ()
+    reason = without_name(step.reason, step)
     return (step.action, reason, step.impact, _assumed(step), _token(step), resources, changes)
 
 
@@ -108,5 +108,6 @@ def _token(step: Step) -> str:
     return str(step.token) if isinstance(step, ApplyAgent) and step.token is not None else ""
 
 
-def _without_name(text: str, step: Step) -> str:
+def without_name(text: str, step: Step) -> str:
+    """Return the text with `<node>` for the name of what the step is about."""
     return re.sub(rf"(?<![\w.-]){re.escape(step.subject)}(?![\w-])", _NODE, text)

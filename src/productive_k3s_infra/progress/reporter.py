@@ -42,6 +42,10 @@ class Reporter:
         if isinstance(self._interaction, Expecting):
             self._interaction.expect(plan)
 
+    def holds_to(self, digest: str) -> None:
+        """Write down which saved plan the run carries out: a later run of it goes on from there."""
+        self._journal.record("saved-plan", digest=digest)
+
     def step_started(self, step: Step) -> None:
         """See Listener."""
         self._journal.record("step-started", step=step.id, host=step.host, reason=step.reason)

@@ -201,6 +201,53 @@ def test_a_refusal_is_the_document_with_its_reason(words: tuple[str, ...], say: 
     assert (document["error"]["where"], document["preflight"]["passed"]) == ("agent-1", False)
 
 
+def test_a_saved_plan_is_named_and_applied_without_a_question(say: Say) -> None:
+    planned = json.loads(say("plan", "--out", "edge.plan", "--exit-code", "-o", "json").stdout)
+    require_answer(planned, "plan", 3)
+    assert planned["out"] == "edge.plan"
+    document = json.loads(say("apply", "edge.plan", "--no-probe", "-o", "json").stdout)
+    require_answer(document, "apply", 0)
+    assert (document["saved"], len(document["results"])) == ("edge.plan", 3)
+    again = json.loads(say("apply", "edge.plan", "--no-probe", "-o", "json").stdout)
+    require_answer(again, "apply", 0)
+    assert (again["results"], len(again["done_before"])) == ([], 3)
+    text = say("plan", "--out", "edge.plan").stdout
+    assert text.splitlines()[-1] == "Saved: pk3s apply edge.plan does exactly this, or nothing."
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("cluster.yaml",), "plan.unreadable"),
+        (("edge.plan", "--limit", "agent-1"), "plan.beside"),
+        (("edge.plan", "--prune"), "plan.beside"),
+        (("gone.plan",), "workspace.missing"),
+    ],
+)
+def test_what_is_no_saved_plan_is_bad_input(words: tuple[str, ...], code: str, say: Say, world: World) -> None:
+    assert say("plan", "--out", "edge.plan").exit_code == 0
+    document = json.loads(say("apply", *words, "--no-probe", "-o", "json").stdout)
+    require_answer(document, "apply", 2)
+    assert document["error"]["code"] == code
+    assert world.verbs() == []
+
+
+def test_a_saved_plan_that_is_stale_is_refused_with_what_changed(say: Say, world: World, there: None) -> None:
+    stop_k3s(world, "agent-2")
+    assert say("plan", "--out", "edge.plan").exit_code == 0
+    stop_k3s(world, "agent-1")
+    document = json.loads(say("apply", "edge.plan", "--no-probe", "-o", "json").stdout)
+    require_answer(document, "apply", 4)
+    assert document["error"]["code"] == "plan.stale"
+    assert document["error"]["evidence"].startswith("agent-1/apply-agent is new: it does not run")
+
+
+def stop_k3s(world: World, host: str) -> None:
+    facts = world.facts[host]
+    stopped = tuple(replace(one, active_state="inactive", sub_state="dead") for one in facts.k3s.units)
+    world.facts[host] = replace(facts, k3s=replace(facts.k3s, units=stopped))
+
+
 def test_a_step_that_failed_is_the_reason(say: Say, world: World) -> None:
     crash = Failure("k3s.crash-loop", "it died again", "exit 1", "see its log")
     world.instead["agent"] = lambda _: events.Result("failed", failures=(crash,))
