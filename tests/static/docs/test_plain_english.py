@@ -187,7 +187,11 @@ def test_turns_are_many_and_seen() -> None:
 
 
 def test_sentences_are_counted_as_they_are_read() -> None:
-    page = "# T\n\nOne two [three four](x.md#a) `a b c` five.\nSix seven.\n\n```\ncode " + "word " * 60 + "\n```\n\n| a b | c |\n"
+    page = (
+        "# T\n\nOne two [three four](x.md#a) `a b c` five.\nSix seven.\n\n```\ncode "
+        + "word " * 60
+        + "\n```\n\n| a b | c |\n"
+    )
     counted = [words(one) for _, text in texts(page) for one in sentences(text)]
     assert counted == [6, 2, 2, 1]
     assert max(counted) <= MOST_WORDS < words("word " * 36)

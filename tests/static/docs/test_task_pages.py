@@ -147,11 +147,11 @@ def follow(reader: Reader, text: str) -> None:
     [
         ("1 step for edge: + 1 create", "2 steps for edge: + 2 create", "2 steps"),
         ("role: agent, address: 10.0.0.22", "rolle: agent, address: 10.0.0.22", "2 mistakes"),
-        ("$ pk3s apply --yes --prune\n", "$ pk3s apply --yes --prone\n", "prone"),
+        ("$ pk3s apply --yes --prune=edge", "$ pk3s apply --yes --prone=edge", "prone"),
     ],
 )
 def test_what_cannot_be_followed_is_seen(reader: Reader, before: str, after: str, seen: str) -> None:
     text = (HOW_TO / "nodes.md").read_text(encoding="utf-8")
     assert before in text
-    with pytest.raises(Exception, match=seen):  # noqa: PT011 - whichever of the three mistakes it is
+    with pytest.raises(Exception, match=seen):
         follow(reader, text.replace(before, after, 1))
