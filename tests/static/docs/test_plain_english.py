@@ -96,7 +96,7 @@ PAGES = {"README.md": ROOT / "README.md"} | {name: shown(name) for name in NAMED
 
 
 def texts(page: str) -> Iterator[tuple[int, str]]:
-    """Return what is read as text, with the line where it begins: paragraphs, list items, cells; no code, no headings."""
+    """Return what is read as text, with its first line: paragraphs, list items, cells; no code, no headings."""
     held: list[str] = []
     began = 0
     for number, line in enumerate([*without_code(page).splitlines(), ""], 1):

@@ -4,7 +4,7 @@ a page shows of an output was printed by the commands before it."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ def same(line: str) -> str:
 
 
 @pytest.fixture
-def reader(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+def reader(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
     name: str = request.param
     monkeypatch.chdir(tmp_path)
     (tmp_path / "k3s-release").mkdir()
@@ -116,7 +116,7 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     if name in DOWN:
         gone = HostUnreachable("the host refuses connections", where=DOWN[name], remedy="is it up?")
         world.refuse(**{DOWN[name].replace("-", "_"): gone})
-    yield Reader(name, world, tmp_path)
+    return Reader(name, world, tmp_path)
 
 
 @pytest.mark.parametrize("reader", PAGES, indirect=True)
