@@ -115,7 +115,7 @@ variable "subnet_id" {
 }
 
 variable "running" {
-  description = "Names of nodes that are started where somebody has stopped them. Keep a name once it is here."
+  description = "Names of nodes that are started if they were stopped. Keep a name once it is here."
   type        = list(string)
   default     = []
   nullable    = false

@@ -261,9 +261,9 @@ RULES: tuple[Rule, ...] = (
         "net.ports-free",
         ("error", "warning"),
         "tcp 10250, loopback 10010, 10248, 10249, 10256; udp 8472 with vxlan, 51820 and 51821 with "
-        "wireguard-native; agents: loopback lb-server-port (6444); servers: tcp https-listen-port (6443), loopback "
-        "the one after it, 10257 to 10259; with etcd: tcp 2379, 2380, loopback 2381, 2382. A warning where K3s is "
-        "installed and stopped; not asked where it runs",
+        "wireguard-native. Agents: loopback lb-server-port (6444). Servers: tcp https-listen-port (6443), loopback "
+        "the one after it, 10257 to 10259; with etcd tcp 2379, 2380, loopback 2381, 2382. A warning if K3s is "
+        "installed and stopped; not checked if it runs",
         _REQUIREMENTS,
         "stop what listens there",
         each_host(network.judge_free_ports),
@@ -279,9 +279,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "net.reach",
         ("error", "warning", "info"),
-        "each host reaches https-listen-port (tcp/6443) of servers, also of those that run, tcp/10250 of all (a "
-        "warning), and flannel's port of all: udp/8472, with wireguard-native udp/51820 and 51821; agents the "
-        "registration address; info if it was not tried",
+        "each host reaches https-listen-port (tcp/6443) of servers, tcp/10250 of all hosts (a warning), and flannel's "
+        "port of all hosts: udp/8472, with wireguard-native udp/51820 and 51821. Agents reach the registration "
+        "address. Info if it was not tried",
         _REQUIREMENTS,
         "open the port between these hosts, in firewalls and in the network",
         network.judge_reach,
