@@ -36,7 +36,14 @@ planted: setup ## plant bugs one at a time and see that a test finds each: make 
 
 docs: setup ## the documentation as a site, in build/site, with its reference made from the code
 	$(BIN)/python scripts/docs-reference
+	@scripts/player
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+recording: setup ## the recording of an apply that the site plays (root; makes machines on this computer)
+	@scripts/record-apply $(BIN)
+
+pictures: setup ## the pictures of the documentation, from docs/pictures/*.d2 (Go draws)
+	$(BIN)/python scripts/pictures
 
 dist: setup ## wheel and source distribution, in dist/
 	@rm -rf dist
@@ -45,4 +52,4 @@ dist: setup ## wheel and source distribution, in dist/
 bench: setup ## the figures, as ratios within one run
 	@$(BIN)/python scripts/bench $(ARGS)
 
-.PHONY: help setup test static lint demo soak planted docs dist bench
+.PHONY: help setup test static lint demo soak planted docs recording pictures dist bench

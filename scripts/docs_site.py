@@ -29,10 +29,20 @@ ELSEWHERE = (
     "SECURITY.md",
     "CHANGELOG.md",
 )
+# Where scripts/player puts what plays recordings; without it they are links.
+PLAYER = REPOSITORY / "build/player"
+# Pages with tables of codes: each code is an anchor.
+CODES = {"failure-codes.md", "checks.md", "preflight.md"}
 # What the repository's first page is on the site.
 _INDEX = {"README.md": "index.md", "docs": "index.md"}
 _FENCE = re.compile(r"(^ *```.*?^ *```[^\S\n]*$)", re.MULTILINE | re.DOTALL)
 _ITEM = re.compile(r" *(?:[-*]|[0-9]+\.) ")
+_FIRST_CELL = re.compile(r"^\| (?=`)([^|]+?) \|", re.MULTILINE)
+_CODE = re.compile(r"`([^`]+)`")
+_TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+_ROW = re.compile(r"<tr>.*?</tr>", re.DOTALL)
+_HEAD = re.compile(r"<th[^>]*>(.*?)</th>", re.DOTALL)
+_TAG = re.compile(r"<[^>]+>")
 _LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s]+)\)")
 
 
@@ -45,6 +55,9 @@ class TwoSpaces(Extension):
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     config.markdown_extensions.append(TwoSpaces())
+    if PLAYER.is_dir():
+        config.extra_css.insert(0, "site/asciinema-player.css")
+        config.extra_javascript.insert(0, "site/asciinema-player.min.js")
     return config
 
 
@@ -53,6 +66,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
         for path in sorted(REPOSITORY.glob(pattern)):
             source = path.relative_to(REPOSITORY).as_posix()
             files.append(File.generated(config, source, abs_src_path=str(path)))
+    for part in sorted(PLAYER.glob("asciinema-player.*")):
+        files.append(File.generated(config, f"site/{part.name}", abs_src_path=str(part)))
     return files
 
 
@@ -65,9 +80,32 @@ def on_page_markdown(markdown: str, *, page: Page, files: Files, **_: Any) -> st
         new = site_link(here, target, {file.src_uri for file in files})
         return text if new is None else f"[{text}]({new})"
 
+    if here in CODES:
+        markdown = _FIRST_CELL.sub(with_anchors, markdown)
     parts = _FENCE.split(markdown)
     text = (part if index % 2 else _LINK.sub(rewritten, lists_apart(part)) for index, part in enumerate(parts))
     return "".join(text)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Give each cell the name of its column, which narrow screens show before it in place of the table's head."""
+    return _TABLE.sub(lambda table: labelled(table[0]), html)
+
+
+def with_anchors(cell: re.Match[str]) -> str:
+    """Make each code of a row's first cell an anchor of its own name, `failure-codes.html#ssh.timeout`."""
+    return _CODE.sub(r'<a id="\1" href="#\1"><code>\1</code></a>', cell[0])
+
+
+def labelled(table: str) -> str:
+    """Return the HTML of a table with `data-label` at its cells."""
+    labels = [_TAG.sub("", head) for head in _HEAD.findall(table)]
+
+    def cells(row: re.Match[str]) -> str:
+        names = iter(labels)
+        return re.sub(r"<td", lambda _: f'<td data-label="{next(names, "")}"', row[0])
+
+    return _ROW.sub(cells, table)
 
 
 def lists_apart(text: str) -> str:

@@ -1,0 +1,66 @@
+"""The pictures of the documentation are drawn from their sources, for both schemes, and shown with words."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+SOURCES = sorted((ROOT / "docs/pictures").glob("*.d2"))
+SHOWN = re.compile(r"!\[([^\]]*)\]\(([^)]*docs/pictures/|(?:\.\./)*pictures/)([\w-]+)\.svg\)")
+
+
+def check(root: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(root / "scripts/pictures"), "--check"]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_pictures_are_drawn_from_their_sources() -> None:
+    assert len(SOURCES) == 9
+    checked = check(ROOT)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_a_changed_source_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts/pictures", tmp_path / "scripts")
+    shutil.copytree(ROOT / "docs/pictures", tmp_path / "docs/pictures")
+    with (tmp_path / "docs/pictures/flow.d2").open("a") as source:
+        source.write("more\n")
+    (tmp_path / "docs/pictures/ports.svg").unlink()
+    checked = check(tmp_path)
+    assert checked.returncode == 1
+    assert checked.stdout.splitlines() == [
+        "docs/pictures/flow.d2: make pictures",
+        "docs/pictures/ports.d2: make pictures",
+    ]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_a_picture_is_for_light_and_dark_and_fetches_nothing(source: Path) -> None:
+    text = source.with_suffix(".svg").read_text(encoding="utf-8")
+    assert "prefers-color-scheme:dark" in text.replace(" ", "")
+    assert re.findall(r"(?:href|src)=\"(?!#|data:)[^\"]*|url\((?![\"']?(?:#|data:))[^)]*", text) == []
+
+
+def test_each_picture_is_shown_with_words() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "use-cases").glob("*/README.md")]
+    pages.append(ROOT / "lab/README.md")
+    shown = [found for page in pages for found in SHOWN.findall(page.read_text(encoding="utf-8"))]
+    assert {name for _, _, name in shown} == {source.stem for source in SOURCES}
+    assert [name for words, _, name in shown if len(words) < 30] == []
+
+
+def test_the_recording_is_of_an_apply_that_ended_well() -> None:
+    head, *events = map(json.loads, (ROOT / "docs/pictures/apply.cast").read_text(encoding="utf-8").splitlines())
+    assert (head["version"], head["width"], head["height"], head["env"]) == (2, 80, 24, {})
+    said = "".join(text for _, kind, text in events if kind == "o")
+    assert "local: valid" in said
+    assert "3 of 3 nodes are Ready" in said
+    assert not re.search(r"/(?:root|home|work|var/cache)/", said)
