@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s_infra.cli.completion import answer_shells, completion
@@ -50,11 +50,27 @@ T = TypeVar("T")
 Verb = TypeVar("Verb", bound=Callable[..., None])
 
 
+def _without_bool(options: Any) -> Any:
+    """Return the options as they are shown: a flag takes no value, so none is named behind it."""
+    for option in options:
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
+    return options
+
+
+class _Verb(TyperCommand):
+    def get_params(self, ctx: Any) -> Any:
+        return _without_bool(super().get_params(ctx))
+
+
 class _Verbs(TyperGroup):
     """The verbs. `--prune` may stand without a value, which click's options cannot: it is the empty one then."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, ["--prune=" if word == "--prune" else word for word in args])
+
+    def get_params(self, ctx: Any) -> Any:
+        return _without_bool(super().get_params(ctx))
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
         begin(args)
@@ -71,7 +87,7 @@ class _App(typer.Typer):
         """Register a verb, as typer does, with the options that all verbs have."""
 
         def register(verb: Verb) -> Verb:
-            super(_App, self).command(*names, **settings)(with_diagnostics(verb))
+            super(_App, self).command(*names, cls=_Verb, **settings)(with_diagnostics(verb))
             return verb
 
         return register
@@ -80,7 +96,7 @@ class _App(typer.Typer):
 app = _App(
     name="pk3s",
     cls=_Verbs,
-    help="One cluster file in, a validated K3s cluster out; the same file keeps the cluster right afterwards.",
+    help="Install a K3s cluster from one file, check that it works, and keep it as the file says.",
     no_args_is_help=True,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -99,10 +115,10 @@ def _say_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     say_version: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """One cluster file in, a validated K3s cluster out; the same file keeps the cluster right afterwards."""
+    """Install a K3s cluster from one file, check that it works, and keep it as the file says."""
 
 
 app.command()(init)
@@ -121,13 +137,13 @@ def plan(
     limit: Limit = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Save the plan, for pk3s apply FILE."),
+        typer.Option("--out", metavar="FILE", help="Save the plan to this file, for pk3s apply FILE."),
     ] = None,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 3 if there are changes.")] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 3 if there are changes.")] = False,
 ) -> None:
-    """Show what apply would do on which host, why, with what impact; change nothing.
+    """Show what apply would change on each host, why, and what that would interrupt. Changes nothing.
 
-    Marks: + create, ~ change, ! restart (it interrupts what runs), v drain, - remove a node, x destroy.
+    Marks: + create, ~ change, ! restart (interrupts running workloads), v drain, - remove a node, x destroy.
 
     Examples: `pk3s plan`, `pk3s plan --exit-code -o json`, `pk3s plan --out edge.plan`.
     """
@@ -164,7 +180,7 @@ def plan(
 def apply(
     plan: Annotated[
         Path | None,
-        typer.Argument(metavar="PLAN", help="A plan that was saved with --out: do exactly that, ask nobody."),
+        typer.Argument(metavar="PLAN", help="A plan saved with plan --out. Do exactly what it says, without asking."),
     ] = None,
     file: File = DEFAULT_FILE,
     *,
@@ -176,9 +192,11 @@ def apply(
     replace_nodes: Replace = None,
     prune: Prune = None,
     limit: Limit = None,
-    probe: Annotated[bool, typer.Option(help="Try the ports between the hosts before K3s is there.")] = True,
+    probe: Annotated[
+        bool, typer.Option(help="Before K3s is installed, test the ports that the hosts need between them.")
+    ] = True,
 ) -> None:
-    """Make the cluster what the file says: machines, cluster; then validate. A second time changes nothing.
+    """Create the machines, bring the cluster to what the file says, then validate it. Safe to run again.
 
     Examples: `pk3s apply`, `pk3s apply --yes -o json`, `pk3s apply --limit agent-1,agent-2`, `pk3s apply edge.plan`.
     """
@@ -218,9 +236,9 @@ def validate(
     output: Output = Format.text,
     progress: Progress = ProgressForm.text,
     full: Full = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Without the pods on every node.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Skip the test pods on the nodes.")] = False,
 ) -> None:
-    """Check hosts, nodes, API and certificates; run a pod on every node, answering through a Service and DNS.
+    """Check hosts, nodes, API and certificates, and test pods on every node through a Service and DNS.
 
     Examples: `pk3s validate`, `pk3s validate --quick -o json`.
     """
@@ -249,10 +267,10 @@ def inventory(
     output: Output = Format.text,
     progress: Progress = ProgressForm.text,
     output_dir: Annotated[
-        Path | None, typer.Option("--output-dir", help="Where to write; default .pk3s/<cluster>/ansible.")
+        Path | None, typer.Option("--output-dir", metavar="DIR", help="Where to write. Default: .pk3s/CLUSTER/ansible.")
     ] = None,
 ) -> None:
-    """Write an inventory for the Ansible role: hosts, host keys, and each host's whole request, without secrets.
+    """Write an inventory for the Ansible role, with host keys and what each host gets, but no secrets.
 
     Examples: `pk3s inventory`, `pk3s inventory --output-dir ansible`.
     """
@@ -276,10 +294,10 @@ def support(
     progress: Progress = ProgressForm.text,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE.tar.gz", help="By default support.tar.gz in .pk3s/CLUSTER/."),
+        typer.Option("--out", metavar="FILE.tar.gz", help="Where to write. Default: .pk3s/CLUSTER/support.tar.gz."),
     ] = None,
 ) -> None:
-    """Write one file for whoever shall help: facts, plan, journals, logs; without secrets, whatever is broken.
+    """Collect facts, plan, journals and logs in one file to send to somebody who helps. Secrets are left out.
 
     Examples: `pk3s support`, `pk3s support --out support.tar.gz`.
     """
@@ -299,7 +317,7 @@ def support(
 def destroy(
     file: File = DEFAULT_FILE, *, output: Output = Format.text, progress: Progress = ProgressForm.text, yes: Yes = False
 ) -> None:
-    """Destroy the machines that pk3s made; take K3s off hosts that it did not make.
+    """Destroy the machines that pk3s created, and uninstall K3s from hosts that it did not create.
 
     Examples: `pk3s destroy`, `pk3s destroy --yes -o json`.
     """

@@ -33,14 +33,15 @@ def _want_debug(value: bool) -> bool:
 Verbose = Annotated[
     bool,
     typer.Option(
-        "--verbose", "-v", callback=_want_verbose, help="Say on standard error what is asked of hosts and run here."
+        "--verbose",
+        "-v",
+        callback=_want_verbose,
+        help="Log to standard error each request to a host and each local command.",
     ),
 ]
 Debug = Annotated[
     bool,
-    typer.Option(
-        "--debug", callback=_want_debug, help="Write more than that into a file, also what SSH says; its name is shown."
-    ),
+    typer.Option("--debug", callback=_want_debug, help="Log even more, with SSH messages, to a file that is named."),
 ]
 _OURS = "productive_k3s_infra"
 _SSH = "asyncssh"

@@ -17,13 +17,14 @@ What = Annotated[
     str,
     typer.Argument(
         metavar="CODE|CHECK|PAGE",
-        help="What stands in brackets behind a message; or failure-codes, checks, preflight, cluster-file, aws.",
+        help="The code in brackets at the end of a message, or a page: failure-codes, checks, preflight, cluster-file, "
+        "aws.",
     ),
 ]
 
 
 def explain(what: What, *, output: Output = Format.text) -> None:
-    """Say what a failure code or a check means and what to do; or print a page. Nothing is asked of the network.
+    """Explain a failure code or a check and what to do about it, or print a page. Works offline.
 
     Examples: `pk3s explain ssh.host-key-changed`, `pk3s explain node.ready`, `pk3s explain cluster-file`.
     """

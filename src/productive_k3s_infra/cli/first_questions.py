@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from productive_k3s.k3s.release import DEFAULT_VERSION
 from productive_k3s_infra.cluster_file.first_file import NewCluster, require_wanted
 from productive_k3s_infra.cluster_file.provider import DOCUMENTS, kind_of, kinds_with
-from productive_k3s_infra.errors import BadInput
+from productive_k3s_infra.errors import BadInput, StepFailed
 from productive_k3s_infra.operations.init import FirstFile, first_file, require_acceptable
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ class FirstQuestions:
 
         Raises BadInput where a question gets no answer that a file can hold, and what `first_file` raises.
         """
-        self._tell("A first cluster file. Enter takes what stands in brackets; Ctrl-C ends, and nothing is written.")
+        self._tell(
+            "This writes a cluster file. Enter accepts what is in brackets. Ctrl-C stops, and nothing is written."
+        )
         kinds = {kind_of(document): document for document in DOCUMENTS}
         wanted = self._ask(
             NewCluster("edge", "local"),
@@ -55,7 +57,7 @@ class FirstQuestions:
         )
         for question in _questions(wanted.provider, kinds[wanted.provider].capabilities):
             wanted = self._ask(wanted, question, self._refused)
-        found = first_file(self.file, wanted, self.environment)
+        found = self._with_exact_version(wanted)
         self._tell(f"\n{found.text}")
         return found if self.agrees(f"Write this to {self.file}?", default=True) else None
 
@@ -63,6 +65,16 @@ class FirstQuestions:
         """Return whether the person says yes; Enter alone is the default."""
         said = self._line(f"{question} [{'Y/n' if default else 'y/N'}] ").strip().lower()
         return said in {"y", "yes"} if said else default
+
+    def _with_exact_version(self, wanted: NewCluster) -> FirstFile:
+        """Return the file. What was typed is not lost where the channel server does not answer: the version is asked."""
+        try:
+            return first_file(self.file, wanted, self.environment)
+        except StepFailed as error:
+            self._tell(f"  {error.what}: {error.evidence}")
+        question = _version(f"such as {DEFAULT_VERSION}")
+        exact = self._ask(wanted, question, lambda draft: self._refused(draft) if draft.version else "no version yet")
+        return first_file(self.file, exact, self.environment)
 
     def _ask(self, draft: NewCluster, question: Question, refused: Callable[[NewCluster], str]) -> NewCluster:
         default = f" [{question.default}]" if question.default else ""
@@ -103,14 +115,14 @@ def _questions(provider: str, can: Capabilities) -> Iterator[Question]:
     if can.address == "required":
         yield Question("Server, ADDRESS or USER@ADDRESS:PORT", "", lambda draft, said: replace(draft, servers=(said,)))
         yield Question(
-            "Agents, with blanks between them (Enter: none)",
+            "Agents, separated by spaces (Enter: none)",
             "",
             lambda draft, said: replace(draft, agents=tuple(said.split())),
         )
     if provider in kinds_with("region"):
         yield Question("Region", "", lambda draft, said: replace(draft, region=said), judged=False)
         yield Question(
-            "Networks from which SSH and the API may be reached, such as 203.0.113.0/24",
+            "Networks that may reach SSH and the API, such as 203.0.113.0/24",
             "",
             lambda draft, said: replace(draft, allowed=tuple(said.replace(",", " ").split())),
         )
@@ -120,13 +132,15 @@ def _questions(provider: str, can: Capabilities) -> Iterator[Question]:
             "How many agents", str(can.first_agents), lambda draft, said: replace(draft, agent_count=_number(said))
         )
     if not can.own_key:
-        user = can.default_user if can.makes_machines else "~/.ssh/config's, else root"
+        user = can.default_user if can.makes_machines else "from ~/.ssh/config, else root"
         yield Question(f"SSH user (Enter: {user})", "", lambda draft, said: replace(draft, user=said))
-        yield Question("Private SSH key (Enter: as ssh does)", "", lambda draft, said: replace(draft, key=said))
+        yield Question("Private SSH key (Enter: as ssh chooses)", "", lambda draft, said: replace(draft, key=said))
         yield Question("Jump host, USER@HOST:PORT (Enter: none)", "", lambda draft, said: replace(draft, jump=said))
-    yield Question(
-        "K3s version (Enter: the newest of the channel stable)", "", lambda draft, said: replace(draft, version=said)
-    )
+    yield _version("Enter: the newest in the channel stable")
+
+
+def _version(hint: str) -> Question:
+    return Question(f"K3s version ({hint})", "", lambda draft, said: replace(draft, version=said))
 
 
 def _number(said: str) -> int:

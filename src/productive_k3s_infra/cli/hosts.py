@@ -19,14 +19,19 @@ if TYPE_CHECKING:
     from productive_k3s_infra.operations.logs import Logs
     from productive_k3s_infra.operations.session import Session
 
-Lines = Annotated[int, typer.Option("--lines", "-n", min=1, max=20_000, help="Of each unit, at most.")]
-Since = Annotated[
-    str, typer.Option("--since", metavar="TIME", help="From then on: 30s, 10m, 2h, 3d ago, or an ISO time.")
+Lines = Annotated[
+    int,
+    typer.Option("--lines", "-n", metavar="NUMBER", min=1, max=20_000, help="At most this many lines of each unit."),
 ]
-Follow = Annotated[bool, typer.Option("--follow", help="Go on with what comes, until Ctrl-C.")]
+Since = Annotated[
+    str, typer.Option("--since", metavar="TIME", help="Only newer lines: 30s, 10m, 2h or 3d ago, or an ISO time.")
+]
+Follow = Annotated[bool, typer.Option("--follow", help="Keep showing new lines until Ctrl-C.")]
 Command = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[-- COMMAND]", help="What to run there. One word is read by the host's shell."),
+    typer.Argument(
+        metavar="[-- COMMAND]", help="The command to run there. A single word is interpreted by the host's shell."
+    ),
 ]
 
 
@@ -40,7 +45,7 @@ def logs(
     since: Since = "",
     follow: Follow = False,
 ) -> None:
-    """Show what K3s said last on a node's host, as its journal has it; secrets are taken out there.
+    """Show the newest log lines of K3s on a node's host. Secrets are removed there.
 
     Examples: `pk3s logs agent-1`, `pk3s logs server-1 --since 10m`, `pk3s logs agent-1 --follow`.
     """
@@ -66,7 +71,7 @@ def logs(
 
 
 def ssh(node: Node, command: Command = None, file: File = DEFAULT_FILE) -> None:
-    """Log in to a node's host with your own ssh: user, key, jump host and known host key are those of pk3s.
+    """Log in to a node's host with your ssh, and with the user, key, jump host and host key that pk3s uses.
 
     Examples: `pk3s ssh agent-1`, `pk3s ssh agent-1 -- sudo k3s crictl ps`, `pk3s ssh agent-1 -- 'dmesg | tail'`.
     """

@@ -17,34 +17,52 @@ if TYPE_CHECKING:
     from productive_k3s_infra.cluster_file.first_file import NewCluster
     from productive_k3s_infra.operations.from_host import ToAdopt
 
-Name = Annotated[str, typer.Option(help="The cluster's name.")]
-Provider = Annotated[str | None, typer.Option(help="local (default), multipass, onprem or aws.")]
-Servers = Annotated[list[str] | None, typer.Option(help="The server (onprem): an address, or user@host:port.")]
-Agents = Annotated[list[str] | None, typer.Option(help="An agent (onprem), likewise; again for more.")]
-AgentCount = Annotated[
-    int | None, typer.Option(min=0, help="Number of agents where machines are made. Default: 2, aws 0.")
+Name = Annotated[str, typer.Option(metavar="NAME", help="The cluster's name.")]
+Provider = Annotated[str | None, typer.Option(metavar="KIND", help="local (default), multipass, onprem or aws.")]
+Servers = Annotated[
+    list[str] | None, typer.Option(metavar="HOST", help="The server (onprem): an address, or user@host:port.")
 ]
-Region = Annotated[str, typer.Option(help="The region (aws).")]
+Agents = Annotated[
+    list[str] | None, typer.Option(metavar="HOST", help="An agent (onprem), in the same form. Can be repeated.")
+]
+AgentCount = Annotated[
+    int | None,
+    typer.Option(metavar="NUMBER", min=0, help="How many agents, if pk3s creates the machines. Default: 2, aws 0."),
+]
+Region = Annotated[str, typer.Option(metavar="REGION", help="The region (aws).")]
 Allowed = Annotated[
     list[str] | None,
-    typer.Option(metavar="CIDR", help="A network from which machines may be reached (aws); again for more."),
+    typer.Option(metavar="CIDR", help="A network that may reach the machines (aws). Can be repeated."),
 ]
 FromHosts = Annotated[
     list[str] | None,
-    typer.Option(metavar="ADDRESS", help="A host of a cluster that runs, whoever made it; again for each."),
+    typer.Option(metavar="ADDRESS", help="A host of a running cluster, whoever installed it. Repeat it for each host."),
 ]
 User = Annotated[
-    str, typer.Option(help="The SSH user (onprem, aws, --from-host). Default: ~/.ssh/config's, else root, aws ubuntu.")
+    str,
+    typer.Option(
+        metavar="USER",
+        help="The SSH user (onprem, aws, --from-host). Default: from ~/.ssh/config, else root, aws ubuntu.",
+    ),
 ]
 Port = Annotated[
     int | None,
-    typer.Option(min=1, max=65535, help="The SSH port (onprem, aws, --from-host). Default: ~/.ssh/config's, else 22."),
+    typer.Option(
+        metavar="PORT",
+        min=1,
+        max=65535,
+        help="The SSH port (onprem, aws, --from-host). Default: from ~/.ssh/config, else 22.",
+    ),
 ]
-Key = Annotated[str, typer.Option(help="The private SSH key (onprem, aws, --from-host).")]
-Jump = Annotated[str, typer.Option(metavar="USER@HOST:PORT", help="A host to go through (onprem, aws, --from-host).")]
-Artifacts = Annotated[str, typer.Option(metavar="WHERE", help="A mirror or directory of the release.")]
-Version = Annotated[str, typer.Option(help="An exact K3s version; otherwise the channel is asked.")]
-Channel = Annotated[str, typer.Option(help="The channel that is asked once for its version. Default: stable.")]
+Key = Annotated[str, typer.Option(metavar="FILE", help="The private SSH key (onprem, aws, --from-host).")]
+Jump = Annotated[str, typer.Option(metavar="USER@HOST:PORT", help="A jump host (onprem, aws, --from-host).")]
+Artifacts = Annotated[str, typer.Option(metavar="WHERE", help="A mirror's URL or a directory that holds the release.")]
+Version = Annotated[
+    str, typer.Option(metavar="VERSION", help="An exact K3s version. Default: the newest one in the channel.")
+]
+Channel = Annotated[
+    str, typer.Option(metavar="CHANNEL", help="The channel that is asked once for its newest version. Default: stable.")
+]
 
 
 def init(
@@ -69,9 +87,9 @@ def init(
     version: Version = "",
     channel: Channel = "",
 ) -> None:
-    """Write a first cluster file, with an exact version in it, or the file of a cluster that is there (--from-host).
+    """Write a cluster file with an exact K3s version, or the file of a running cluster (--from-host).
 
-    On a terminal, with none of these options but -f, it asks.
+    On a terminal, without options other than -f, it asks for what it needs.
 
     Examples: `pk3s init`, `pk3s init --provider onprem --server 10.0.0.11`, `pk3s init --from-host 10.0.0.11`.
     """
@@ -130,7 +148,7 @@ def _ask(file: Path) -> int:
         return ExitCode.REFUSED
     write_cluster_file(file, first.text)
     say((f"{file} written, K3s {first.version}",))
-    if not first.names_hosts or not person.agrees("Look at these hosts now, and show the plan?", default=False):
+    if not first.names_hosts or not person.agrees("Connect to these hosts now and show the plan?", default=False):
         say((f"next: pk3s plan -f {file}",))
         return ExitCode.DONE
     return _try(file)

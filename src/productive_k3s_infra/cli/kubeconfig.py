@@ -16,9 +16,11 @@ from productive_k3s_infra.errors import BadInput
 if TYPE_CHECKING:
     from productive_k3s_infra.operations.kubeconfig_merge import Merged
 
-Merge = Annotated[bool, typer.Option("--merge", help="Put its context into your own kubeconfig, named as the cluster.")]
-Unmerge = Annotated[bool, typer.Option("--unmerge", help="Take that out of your own kubeconfig again.")]
-Use = Annotated[bool, typer.Option("--use", help="With --merge: make it the current context.")]
+Merge = Annotated[
+    bool, typer.Option("--merge", help="Add its context to your own kubeconfig, under the cluster's name.")
+]
+Unmerge = Annotated[bool, typer.Option("--unmerge", help="Remove that context from your own kubeconfig.")]
+Use = Annotated[bool, typer.Option("--use", help="With --merge: switch to this context.")]
 
 
 def kubeconfig(
@@ -30,7 +32,7 @@ def kubeconfig(
     unmerge: Unmerge = False,
     use: Use = False,
 ) -> None:
-    """Fetch the kubeconfig and print its path, or merge it into your own: the first of $KUBECONFIG, or ~/.kube/config.
+    """Fetch the kubeconfig and print its path, or merge it into yours ($KUBECONFIG or ~/.kube/config).
 
     Examples: `export KUBECONFIG=$(pk3s kubeconfig)`, `pk3s kubeconfig --merge --use`, `pk3s kubeconfig --unmerge`.
     """

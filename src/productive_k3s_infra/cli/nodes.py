@@ -20,16 +20,18 @@ if TYPE_CHECKING:
     from productive_k3s_infra.plan.by_hand import PersonsVerb
 
 Node = Annotated[
-    str, typer.Argument(metavar="NODE", help="Its name, as pk3s status shows it.", autocompletion=complete_node)
+    str, typer.Argument(metavar="NODE", help="The node's name, as pk3s status shows it.", autocompletion=complete_node)
 ]
-Timeout = Annotated[int, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long the pods may take to go.")]
+Timeout = Annotated[
+    int, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long to wait for the pods to leave.")
+]
 _DRAIN_SECONDS = 300
 
 
 def cordon(
     node: Node, file: File = DEFAULT_FILE, *, output: Output = Format.text, progress: Progress = ProgressForm.text
 ) -> None:
-    """Let a node take no new pods until you uncordon it: apply never lifts what a person cordoned.
+    """Keep new pods off a node until you uncordon it. apply never uncordons a node that you cordoned.
 
     Example: `pk3s cordon agent-1`.
     """
@@ -45,7 +47,7 @@ def drain(
     yes: Yes = False,
     timeout: Timeout = _DRAIN_SECONDS,
 ) -> None:
-    """Cordon a node and move its pods elsewhere, as far as disruption budgets allow; pods of daemon sets stay.
+    """Cordon a node and evict its pods, within their disruption budgets. DaemonSet pods stay.
 
     Examples: `pk3s drain agent-1`, `pk3s drain agent-1 --yes --timeout 60`.
     """
@@ -55,7 +57,7 @@ def drain(
 def uncordon(
     node: Node, file: File = DEFAULT_FILE, *, output: Output = Format.text, progress: Progress = ProgressForm.text
 ) -> None:
-    """Let a node take new pods again, whoever cordoned it.
+    """Allow new pods on a node again, whoever cordoned it.
 
     Example: `pk3s uncordon agent-1`.
     """

@@ -38,14 +38,14 @@ class PlanFormat(str, Enum):
     markdown = "markdown"
 
 
-File = Annotated[Path, typer.Option("--file", "-f", help="The cluster file.", show_default=True)]
+File = Annotated[Path, typer.Option("--file", "-f", metavar="FILE", help="The cluster file.", show_default=True)]
 Output = Annotated[
     Format,
     typer.Option(
         "--output",
         "-o",
         callback=want_output,
-        help="text, or one document with nothing left out, json or yaml; also of an error.",
+        help="The form of the answer. json and yaml are one complete document, also for an error.",
     ),
 ]
 Progress = Annotated[
@@ -53,7 +53,7 @@ Progress = Annotated[
     typer.Option(
         "--progress",
         callback=want_progress,
-        help="How progress is told on standard error: text, json (an object a line, and nobody is asked) or none.",
+        help="The form of progress on standard error. With json: one object per line, and no questions.",
     ),
 ]
 PlanOutput = Annotated[
@@ -62,18 +62,22 @@ PlanOutput = Annotated[
         "--output",
         "-o",
         callback=want_output,
-        help="text; one document, json or yaml, also of an error; markdown for a merge request.",
+        help="The form of the answer. json and yaml are one complete document, also for an error; markdown is for a "
+        "merge request.",
     ),
 ]
-Full = Annotated[bool, typer.Option("--full", help="Nothing in brief: the lines that differ in files, every check.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree to everything; nobody is asked.")]
+Full = Annotated[bool, typer.Option("--full", help="Show everything: each changed line of a file, and each check.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree to everything without being asked.")]
 NewCluster = Annotated[
-    bool, typer.Option("--new-cluster", help="Found a cluster though cluster.lock records another one.")
+    bool, typer.Option("--new-cluster", help="Found a new cluster even if cluster.lock records another one.")
 ]
 Replace = Annotated[
     list[str] | None,
     typer.Option(
-        "--replace", metavar="NODE", autocompletion=complete_node, help="Make this node's machine anew; again for more."
+        "--replace",
+        metavar="NODE",
+        autocompletion=complete_node,
+        help="Destroy this node's machine and create it again. Can be repeated.",
     ),
 ]
 Prune = Annotated[
@@ -81,8 +85,8 @@ Prune = Annotated[
     typer.Option(
         "--prune",
         metavar="[CLUSTER]",
-        help="With --yes, and in a saved plan: let go what the file does not name any more; more than one only with "
-        "the cluster's name.",
+        help="With --yes or --out: allow removing what the file no longer names. To remove more than one node or "
+        "machine, give the cluster's name.",
     ),
 ]
 Limit = Annotated[
@@ -91,7 +95,7 @@ Limit = Annotated[
         "--limit",
         metavar="NODE[,NODE]",
         autocompletion=complete_node,
-        help="Only these nodes; again for more. Other nodes, machines and the full validation are left out.",
+        help="Only these nodes. Can be repeated. Other nodes, machines and the full validation are left out.",
     ),
 ]
 DEFAULT_FILE = Path("cluster.yaml")

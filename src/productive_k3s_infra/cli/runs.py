@@ -14,9 +14,7 @@ from productive_k3s_infra.cli.running import finish, open_terminal, say_result
 if TYPE_CHECKING:
     from productive_k3s_infra.operations.run_timeline import Run
 
-Which = Annotated[
-    str | None, typer.Argument(metavar="[ID]", help="A run as the list shows it, the beginning of its id, or last.")
-]
+Which = Annotated[str | None, typer.Argument(metavar="[ID]", help="The id of a run, the beginning of it, or last.")]
 _BAR = 24
 
 
@@ -27,7 +25,7 @@ def runs(
     output: Output = Format.text,
     progress: Progress = ProgressForm.text,
 ) -> None:
-    """List the runs of this cluster, or show one in time: its steps, what waited for what, and what took longest.
+    """List the runs of this cluster, or show the timeline of one: its steps, waits and critical path.
 
     Examples: `pk3s runs`, `pk3s runs last`, `pk3s runs last -o json`.
     """

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from productive_k3s_infra.operations.node_status import Status
     from productive_k3s_infra.operations.session import Session
 
-Watch = Annotated[bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")]
-Interval = Annotated[float, typer.Option("--interval", metavar="SECONDS", min=1, help="Between two looks of --watch.")]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")]
+Interval = Annotated[float, typer.Option("--interval", metavar="SECONDS", min=1, help="How often --watch refreshes.")]
 Check = Annotated[
-    bool, typer.Option("--check", help="One line, and exit code 6 where the cluster is not as declared: for cron.")
+    bool,
+    typer.Option("--check", help="Print one line, and exit with 6 if the cluster is not as the file says. For cron."),
 ]
 # Erase what is there and begin at the top, ECMA-48.
 _CLEAR = "\x1b[H\x1b[2J"
@@ -38,7 +39,7 @@ def status(
     interval: Interval = 5.0,
     check: Check = False,
 ) -> None:
-    """Show one line a host: machine, service, version, Ready.
+    """Show each host in one line: machine, service, version and whether its node is Ready.
 
     Examples: `pk3s status`, `pk3s status --watch`, `pk3s status --check || mail -s edge ops@k3s.example`.
     """

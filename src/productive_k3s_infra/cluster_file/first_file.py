@@ -179,6 +179,8 @@ def _ssh_lines(wanted: NewCluster, can: Capabilities, file: Path) -> Iterator[st
 def _artifact_lines(wanted: NewCluster) -> Iterator[str]:
     if wanted.artifacts:
         yield f"    artifacts: {{source: {_text(release_source(wanted.artifacts))}}}"
+    else:
+        yield "    # artifacts: {source: https://mirror.example/k3s}   # or a directory; default: K3s' releases"
 
 
 def _made_nodes(wanted: NewCluster, can: Capabilities) -> Iterator[str]:

@@ -48,7 +48,7 @@ def test_hosts_that_exist(terminal: Terminal, tmp_path: Path) -> None:
         ("Jump host", "gate@bastion.example:9"),
         ("K3s version", VERSION),
         ("Write this", ""),
-        ("Look at these hosts", ""),
+        ("Connect to these hosts", ""),
     )
     assert terminal.end() == 0
     assert "next: pk3s plan -f cluster.yaml" in terminal.shown
@@ -82,7 +82,7 @@ def test_hosts_are_tried_if_that_is_wanted(terminal: Terminal, tmp_path: Path) -
         ("Jump host", ""),
         ("K3s version", VERSION),
         ("Write this", ""),
-        ("Look at these hosts", "y"),
+        ("Connect to these hosts", "y"),
     )
     assert terminal.end() == 4, terminal.shown
     assert "server-1: nothing accepts SSH connections there" in terminal.shown
@@ -105,6 +105,24 @@ def test_an_answer_that_no_file_can_hold_is_asked_for_again(terminal: Terminal, 
     assert terminal.end() == 0
     spec = load_cluster_file(tmp_path / "cluster.yaml", {})
     assert (spec.name, [node.name for node in spec.nodes]) == ("mine", ["server-1", "agent-1"])
+
+
+def test_what_was_typed_is_kept_where_no_channel_server_answers(tmp_path: Path) -> None:
+    without = {**ENVIRONMENT, "HTTPS_PROXY": "http://127.0.0.1:1", "https_proxy": "http://127.0.0.1:1"}
+    with in_front_of(INIT, tmp_path, without) as terminal:
+        answer(
+            terminal,
+            ("Provider", ""),
+            ("name [edge]", "mine"),
+            ("How many", ""),
+            ("K3s version", ""),
+            ("could not be resolved", ""),
+            ("no version yet", VERSION),
+            ("Write this", ""),
+        )
+        assert terminal.end() == 0, terminal.shown
+    spec = load_cluster_file(tmp_path / "cluster.yaml", {})
+    assert (spec.name, spec.k3s.version) == ("mine", VERSION)
 
 
 def test_networks_are_asked_for_where_nothing_is_open_by_default(terminal: Terminal, tmp_path: Path) -> None:
