@@ -49,9 +49,9 @@ class _Stop:
         """Return how a run ends that did not come to its end: what is whole and what not, the next look says."""
         failure = Failure(
             "run.broken-off",
-            "the run was broken off in the middle of what it did",
+            "the run was interrupted during a change",
             f"a second signal, after {self._signals[0] if self._signals else 'none'}",
-            "run it again: it looks at what is there and goes on from that",
+            "run it again: it checks the current state and continues from there",
             ExitCode.INTERRUPTED,
         )
         return Result("interrupted", failures=(failure,))
@@ -59,8 +59,8 @@ class _Stop:
     def asked(self) -> str:
         if self._signals:
             # Whoever drives the program sets an alarm for the call's deadline.
-            return {"SIGALRM": "the deadline of the call is over"}.get(self._signals[0], self._signals[0])
-        return "nobody reads the output any more" if self._output.gone else ""
+            return {"SIGALRM": "the deadline of the call has passed"}.get(self._signals[0], self._signals[0])
+        return "the reader of the output is gone" if self._output.gone else ""
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

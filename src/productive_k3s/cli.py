@@ -184,7 +184,7 @@ async def _join(host: Host, flags: argparse.Namespace) -> Optional[Join]:
     url, path = getattr(flags, "server", None), getattr(flags, "token_file", None)
     if url is None:
         if path is not None:
-            raise _mistake("no-server", "a token is of no use without a server", path, "say --server URL")
+            raise _mistake("no-server", "a token is of no use without a server", path, "add --server URL")
         return None
     if path is None:
         return Join(url)

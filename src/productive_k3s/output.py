@@ -186,6 +186,6 @@ def _summary(result: Result) -> str:
         "failed": f"failed after {changes}" if result.changes else "failed",
         "refused": "refused: nothing was changed",
         "locked": "locked: nothing was changed",
-        "interrupted": f"interrupted after {changes}; run it again to go on",
+        "interrupted": f"interrupted after {changes}; run it again to continue",
     }
     return words[result.outcome]

@@ -349,7 +349,7 @@ def test_a_wiped_server_founds_no_second_cluster(site: Site, may_start_anew: set
         (site.path / "cluster.lock").unlink()
         refused = site.expect(4, "apply", "--yes").out
         assert "cluster.second" in refused
-        assert "other hosts are members of one already" in refused
+        assert "other hosts are already members of one" in refused
         assert site.on("server-1", f"test -e {data} || echo nothing") == "nothing"
     finally:
         (site.path / "cluster.lock").write_bytes(lock)

@@ -176,7 +176,7 @@ def test_findings_of_all_hosts_are_shown_at_once(hosts: Hosts) -> None:
     mended = hosts.onprem.write(hosts.onprem.node("server-1", server), hosts.onprem.node("agent-1", agent))
     try:
         shown = mended.expect(0, "plan", "--full").out
-        assert "somebody else wrote it" in shown
+        assert "not written by productive-k3s" in shown
         assert "-write-kubeconfig-mode: '0644'" in shown
     finally:
         bed.ssh(server, f"rm -r {Path(CONFIG).parent}")

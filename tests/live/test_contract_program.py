@@ -103,7 +103,7 @@ def test_a_second_run_does_nothing(node: Node) -> None:
     assert (again.outcome, again.changes) == ("unchanged", [])
     assert succeed(node.bed, node.machine, f"{SINGLE_NODE} --plan --exit-code").changes == []
     assert started(node.bed, node.machine, "k3s") == before
-    assert before[2] == "0", "systemd never had to start it again"
+    assert before[2] == "0", "systemd has not restarted it"
 
 
 def test_it_validates_the_host_and_the_cluster_with_a_pod_that_answers(node: Node) -> None:

@@ -80,7 +80,7 @@ def identity(bed: Bed, machine: Machine) -> Identity:
 def test_equal_settings_change_nothing_and_others_move_once(lab: Bed, theirs: Machine, k3s_release: Release) -> None:
     first = succeed(lab, theirs, SAME)
     assert (first.outcome, first.changes) == ("unchanged", [])
-    assert "somebody else set up K3s here" in " ".join(first.result["notes"])
+    assert "K3s was not set up by productive-k3s" in " ".join(first.result["notes"])
     before, who = started(lab, theirs, "k3s"), identity(lab, theirs)
 
     other = f"v0.0.1+{k3s_release.version.partition('+')[2]}"
@@ -93,7 +93,7 @@ def test_equal_settings_change_nothing_and_others_move_once(lab: Bed, theirs: Ma
     words = f"{SINGLE_NODE} --tls-san ours.example --config disable=traefik"
     planned = succeed(lab, theirs, f"{words} --plan")
     reasons = {change["id"]: change["reason"] for change in planned.result["changes"]}
-    assert reasons[f"write:{UNIT}"].startswith("flags on the unit move to config.yaml or go: ")
+    assert reasons[f"write:{UNIT}"].startswith("flags on the unit move to config.yaml or are removed: ")
     assert "tls-san" in reasons[f"write:{UNIT}"]
     assert started(lab, theirs, "k3s") == before, "so far nothing was started again"
 

@@ -65,7 +65,7 @@ def test_an_upload_that_is_cut(module_lab: Bed, bare: Machine) -> None:
     with untouched(module_lab, bare):
         done = run(module_lab, bare, words, data=whole[:1_000_000])
         assert (done.exit_code, done.failure["code"]) == (5, "artifact.checksum")
-        assert "1000000 bytes came" in done.failure["evidence"]
+        assert "1000000 bytes arrived" in done.failure["evidence"]
     with untouched(module_lab, bare):
         assert succeed(module_lab, bare, words, data=whole).outcome == "done"
         assert succeed(module_lab, bare, words, data=whole).outcome == "unchanged"
@@ -105,7 +105,7 @@ def test_a_file_of_somebody_else_is_shown_before_it_is_replaced(module_lab: Bed,
     finally:
         module_lab.ssh(bare, "rm -r /etc/rancher")
     (change,) = [item for item in done.result["changes"] if item["id"] == f"write:{CONFIG}"]
-    assert change["reason"].startswith("somebody else wrote it; differs in ")
+    assert change["reason"].startswith("not written by productive-k3s; differs in ")
     assert {"-# ours since 2019", "-write-kubeconfig-mode: '0644'"} <= set(change["diff"])
     assert "not-for-all-eyes" not in done.text, "their token is not shown"
 

@@ -102,7 +102,7 @@ def test_a_token_that_the_server_refuses_changes_nothing(pair: Pair, k3s_release
     before = fingerprint(pair.bed, machine)
     done = run(pair.bed, machine, pair.join(f"--token-file {GIVEN}"))
     assert (done.exit_code, done.outcome, done.failure["code"]) == (4, "refused", "k3s.token-mismatch")
-    assert ("it is the server's" in done.failure["evidence"]) == (wrong == servers)
+    assert ("it is the server token" in done.failure["evidence"]) == (wrong == servers)
     assert differences(before, fingerprint(pair.bed, machine)) == []
     assert wrong.rpartition(":")[2] not in done.text + done.errors
     pair.bed.put(machine, GIVEN, good)

@@ -172,7 +172,7 @@ def test_a_second_plan_is_empty_also_after_a_boot(life: Life) -> None:
 def test_without_the_wish_the_names_go_and_nothing_restarts(life: Life) -> None:
     assert life.without.code == 0, life.without
     assert f"hosts:{TEMPLATE}" in life.without.out
-    assert "names of the nodes are not asked for any more" in life.without.out
+    assert "the names of the nodes are no longer needed" in life.without.out
     assert "restart" not in life.without.out
 
 

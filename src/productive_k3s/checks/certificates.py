@@ -39,7 +39,7 @@ def read_certificate(path: str, data: bytes) -> Certificate:
     try:
         texts = _PEM.findall(data.decode("ascii"))
         if not texts:
-            return Certificate(path, error="there is no certificate in it")
+            return Certificate(path, error="it contains no certificate")
         read = [_read(base64.b64decode(text)) for text in texts]
     except (ValueError, binascii.Error) as error:
         return Certificate(path, error=str(error) or type(error).__name__)
@@ -51,10 +51,10 @@ def _read(der: bytes) -> Tuple[Tuple[str, ...], float]:
     to_be_signed = _only(certificate, _SEQUENCE)
     elements = [item for item in _elements(to_be_signed) if item[0] != _VERSION]
     if len(elements) <= _VALIDITY_INDEX:
-        raise ValueError("the certificate ends before its validity")
+        raise ValueError("the certificate is cut off before its validity period")
     times = list(_elements(elements[_VALIDITY_INDEX][1]))
     if len(times) != 2:
-        raise ValueError("the validity is not two times")
+        raise ValueError("the validity period is not a pair of times")
     names = [name for tag, value in elements if tag == _EXTENSIONS for name in _names(_only(value, _SEQUENCE))]
     return tuple(names), _time(*times[1])
 
@@ -74,7 +74,7 @@ def _elements(data: bytes) -> Iterator[Tuple[int, bytes]]:
             length = int.from_bytes(data[at : at + size], "big")
             at += size
         if at + length > len(data):
-            raise ValueError("an element is longer than what holds it")
+            raise ValueError("an element is longer than the one that contains it")
         yield tag, data[at : at + length]
         at += length
 

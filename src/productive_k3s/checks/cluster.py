@@ -137,7 +137,7 @@ def _lacking(seen: ClusterState, facts: Facts, wanted: Expectation, seconds: flo
     for item in seen.expected:
         if seen.in_a_row[item.name] < wanted.ready_in_a_row:
             still = missing(item, found.get(item.name), asked)
-            looks = f"{seen.in_a_row[item.name]} of {wanted.ready_in_a_row} looks in a row"
+            looks = f"{seen.in_a_row[item.name]} of {wanted.ready_in_a_row} checks in a row"
             return still or f"{item.name} is Ready, {looks}"
         wrong = unsettled(item, found.get(item.name), asked)
         if wrong and seconds < _SETTLE_SECONDS:

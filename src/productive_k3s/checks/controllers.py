@@ -54,6 +54,6 @@ def judge_controllers(leases: Mapping[str, Mapping[str, Any]], now: float) -> Tu
         return ()
     why = trouble(there, now)
     if not why:
-        return (passed(CHECK, _NAMESPACE, f"{' and '.join(there)} lead"),)
-    what = "the cluster's controllers do not work"
+        return (passed(CHECK, _NAMESPACE, f"{' and '.join(there)} have a leader"),)
+    what = "the cluster's controllers are not working"
     return (failed(CHECK, _NAMESPACE, what, why, "see journalctl -u k3s on the servers"),)

@@ -57,7 +57,7 @@ def judge_host(facts: Facts, certificates: Sequence[Certificate], version: str) 
     unit = _unit(facts)
     if facts.k3s.role is None or unit is None:
         remedy = "install it: productive-k3s single-node, server or agent"
-        return (failed("k3s.installed", name, "there is no K3s on this host", "no unit of K3s", remedy),)
+        return (failed("k3s.installed", name, "K3s is not installed on this host", "no K3s unit", remedy),)
     return (
         *_service(name, unit, facts.host.time),
         _running(name, facts),
@@ -99,34 +99,34 @@ def _restarts(name: str, unit: UnitFact, now: float, log: str) -> CheckResult:
     """systemd keeps its count until somebody resets it, so what counts is how long the unit has run since."""
     check = "service.restarts"
     if unit.restarts == 0:
-        return passed(check, name, "systemd never had to start it again", severity="warning")
+        return passed(check, name, "systemd has not restarted it", severity="warning")
     times = f"{unit.restarts} time{'s' if unit.restarts > 1 else ''}"
     runs = now - unit.active_since if unit.active_state == "active" and unit.active_since else 0.0
     if runs >= _STEADY_SECONDS:
-        what = f"systemd had to start it again {times}, and it has run for {runs / 60:.0f} minutes since"
+        what = f"systemd restarted it {times}; it has been running for {runs / 60:.0f} minutes since"
         return passed(check, name, what, f"NRestarts={unit.restarts}", "warning")
     return warned(
         check,
         name,
-        f"systemd had to start {unit.name} again, {times}",
+        f"systemd restarted {unit.name} {times}",
         f"NRestarts={unit.restarts}, active for {runs:.0f} s",
-        f"{log}; once it has run for {_STEADY_SECONDS / 60:.0f} minutes this is history",
+        f"{log}; once it has run for {_STEADY_SECONDS / 60:.0f} minutes, this warning goes away",
     )
 
 
 def _running(name: str, facts: Facts) -> CheckResult:
     check, on_disk, running = "k3s.running", facts.k3s.on_disk, facts.k3s.running
-    restart = "run the same apply (or server, agent) again: it restarts what needs it"
+    restart = "run the same apply (or server, agent) again: it restarts K3s if necessary"
     if running is None:
-        return warned(check, name, "nothing runs that could be compared with the disk", "", restart)
+        return warned(check, name, "K3s is not running, so nothing can be compared with the files on disk", "", restart)
     if running.source == "unknown" or running.digests is None or on_disk is None:
-        evidence = "a file is younger than the start, and nobody recorded the start"
-        return warned(check, name, "what runs may not be what is on disk", evidence, restart)
+        evidence = "a file is newer than the last start, and there is no record of that start"
+        return warned(check, name, "the running K3s may not match the files on disk", evidence, restart)
     differing = _differing(running.digests, on_disk)
     if differing:
-        what = f"what runs was started with another {', '.join(differing)} than is on disk"
+        what = f"K3s was started with a different {', '.join(differing)} than the one on disk"
         return warned(check, name, what, f"compared by digest ({running.source})", restart)
-    return passed(check, name, "what is on disk is what runs", running.source, "warning")
+    return passed(check, name, "the running K3s matches the files on disk", running.source, "warning")
 
 
 def _differing(running: Digests, on_disk: Digests) -> List[str]:
@@ -139,9 +139,9 @@ def _version(name: str, found: str, wanted: str) -> CheckResult:
         "k3s.version",
         name,
         good=not wanted or found == wanted,
-        messages=(f"the binary is {found}", f"the binary is {found or 'of no known version'}, expected {wanted}"),
+        messages=(f"the binary is {found}", f"the binary is {found or 'of an unknown version'}, expected {wanted}"),
         evidence="",
-        remedy="install the expected version, or correct what is expected",
+        remedy="install the expected version, or correct the expected version",
     )
 
 
@@ -154,29 +154,34 @@ def _certificates(name: str, facts: Facts, certificates: Sequence[Certificate]) 
     lacking = [word for word in wanted if word not in api.names]
     evidence = ", ".join(api.names)
     if not lacking:
-        return days, passed("certificate.names", name, f"the API's has {len(api.names)} names", evidence, "warning")
-    what = f"the API's lacks {', '.join(lacking)} of tls-san"
-    return days, warned("certificate.names", name, what, evidence, "restart K3s: it makes the certificate anew")
+        return days, passed(
+            "certificate.names", name, f"the API's certificate has {len(api.names)} names", evidence, "warning"
+        )
+    what = f"the API's certificate lacks {', '.join(lacking)} of tls-san"
+    return days, warned("certificate.names", name, what, evidence, "restart K3s: it creates a new certificate")
 
 
 def _days(name: str, now: float, certificates: Sequence[Certificate]) -> CheckResult:
-    check, restart = "certificate.days", "restart K3s: at a start it renews what ends within 120 days"
+    check, restart = (
+        "certificate.days",
+        "restart K3s: when it starts, it renews certificates that expire within 120 days",
+    )
     unreadable = [item for item in certificates if item.error]
     if unreadable:
         first = unreadable[0]
         what = f"{len(unreadable)} of {len(certificates)} certificates cannot be read"
-        return failed(check, name, what, f"{first.path}: {first.error}", "k3s certificate check says more")
+        return failed(check, name, what, f"{first.path}: {first.error}", "run k3s certificate check for details")
     if not certificates:
         what = f"no certificates under {paths.DATA}"
-        return warned(check, name, what, "", "is K3s started, and is its data directory elsewhere?")
+        return warned(check, name, what, "", "has K3s been started, and is its data directory somewhere else?")
     first = min(certificates, key=lambda item: item.not_after)
     left = (first.not_after - now) / _DAY_SECONDS
     which = first.path[len(paths.DATA) + 1 :]
     if left <= 0:
-        return failed(check, name, f"{which} ended {-left:.0f} days ago", first.path, restart)
+        return failed(check, name, f"{which} expired {-left:.0f} days ago", first.path, restart)
     if left < _WARN_DAYS:
-        return warned(check, name, f"{which} ends in {left:.0f} days", first.path, restart)
-    return passed(check, name, f"{len(certificates)} files, the first ends in {left:.0f} days", which, "warning")
+        return warned(check, name, f"{which} expires in {left:.0f} days", first.path, restart)
+    return passed(check, name, f"{len(certificates)} files, the first expires in {left:.0f} days", which, "warning")
 
 
 def _distinct(systems: Sequence[FileSystem]) -> Tuple[FileSystem, ...]:
@@ -196,5 +201,5 @@ def _disk(name: str, system: FileSystem) -> CheckResult:
         return passed(check, subject, text, severity="warning")
     answer = failed if share < _ERROR_FREE else warned
     # Kubernetes' default eviction threshold: below this the kubelet takes pods away (node-pressure-eviction).
-    remedy = "make room: the kubelet evicts pods when little is left"
+    remedy = "free some space: the kubelet evicts pods when the disk is nearly full"
     return answer(check, subject, text, f"{system.type} on {system.path}", remedy)

@@ -52,7 +52,7 @@ def missing(wanted: ExpectedNode, node: Optional[NodeFact], requirements: NodeRe
     if not node.ready:
         return f"{wanted.name} is not Ready"
     if wanted.role == "server" and requirements.etcd and not node.etcd_voter:
-        return f"{wanted.name} is no voter of etcd"
+        return f"{wanted.name} is not an etcd voter"
     return ""
 
 
@@ -62,7 +62,7 @@ def unsettled(wanted: ExpectedNode, node: Optional[NodeFact], requirements: Node
         return ""
     if requirements.version and node.version != requirements.version:
         return f"{wanted.name} reports {node.version}"
-    return f"{wanted.name} is no {wanted.role}" if role(node) != wanted.role else ""
+    return f"{wanted.name} does not have the role {wanted.role}" if role(node) != wanted.role else ""
 
 
 def judge_nodes(
@@ -97,7 +97,7 @@ def _judge_node(
             good=role(node) == wanted.role,
             messages=(f"is {_a(wanted.role)}", f"is {_a(role(node))}, expected {_a(wanted.role)}"),
             evidence=f"roles: {', '.join(node.roles) or 'none'}",
-            remedy="a node keeps the role it joined with: remove it and let it join anew",
+            remedy="a node keeps the role it joined with: remove it, then let it join again",
         ),
     ]
     if wanted.address:
@@ -108,7 +108,7 @@ def _judge_node(
                 good=node.internal_ip == wanted.address,
                 messages=(f"at {node.internal_ip}", f"at {node.internal_ip}, expected {wanted.address}"),
                 evidence=f"InternalIP {node.internal_ip}",
-                remedy="is another host behind this name? else correct node-ip, or what is expected",
+                remedy="does another host use this name? If not, correct node-ip or the expected address",
             )
         )
     if requirements.version:
@@ -119,13 +119,13 @@ def _judge_node(
                 good=node.version == requirements.version,
                 messages=(node.version, f"{node.version}, expected {requirements.version}"),
                 evidence=f"kubeletVersion {node.version}",
-                remedy="is the expected binary installed there, and K3s restarted?",
+                remedy="is the expected binary installed there, and has K3s been restarted?",
             )
         )
     if wanted.role == "server" and requirements.etcd:
         checks.append(_voter(node))
     if not node.schedulable:
-        remedy = f"productive-k3s node uncordon {name}, on a server, if nobody works on it"
+        remedy = f"productive-k3s node uncordon {name}, on a server, if no maintenance is in progress"
         checks.append(warned("node.schedulable", name, "takes no new pods", "it is cordoned", remedy))
     return tuple(checks)
 
@@ -137,21 +137,21 @@ def _a(word: str) -> str:
 def _ready(node: NodeFact, states: NodeStates, wanted: int) -> CheckResult:
     times = states.in_a_row.get(node.name, 0)
     if node.ready and times >= wanted:
-        return passed("node.ready", node.name, f"Ready, {wanted} looks in a row")
+        return passed("node.ready", node.name, f"Ready, {wanted} checks in a row")
     seen = conditions(states.objects.get(node.name, {}))
-    remedy = "see what the conditions say, and journalctl -u k3s (k3s-agent) on that host"
+    remedy = "check the node's conditions, and journalctl -u k3s (k3s-agent) on that host"
     if not node.ready:
         what = f"is not Ready after {states.seconds:.0f} s"
-        return failed("node.ready", node.name, what, seen or "it shows no conditions", remedy)
+        return failed("node.ready", node.name, what, seen or "it reports no conditions", remedy)
     if times > 0:
-        what = f"was Ready {times} of {wanted} looks in a row after {states.seconds:.0f} s"
+        what = f"was Ready {times} of {wanted} checks in a row after {states.seconds:.0f} s"
         return failed("node.ready", node.name, what, seen, remedy)
     # Ready all along, and something else about it is wrong: that check says what.
     return passed("node.ready", node.name, "Ready")
 
 
 def _voter(node: NodeFact) -> CheckResult:
-    said = {True: "votes in etcd", False: "does not vote in etcd", None: "does not say whether it votes in etcd"}
+    said = {True: "votes in etcd", False: "does not vote in etcd", None: "does not report whether it votes in etcd"}
     return judged(
         "node.etcd-voter",
         node.name,
@@ -165,9 +165,9 @@ def _voter(node: NodeFact) -> CheckResult:
 def _unexpected(node: NodeFact) -> CheckResult:
     check, seen = "node.unexpected", f"{role(node)} at {node.internal_ip}, {'Ready' if node.ready else 'not Ready'}"
     if node.ready:
-        remedy = "add it to what is expected, or remove it from the cluster"
-        return warned(check, node.name, "is in the cluster, and nobody expects it", seen, remedy)
-    what = "is in the cluster without being expected or Ready"
+        remedy = "add it to the expected nodes, or remove it from the cluster"
+        return warned(check, node.name, "is in the cluster, but is not expected", seen, remedy)
+    what = "is in the cluster, but is neither expected nor Ready"
     return failed(check, node.name, what, seen, f"productive-k3s node remove {node.name}, on a server")
 
 

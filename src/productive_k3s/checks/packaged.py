@@ -85,9 +85,9 @@ def judge_packaged(packaged: Packaged, pods: Sequence[Pod], seconds: float) -> T
         warned(
             check,
             item.name,
-            f"none of its pods is there after {seconds:.0f} s",
+            f"none of its pods exists after {seconds:.0f} s",
             f"no pod with the label {'='.join(item.label)} in {SYSTEM_NAMESPACE}",
-            f"see the server's journal for its manifest; where it is not wanted, name {item.name} in disable",
+            f"look for its manifest in the server's journal; if you do not need it, add {item.name} to disable",
         )
         if item in missing
         else passed(check, item.name, "it is deployed", severity="warning")
@@ -97,9 +97,9 @@ def judge_packaged(packaged: Packaged, pods: Sequence[Pod], seconds: float) -> T
         warned(
             check,
             item.name,
-            "this release of K3s does not carry it",
+            "this release of K3s does not include it",
             f"no image of {item.image} is in the release's list of images",
-            f"where it is wanted, take a release that has it; where it is not, name {item.name} in disable",
+            f"if you need it, use a release that includes it; if not, add {item.name} to disable",
         )
         for item in packaged.absent
     )

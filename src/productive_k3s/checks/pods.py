@@ -34,7 +34,7 @@ def system_troubles(pods: Sequence[Pod], *, dns: bool) -> Tuple[Tuple[str, str],
     ]
     # CoreDNS' pods carry this label in K3s' manifest (k3s-io/k3s, manifests/coredns.yaml).
     if dns and not any(pod.get("metadata", {}).get("labels", {}).get("k8s-app") == "kube-dns" for pod in pods):
-        found.append((f"{SYSTEM_NAMESPACE}/coredns", "there is no pod of CoreDNS"))
+        found.append((f"{SYSTEM_NAMESPACE}/coredns", "there is no CoreDNS pod"))
     return tuple(found)
 
 
@@ -48,12 +48,12 @@ def judge_system_pods(
     """Return one check for all of them, or one for each that is in trouble. `events` are warnings by pod name."""
     troubles = system_troubles(pods, dns=dns)
     if not troubles:
-        return (passed("system.pods", SYSTEM_NAMESPACE, f"{len(pods)} pods run or are done"),)
+        return (passed("system.pods", SYSTEM_NAMESPACE, f"{len(pods)} pods are running or have completed"),)
     return tuple(
         failed(
             "system.pods",
             name,
-            f"does not run after {seconds:.0f} s",
+            f"is not running after {seconds:.0f} s",
             with_warning(why, events.get(name.partition("/")[2], "")),
             f"kubectl -n {SYSTEM_NAMESPACE} describe pod {name.partition('/')[2]}, on a server",
         )

@@ -32,7 +32,7 @@ from productive_k3s.waits.loop import Bounds, Look, wait_until
 _POLL_SECONDS = 0.2
 # More than a report has: two lines for each of a thousand nodes.
 _LOG_LINES = 2100
-_NO_IMAGE = "no image is known that the nodes have or can get"
+_NO_IMAGE = "no known image is present on the nodes or can be pulled"
 _NEEDS_SECONDS = 30.0
 # A kubelet reports within 10 s that it has other images; its first report after a start may be without any.
 _NO_PULL_SECONDS = 25.0
@@ -299,7 +299,7 @@ def _no_image(nodes: str) -> CheckResult:
     return failed(
         "pod.image",
         nodes,
-        "no pod was made: no image is known that these nodes have or can get",
+        "no pod was created: no known image is present on these nodes or can be pulled",
         "none on the nodes, none in the release's list of images",
-        "give the hosts their images (artifacts.delivery: push), or name one in the request (image)",
+        "deliver the images to the hosts (artifacts.delivery: push), or name one in the request (image)",
     )

@@ -23,7 +23,7 @@ async def remove_leftovers(host: ReadingHost, kube: KubeTrial, made_on: str) -> 
     found = await kube.get(f"/api/v1/namespaces?labelSelector={label}")
     names = trial_objects.leftovers(found.get("items") or (), made_on, await host.system.now())
     if names:
-        host.emit("note", f"a validation that was killed left {', '.join(names)}: removed first")
+        host.emit("note", f"removing {', '.join(names)}, left by a validation that was killed")
         await remove(host, kube, names)
 
 
@@ -40,7 +40,7 @@ async def remove(host: ReadingHost, kube: KubeTrial, names: Sequence[str]) -> Tu
                 asked.pop(name, None)
             else:
                 causes[name] = cause
-        return Look(None, f"the pods in {next(iter(asked))} are going" if asked else "")
+        return Look(None, f"the pods in {next(iter(asked))} are being deleted" if asked else "")
 
     await wait_until(host, look, Bounds(_GONE_SECONDS, _POLL_SECONDS, may_stop=False))
     return tuple(_removed(name, causes.get(name)) for name in names)

@@ -68,7 +68,7 @@ def has_no_sandbox(pod: Pod) -> bool:
 
 def _why(pod: Optional[Pod], warning: str) -> str:
     if pod is None:
-        return "the pod is not there"
+        return "the pod does not exist"
     why = trouble(pod)
     return with_warning(why, warning) if why else ""
 
@@ -76,14 +76,14 @@ def _why(pod: Optional[Pod], warning: str) -> str:
 def _runs(node: str, why: str, seconds: float) -> CheckResult:
     if not why:
         return passed("pod.runs", node, "a pod runs there")
-    remedy = "see journalctl -u k3s (k3s-agent) on that host, and whether it can have the image"
+    remedy = "see journalctl -u k3s (k3s-agent) on that host, and whether it can pull the image"
     return failed("pod.runs", node, f"no pod runs there after {seconds:.0f} s", why, remedy)
 
 
 def _silent(node: str, why: str, seconds: float) -> CheckResult:
-    what = f"nothing is known of what answers there after {seconds:.0f} s"
-    remedy = "is pod.runs well there? the pod's log is asked for on tcp/10250 of that host"
-    return failed("pod.reaches", node, what, why or "the pod runs, and its log cannot be had or is empty", remedy)
+    what = f"the pod there has reported nothing after {seconds:.0f} s"
+    remedy = "did pod.runs pass there? The pod's log is read through tcp/10250 of that host"
+    return failed("pod.reaches", node, what, why or "the pod runs, but its log cannot be read or is empty", remedy)
 
 
 def _causes(trial: Trial, said: str) -> Tuple[Tuple[str, str], ...]:
@@ -102,16 +102,16 @@ def _causes(trial: Trial, said: str) -> Tuple[Tuple[str, str], ...]:
 def _dns(trial: Trial, node: str, unresolved: Sequence[str]) -> CheckResult:
     check = "pod.dns"
     if not trial.dns:
-        what = "names were not tried: the cluster has no Service kube-system/kube-dns"
+        what = "names were not tested: the cluster has no Service kube-system/kube-dns"
         if trial.dns_is_expected:
-            seen = "CoreDNS is not switched off, so K3s should have made it"
+            seen = "CoreDNS is not disabled, so K3s should have created it"
             return failed(check, node, what, seen, "see journalctl -u k3s on the servers (deploy controller)")
         return warned(check, node, what, "coredns is in `disable`", "install a DNS if pods need names")
     if not unresolved:
         return passed(check, node, f"{len(trial.nodes)} Service names resolve from there")
     what = f"{len(unresolved)} of {len(trial.nodes)} Service names do not resolve from there"
     seen = f"the Services before {', '.join(unresolved)}"
-    remedy = "does CoreDNS run, and is udp/8472 (flannel) open between the hosts?"
+    remedy = "is CoreDNS running, and is udp/8472 (flannel) open between the hosts?"
     return failed(check, node, what, seen, remedy)
 
 
@@ -126,6 +126,6 @@ def _answers(trial: Trial, node: str, unanswered: Mapping[str, str]) -> CheckRes
 
 def _in_words(cause: str) -> str:
     if cause == _LATE:
-        return "not asked before the time was up"
+        return "not tested before the time ran out"
     kind, _, said = cause.partition(" ")
     return (f"{said!r} instead of its name" if said else "no answer") if kind == "answer" else cause

@@ -46,7 +46,7 @@ _DOING: Mapping[Action, str] = {
     "kill-all": "end",
     "remove-files": "remove",
     "write-hosts": "write the cluster's names into",
-    "remove-hosts": "take the cluster's names out of",
+    "remove-hosts": "remove the cluster's names from",
 }
 
 

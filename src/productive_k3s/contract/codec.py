@@ -32,7 +32,7 @@ def encode(value: Any, *, unmask: bool = False) -> Any:
     """Return `value` as JSON values. A Secret is a TypeError unless `unmask` says that this goes to standard input."""
     if isinstance(value, Secret):
         if not unmask:
-            raise TypeError("a secret has no place in this document")
+            raise TypeError("this document must not contain a secret")
         return value.unmask()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: encode(getattr(value, item.name), unmask=unmask) for item in dataclasses.fields(value)}

@@ -10,17 +10,17 @@ from typing import Dict, Optional, Tuple
 from productive_k3s.contract.exit_code import ExitCode
 
 # What an errno of the host's system means for a person: one table, whoever meets it.
-_FULL = ("host.disk-full", "there is no space left on the host", "make room there, then run it again")
+_FULL = ("host.disk-full", "there is no space left on the host", "free some space there, then run it again")
 _SYSTEM: Dict[int, Tuple[str, str, str]] = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
     errno.EROFS: (
         "host.read-only",
         "a file system of the host is read-only",
-        "see the host's log for why it was mounted so, mount it read-write, then run it again",
+        "look for the cause in the host's log, remount it read-write, then run it again",
     ),
 }
-_OTHER = ("host.file-failed", "the host's system refused what had to be done", "see the path, and the host's log")
+_OTHER = ("host.file-failed", "the host's operating system refused an operation", "check the path and the host's log")
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,10 @@ def system_failure(error: OSError, *, is_root: Optional[bool] = None) -> Failure
     seen = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
     if error.errno in (errno.EACCES, errno.EPERM):
         if os.geteuid() == 0 if is_root is None else is_root:
-            remedy = "see whether it is immutable (lsattr), and what SELinux or AppArmor denied (journalctl -k)"
-            return Failure("host.denied", "the host's system refuses this also to root", seen, remedy)
-        return refused("host.not-root", "this user may not do what has to be done", seen, "run it as root (sudo)")
+            remedy = "check whether it is immutable (lsattr), and what SELinux or AppArmor denied (journalctl -k)"
+            return Failure("host.denied", "the host's operating system refuses this even to root", seen, remedy)
+        return refused(
+            "host.not-root", "this user does not have the necessary permissions", seen, "run it as root (sudo)"
+        )
     code, what, remedy = _SYSTEM.get(error.errno or 0, _OTHER)
     return Failure(code, what, seen, remedy)

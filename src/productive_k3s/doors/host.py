@@ -61,7 +61,7 @@ class Host:
                     code="run.interrupted",
                     what="the run was interrupted between two changes",
                     evidence=why,
-                    remedy="run it again: it goes on where this run stopped",
+                    remedy="run it again: it continues where this run stopped",
                     exit_code=ExitCode.INTERRUPTED,
                 )
             )

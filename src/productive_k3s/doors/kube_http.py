@@ -240,9 +240,9 @@ def _certificate(where: str, error: Exception) -> ContractError:
     return ContractError(
         Failure(
             "kube.certificate",
-            "the certificates of the Kubernetes API do not fit",
+            "the certificate of the Kubernetes API cannot be verified",
             f"{where}: {cause}",
-            "the kubeconfig belongs to another cluster, or K3s must make its certificates anew (k3s certificate check)",
+            "the kubeconfig belongs to another cluster, or K3s has to renew its certificates (k3s certificate check)",
         )
     )
 
@@ -250,10 +250,10 @@ def _certificate(where: str, error: Exception) -> ContractError:
 def _refused(method: str, path: str, status: int, body: bytes) -> ContractError:
     where = f"{method} {path.partition('?')[0]}: HTTP {status}: {_message(body)}"
     if status >= 500 or status == _TOO_MANY:
-        what = "the Kubernetes API cannot answer now"
-        return ContractError(Failure("kube.unavailable", what, where, "wait, and see its log (journalctl -u k3s)"))
+        what = "the Kubernetes API cannot answer at the moment"
+        return ContractError(Failure("kube.unavailable", what, where, "wait, and check its log (journalctl -u k3s)"))
     return ContractError(
-        Failure("kube.refused", "the Kubernetes API refuses it", where, "see the evidence for what it wants")
+        Failure("kube.refused", "the Kubernetes API refuses the request", where, "see the evidence for the reason")
     )
 
 

@@ -34,7 +34,9 @@ class Access:
 
 def _bad(path: str, cause: str) -> ContractError:
     return ContractError(
-        Failure("kube.kubeconfig", "the kubeconfig cannot be used", f"{path}: {cause}", "see that K3s was started once")
+        Failure(
+            "kube.kubeconfig", "the kubeconfig cannot be used", f"{path}: {cause}", "check that K3s has been started"
+        )
     )
 
 
@@ -48,7 +50,7 @@ def read_access(path: str) -> Access:
         user = _named(document, "users", "user", context["user"])
         server = urlsplit(str(cluster["server"]))
         if server.scheme != "https" or not server.hostname:
-            raise _bad(path, f"server {cluster['server']} is no https URL")
+            raise _bad(path, f"server {cluster['server']} is not an https URL")
         return Access(
             host=server.hostname,
             port=server.port or _DEFAULT_PORT,
@@ -61,9 +63,9 @@ def read_access(path: str) -> Access:
     except OSError as error:
         raise _bad(error.filename or path, error.strerror or str(error)) from error
     except yaml.YAMLError as error:
-        raise _bad(path, "it is no YAML") from error
+        raise _bad(path, "it is not YAML") from error
     except (KeyError, TypeError, AttributeError, StopIteration, ValueError) as error:
-        raise _bad(path, f"it lacks or garbles {error}") from error
+        raise _bad(path, f"missing or malformed: {error}") from error
 
 
 def _named(document: Mapping[str, Any], kinds: str, kind: str, name: Any) -> Mapping[str, Any]:
@@ -80,7 +82,7 @@ def _content(section: Mapping[str, Any], key: str, path: str) -> bytes:
         try:
             return base64.b64decode(embedded, validate=True)
         except binascii.Error as error:
-            raise _bad(path, f"{key}-data is no base64") from error
+            raise _bad(path, f"{key}-data is not base64") from error
     # Paths in a kubeconfig are relative to it.
     with open(os.path.join(os.path.dirname(path), section[key]), "rb") as file:
         return file.read()

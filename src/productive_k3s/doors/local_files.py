@@ -31,15 +31,15 @@ def checksum_failure(where: str, found: str, expected: str) -> Failure:
     """Return the failure of an artefact that is not what it shall be."""
     return Failure(
         "artifact.checksum",
-        "an artefact is not what the release says",
+        "an artifact does not match the release's checksum",
         f"{where}: sha256 is {found}, expected {expected}",
-        "get it again; if that does not help, somebody changes it on the way",
+        "fetch it again; if that does not help, something changes it on the way",
     )
 
 
 def what_came(path: str, come: int, size: Optional[int]) -> str:
     """Return how much of a file came, in words."""
-    return f"{path}: {come} bytes came" if size in (None, come) else f"{path}: {come} bytes came of {size}"
+    return f"{path}: {come} bytes arrived" if size in (None, come) else f"{path}: {come} of {size} bytes arrived"
 
 
 class LocalFiles:
@@ -244,9 +244,9 @@ def _make_private(folder: str) -> None:
         raise ContractError(
             Failure(
                 "host.unsafe-directory",
-                f"{folder} is not this user's alone, so others could stop or misuse this program there",
+                f"other users have access to {folder}, and could stop or misuse this program there",
                 f"mode {modes.filemode(found.st_mode)}, user {found.st_uid}",
-                f"see who made it (ls -ld {folder}), then remove it",
+                f"find out who created it (ls -ld {folder}), then remove it",
             )
         )
     if found.st_mode & 0o077:

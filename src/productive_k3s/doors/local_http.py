@@ -101,7 +101,12 @@ def _open(
 
 def _unreachable(url: str, cause: object) -> ContractError:
     return ContractError(
-        Failure("network.unreachable", f"{url} cannot be had", str(cause), "see the network, the proxy and the address")
+        Failure(
+            "network.unreachable",
+            f"{url} cannot be fetched",
+            str(cause),
+            "check the network, the proxy and the address",
+        )
     )
 
 

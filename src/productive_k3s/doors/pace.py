@@ -52,15 +52,15 @@ class Pace:
         now = self._clock()
         failure: Optional[str] = None
         if now - self._last >= self._silence:
-            failure = f"nothing came for {now - self._last:.0f} s"
+            failure = f"nothing arrived for {now - self._last:.0f} s"
         elif now - self._began >= self._grace + self._come / _SLOWEST_BYTES_PER_SECOND:
-            failure = f"only {self._come} bytes came in {now - self._began:.0f} s"
+            failure = f"only {self._come} bytes arrived in {now - self._began:.0f} s"
         if failure is not None:
             raise ContractError(
                 Failure(
                     "artifact.too-slow",
-                    "an artefact comes so slowly that it would never be whole",
+                    "an artifact arrives so slowly that it would never be complete",
                     f"{self._what}: {failure}",
-                    "see the network on the way; what is staged already need not come again",
+                    "check the network to this host; files that are already staged are not sent again",
                 )
             )

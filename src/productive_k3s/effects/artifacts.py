@@ -64,7 +64,7 @@ async def _place(task: Task, artifact: Artifact, target: str, mode: int) -> None
 def _no_artifact(name: str) -> Failure:
     return Failure(
         "artifact.missing",
-        f"{name} is not on this host, and the request does not say where it can be had",
+        f"{name} is not on this host, and the request does not say where to fetch it",
         remedy="name a release (--artifacts), or stage it first (productive-k3s stage)",
     )
 
@@ -82,7 +82,7 @@ async def _verify_staged(host: Host, staged: str, sha256: str) -> None:
             "artifact.checksum",
             f"{staged} changed after it was staged, and was removed",
             f"sha256 is {found}, expected {sha256}",
-            "stage it again (pk3s does so in its next run); if that does not help, look at the host's disk",
+            "stage it again (pk3s does so in its next run); if that does not help, check the host's disk",
         )
     )
 

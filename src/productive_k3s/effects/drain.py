@@ -95,7 +95,7 @@ def _still_there(pods: Tuple[Pod, ...], drain: _Drain) -> str:
     if drain.blocked:
         pod, cause = next(iter(drain.blocked.items()))
         return f"{len(pods)} pods are still there; {pod}: {cause}"
-    return f"{len(pods)} pods end: {', '.join(_name(pod) for pod in pods[:3])}{', ...' if len(pods) > 3 else ''}"
+    return f"{len(pods)} pods are ending: {', '.join(_name(pod) for pod in pods[:3])}{', ...' if len(pods) > 3 else ''}"
 
 
 async def _timed_out(kube: KubeReading, name: str, pods: Tuple[Pod, ...], drain: _Drain, timeout: float) -> Failure:
@@ -105,12 +105,12 @@ async def _timed_out(kube: KubeReading, name: str, pods: Tuple[Pod, ...], drain:
         remedy = "give the workload more replicas, or relax its disruption budget, then run it again"
         code = "node.drain-blocked"
     elif node is not None and not node.ready:
-        evidence = f"{name} is not Ready, so nobody ends {', '.join(map(_name, pods))}"
+        evidence = f"{name} is not Ready, so nothing there can end {', '.join(map(_name, pods))}"
         remedy = "bring the node back, or remove it if it is gone for good"
         code = "node.not-ready"
     else:
         evidence = f"still ending: {', '.join(map(_name, pods))}"
-        remedy = "see kubectl describe of these pods (finalizers, long grace periods), or give it more time"
+        remedy = "run kubectl describe on these pods (finalizers, long grace periods), or allow more time"
         code = "node.drain-timeout"
     what = f"{name} was not drained within {timeout:.0f} s; it stays cordoned, and takes no new pods"
     return Failure(code, what, evidence, f"{remedy}; or uncordon {name}")

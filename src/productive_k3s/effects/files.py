@@ -65,7 +65,7 @@ def _given_token(request: Request, path: str) -> Secret:
     if join is not None and request.role == "server" and path == paths.AGENT_TOKEN:
         given = join.agent_token
     if given is None:
-        what = f"{path} is to be written, and no token was given"
+        what = f"{path} needs a token, and none was given"
         raise ContractError(refused("k3s.no-token", what, remedy="give the cluster's token"))
     return given
 

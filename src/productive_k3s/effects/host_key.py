@@ -14,7 +14,7 @@ PREPARED = f"{KEY}.productive-k3s"
 # Debian and Ubuntu call it ssh, others sshd.
 UNITS = ("ssh.service", "sshd.service")
 _SECONDS = 30.0
-_NEXT = "look at the SSH server of this host, then run it again"
+_NEXT = "check the SSH server of this host, then run it again"
 
 
 async def prepared(system: Reading) -> Optional[str]:
@@ -31,7 +31,7 @@ async def prepare(host: Host) -> str:
     await _run(host, ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", PREPARED))
     public = await _public(host.system, f"{PREPARED}.pub")
     if public is None:
-        raise ContractError(Failure("host-key.failed", "ssh-keygen made no ed25519 key", PREPARED, _NEXT))
+        raise ContractError(Failure("host-key.failed", "ssh-keygen did not create an ed25519 key", PREPARED, _NEXT))
     return public
 
 
@@ -46,7 +46,7 @@ async def use_prepared(host: Host) -> str:
         if shown.stdout.strip() == "active":
             await _run(host, ("systemctl", "reload", unit))
             return f"{unit} uses the new host key"
-    return "no SSH server runs; the next one uses the new host key"
+    return "no SSH server is running; the next one uses the new host key"
 
 
 async def _public(system: Reading, path: str) -> Optional[str]:

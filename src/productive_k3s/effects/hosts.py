@@ -25,7 +25,7 @@ async def write_block(system: System, path: str, wanted: Sequence[str]) -> None:
         raise ContractError(
             Failure(
                 "host.hosts-file",
-                f"{path} could not be read whole, so it was left alone",
+                f"{path} could not be read completely, so it was not changed",
                 f"{len(data)} of {there.size} bytes",
                 "make it smaller, or leave hostsFile out",
             )

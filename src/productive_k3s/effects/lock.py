@@ -18,14 +18,14 @@ async def take_lock(host: Host) -> Optional[Failure]:
     holder = await host.system.lock(paths.LOCK, _LOCK_WAIT_SECONDS)
     if holder is None:
         return None
-    return _locked("another run works on this host", holder)
+    return _locked("another run is working on this host", holder)
 
 
 async def require_trial_lock(host: Host) -> None:
     """Take the host's lock for trials of a full validation; raises ContractError if another one runs here."""
     holder = await host.system.lock(paths.TRIAL_LOCK, _TRIAL_WAIT_SECONDS)
     if holder is not None:
-        raise ContractError(_locked("another full validation runs on this host", holder))
+        raise ContractError(_locked("another full validation is running on this host", holder))
 
 
 def _locked(what: str, holder: str) -> Failure:

@@ -25,7 +25,7 @@ async def patch_node(kube: Kube, name: str, wanted: Callable[[Node], Optional[Pa
         node = await kube.get(f"/api/v1/nodes/{quote(name)}")
         if not node:
             raise ContractError(
-                bad_input("kube.no-node", f"{name} is no node of this cluster", "it was one before", "run it again")
+                bad_input("kube.no-node", f"{name} is not a node of this cluster", "it was one before", "run it again")
             )
         patch = wanted(node)
         if patch is None:
@@ -37,7 +37,7 @@ async def patch_node(kube: Kube, name: str, wanted: Callable[[Node], Optional[Pa
         Failure(
             "kube.conflict",
             f"{what} of {name} could not be written",
-            f"somebody else changed the Node each time, {_TRIES} times",
-            "run it again; if that says the same, see who writes it: kubectl get node -o yaml --show-managed-fields",
+            f"something else changed the Node each time, {_TRIES} times",
+            "run it again; if it fails again, find out what writes it: kubectl get node -o yaml --show-managed-fields",
         )
     )

@@ -51,7 +51,7 @@ async def _stop_unit(host: Host, change: Change) -> None:
                 "k3s.does-not-stop",
                 f"{change.target} did not stop within {_STOP_SECONDS:.0f} s",
                 stopped.lacking,
-                f"see journalctl -u {change.target}, end it by hand, then run it again",
+                f"see journalctl -u {change.target}, stop it manually, then run it again",
             )
         )
 
@@ -64,9 +64,9 @@ async def _kill_all(host: Host, _: Change) -> None:
         raise ContractError(
             Failure(
                 "k3s.containers-left",
-                "processes of containers cannot be ended",
+                "processes of containers cannot be stopped",
                 " ".join(done.stderr.split())[-_EVIDENCE_LENGTH:] or f"status {done.returncode}",
-                "see what they wait for (ps -o stat,wchan), or restart the host, then run it again",
+                "check what they are waiting for (ps -o stat,wchan), or restart the host, then run it again",
             )
         )
 
@@ -85,10 +85,10 @@ async def _remove_files(host: Host, _: Change) -> None:
         )
     others = [name for name in await system.list_directory(paths.SYSTEMD_DIRECTORY) if _is_unit_of_k3s(name)]
     if others:
-        host.emit("note", f"another K3s service is installed ({', '.join(others)}): what they share stays")
+        host.emit("note", f"another K3s service is installed ({', '.join(others)}): what both use is kept")
         return
     for path, target in elsewhere:
-        host.emit("note", f"{path} led to {target}: what is there stays")
+        host.emit("note", f"{path} was a link to {target}: its content there is kept")
     for path in paths.WRITTEN_BY_K3S:
         await _empty_if_link(system, path)
     for path in paths.LEFT_BY_K3S:

@@ -47,7 +47,7 @@ async def join_veto(system: Reading, request: Request) -> Optional[Failure]:
         return await _token_veto(_Asked(system, base, proven_ca(answer.body), token), request.role, request.join.server)
     return refused(
         "k3s.ca-mismatch",
-        f"the cluster at {request.join.server} is not the token's",
+        f"the token does not belong to the cluster at {request.join.server}",
         f"its CA is {found[:12]}..., the token's is {token.ca_hash[:12]}...",
         "use the token of that server's cluster, or correct the server's address",
     )
@@ -91,18 +91,18 @@ async def _token_veto(asked: _Asked, role: str, server: str) -> Optional[Failure
         return None
     other = "server" if role == "agent" else "agent"
     if asked.token.is_bootstrap:
-        said = "it has ended, or was deleted" if role == "agent" else "with a bootstrap token agents alone can join"
+        said = "it has expired or was deleted" if role == "agent" else "only agents can join with a bootstrap token"
     elif await asked.status_for(other) in (None, *_REFUSALS):
-        said = "its CA is the cluster's, its password is not"
+        said = "its CA matches the cluster, but its password does not"
     elif role == "agent":
-        said = "it is the server's, and the cluster has another one for agents"
+        said = "it is the server token, and the cluster has a separate agent token"
     else:
-        said = "it is the agent token, and servers join with the server's"
+        said = "it is the agent token, and servers join with the server token"
     return refused(
         "k3s.token-mismatch",
         f"the server {server} refuses this token, so nothing was changed here",
         f"{said}; {asked.base}{_QUESTIONS[role]} answered {status} to user {_USERS[role]}",
-        f"give the cluster's {role} token: on a server, productive-k3s token",
+        f"use the cluster's {role} token: on a server, productive-k3s token",
     )
 
 
@@ -122,5 +122,5 @@ def _unreachable(server: str, evidence: str) -> Failure:
         "k3s.unreachable-server",
         f"the server {server} does not answer, so nothing was changed here",
         evidence,
-        "see that K3s runs there, and that its port is reachable from this host",
+        "check that K3s is running there, and that its port is reachable from this host",
     )

@@ -26,7 +26,12 @@ async def resolve(host: ReadingHost, machine: str, version: Optional[str], sourc
     """Return where the release lies and what its files must be; images only from a directory, which has no registry."""
     arch = MACHINES.get(machine)
     if arch is None:
-        raise bad_release("architecture", "K3s has no release for this machine", machine, "amd64, arm64 and arm have")
+        raise bad_release(
+            "architecture",
+            "K3s has no release for this machine",
+            machine,
+            "there are releases for amd64, arm64 and arm",
+        )
     if source is not None and "://" not in source:
         return await _from_directory(host, arch, version, source.rstrip("/"))
     wanted = version or DEFAULT_VERSION
@@ -35,7 +40,7 @@ async def resolve(host: ReadingHost, machine: str, version: Optional[str], sourc
     answer = await host.system.get(url, ca=b"", timeout=_SECONDS)
     if answer.status != 200:
         raise bad_release(
-            "missing", f"there is no release {wanted} at {base}", f"{url}: {answer.status}", "see --version"
+            "missing", f"there is no release {wanted} at {base}", f"{url}: {answer.status}", "check --version"
         )
     sums = parse_checksums(answer.body.decode(errors="replace"))
     name = BINARIES[arch]
@@ -68,12 +73,12 @@ async def _only_version(host: ReadingHost, directory: str) -> str:
     names = [name for name in await host.system.list_directory(directory) if name.startswith("v")]
     if len(names) != 1:
         raise bad_release(
-            "version", f"{directory} holds {len(names)} versions", ", ".join(sorted(names)) or "none", "say --version"
+            "version", f"{directory} holds {len(names)} versions", ", ".join(sorted(names)) or "none", "use --version"
         )
     return names[0]
 
 
 def _sum(sums: Dict[str, str], name: str, where: str) -> str:
     if name not in sums:
-        raise bad_release("checksum", f"{where} does not name {name}", ", ".join(sorted(sums)), "see the release")
+        raise bad_release("checksum", f"{where} does not list {name}", ", ".join(sorted(sums)), "check the release")
     return sums[name]

@@ -28,8 +28,8 @@ async def label_for(system: Reading, path: str) -> str:
     raise ContractError(
         Failure(
             "host.selinux-label",
-            f"SELinux is enforcing, and nobody says how {path} is to be labelled",
-            " ".join(done.stderr.split()) or f"matchpathcon ended with {done.returncode}",
+            f"SELinux is enforcing, and the label for {path} cannot be determined",
+            " ".join(done.stderr.split()) or f"matchpathcon exited with {done.returncode}",
             "install matchpathcon (package libselinux-utils, on Debian selinux-utils), then run it again",
         )
     )

@@ -28,7 +28,7 @@ class UnitState:
 
     def __str__(self) -> str:
         times = "once" if self.restarts == 1 else f"{self.restarts} times"
-        again = f", started again {times}" if self.restarts else ""
+        again = f", restarted {times}" if self.restarts else ""
         return f"unit {self.active} ({self.sub}){again}"
 
 

@@ -22,14 +22,14 @@ from productive_k3s.k3s.paths import ADMIN_KUBECONFIG
 RESERVED = {
     "agent-token": "tokens are made on the first server",
     "agent-token-file": "tokens are made on the first server",
-    "cluster-init": "datastore: etcd says it",
+    "cluster-init": "use datastore: etcd instead",
     "config": "the file is always /etc/rancher/k3s/config.yaml",
     "data-dir": "only the default /var/lib/rancher/k3s is supported",
     "node-label": "labels are declared with the node",
     "node-name": "the node's name is declared with the node",
     "node-taint": "taints are declared with the node",
     "server": "the registration address is derived from the first server",
-    "tls-san": "tlsSan says it",
+    "tls-san": "use tlsSan instead",
     "token": "tokens are made on the first server",
     "token-file": "tokens are made on the first server",
 }
@@ -86,12 +86,12 @@ UNSUPPORTED: Mapping[str, Tuple[str, str]] = {
         "leave it out: a taint keeps pods away from a server (node-role.kubernetes.io/control-plane:NoSchedule)",
     ),
     "with-node-id": (
-        "the node's name would get a suffix that nobody knows beforehand",
+        "the node's name would get a suffix that is not known in advance",
         "leave it out, and give each host a name of its own",
     ),
     "write-kubeconfig": (
         f"kubectl, k3s and this program look for it at {ADMIN_KUBECONFIG}",
-        "leave it out; write-kubeconfig-mode and write-kubeconfig-group say who may read it",
+        "leave it out; write-kubeconfig-mode and write-kubeconfig-group control who may read it",
     ),
 }
 
@@ -191,9 +191,11 @@ def _check_minor(key: str, version: str) -> Optional[Failure]:
     if flag is None or minor is None or minor < table().oldest:
         return None
     if minor < flag.since:
-        return _wrong("flag-not-in-version", f"{key} is a flag since 1.{flag.since}, not of {version}", "leave it out")
+        return _wrong("flag-not-in-version", f"{key} exists from 1.{flag.since} on, not in {version}", "leave it out")
     if flag.until is not None and minor > flag.until:
-        return _wrong("flag-not-in-version", f"{key} went with 1.{flag.until}, before {version}", "leave it out")
+        return _wrong(
+            "flag-not-in-version", f"{key} does not exist after 1.{flag.until}, so not in {version}", "leave it out"
+        )
     return None
 
 
@@ -202,12 +204,12 @@ def _check_one(role: str, key: str) -> Optional[Failure]:
     flag = known.find(key)
     if flag is None:
         if key in known.removed:
-            return _wrong("removed-flag", f"{key} does not exist any more", f"use {known.removed[key]}")
+            return _wrong("removed-flag", f"{key} no longer exists", f"use {known.removed[key]}")
         nearest = known.nearest(key, role)
-        remedy = f"did you mean {nearest}?" if nearest else "see the K3s documentation of its flags"
-        return _wrong("unknown-flag", f"{key} is no flag of k3s {role}", remedy)
+        remedy = f"did you mean {nearest}?" if nearest else "see the K3s documentation for its flags"
+        return _wrong("unknown-flag", f"{key} is not a flag of k3s {role}", remedy)
     if role not in flag.roles:
-        effect = "an agent dies of it" if role == "agent" else "a server passes over it"
+        effect = "an agent does not start with it" if role == "agent" else "a server ignores it"
         return _wrong("flag-in-wrong-role", f"{key} is a flag of {flag.roles[0]}s only", f"{effect}: move it")
     if flag.name in RESERVED:
         return _wrong("reserved-flag", f"{key} is written by this program", RESERVED[flag.name])

@@ -87,7 +87,7 @@ def _by_registry(check: Check) -> Check:
             if scheme or slash or not host:
                 # Whoever writes a URL may write a password into it.
                 shown = f"{scheme}://{rest.rpartition('@')[2]}" if scheme else rest
-                fault = "has a scheme" if scheme else "is no registry's name"
+                fault = "has a scheme" if scheme else "is not the name of a registry"
                 expected = "the registry's host and port alone"
                 yield Wrong((*path, str(key)), f"'{shown}' in {_named(path)} {fault}", expected, at_key=True)
         yield from _each(check)(path, value)
@@ -113,9 +113,13 @@ def _endpoints(path: Path, value: Any) -> Iterator[Wrong]:
     for index, item in enumerate(value):
         inner = (*path, str(index))
         if not is_http_url(item):
-            yield Wrong(inner, f"item {index + 1} of {_named(path)} is no URL", "one like https://mirror.example:5000")
+            yield Wrong(
+                inner, f"item {index + 1} of {_named(path)} is not a URL", "one like https://mirror.example:5000"
+            )
         elif has_credentials(item):
-            yield Wrong(inner, f"item {index + 1} of {_named(path)} names a user", "a user's name in configs, auth")
+            yield Wrong(
+                inner, f"item {index + 1} of {_named(path)} contains a user name", "a user's name in configs, auth"
+            )
 
 
 def _text(path: Path, value: Any) -> Iterator[Wrong]:

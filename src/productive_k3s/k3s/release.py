@@ -48,7 +48,12 @@ def bad_release(code: str, what: str, evidence: str, remedy: str) -> ContractErr
 def binary_name(arch: str) -> str:
     """PURE: return the asset of the binary. Raises ContractError for an architecture that K3s has no release for."""
     if arch not in BINARIES:
-        raise bad_release("architecture", "K3s has no release for this architecture", arch, "amd64, arm64 and arm have")
+        raise bad_release(
+            "architecture",
+            "K3s has no release for this architecture",
+            arch,
+            "there are releases for amd64, arm64 and arm",
+        )
     return BINARIES[arch]
 
 

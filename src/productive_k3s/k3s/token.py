@@ -183,7 +183,7 @@ def _items(der: bytes) -> List[Tuple[int, bytes]]:
             size = length & 0x7F
             length, at = int.from_bytes(der[at : at + size], "big"), at + size
         if at + length > len(der):
-            raise ValueError("an element is longer than what holds it")
+            raise ValueError("an element is longer than the one that contains it")
         found.append((tag, der[at : at + length]))
         at += length
     return found

@@ -16,8 +16,8 @@ def not_agreed(request: Request, changes: Tuple[Change, ...]) -> Tuple[Failure, 
     if not needed:
         return ()
     evidence = "; ".join(f"{item.id} ({item.reason})" for item in needed)
-    what = "this host needs changes that were not agreed to"
-    return (refused("changes.not-agreed", what, evidence, "look at a new plan and agree to it"),)
+    what = "this host needs changes that were not approved"
+    return (refused("changes.not-agreed", what, evidence, "make a new plan and approve it"),)
 
 
 def left_over(changes: Tuple[Change, ...]) -> Tuple[Failure, ...]:
@@ -27,8 +27,8 @@ def left_over(changes: Tuple[Change, ...]) -> Tuple[Failure, ...]:
     return (
         Failure(
             "changes.left-over",
-            "the run ended well, and the host still differs",
+            "the run succeeded, but the host still differs",
             "; ".join(f"{item.id} ({item.reason})" for item in changes),
-            "run it again; if that says the same, something else on the host changes it back",
+            "run it again; if it still differs, something else on the host changes it back",
         ),
     )

@@ -85,13 +85,13 @@ def _artifacts(desired: Desired, effective: Effective) -> Tuple[Change, ...]:
         reason = f"{request.version} is not installed" if there is None else "the binary differs from the release's"
         changes.append(Change("binary", "install-binary", paths.BINARY, reason, "change"))
     elif k3s.wrong_label:
-        reason = f"its SELinux label ({k3s.wrong_label}) is not the policy's; K3s' next start reads it"
+        reason = f"its SELinux label ({k3s.wrong_label}) does not match the policy; K3s reads it when it starts"
         changes.append(Change(f"selinux:{paths.BINARY}", "set-label", paths.BINARY, reason, "change"))
     installed = {item.path: item.sha256 for item in k3s.images}
     for image in request.images:
         path = f"{paths.IMAGES}/{image.name}"
         if installed.get(path) != image.sha256:
-            reason = "these images are not here" if path not in installed else "these images differ"
+            reason = "these images are missing" if path not in installed else "these images differ"
             changes.append(Change(f"image:{image.name}", "install-images", path, reason, "change"))
     # The install script leaves names alone that PATH already has; facts list what this host has of them.
     missing = [name for name in paths.LINKS if f"{paths.BINARY_DIRECTORY}/{name}" not in k3s.links]
@@ -105,7 +105,7 @@ def _left_staged(facts: Facts) -> Tuple[Change, ...]:
     """Return the removal of what was staged and is in place: a run was killed between the two."""
     in_place = {item.sha256 for item in (facts.k3s.binary, *facts.k3s.images) if item is not None}
     return tuple(
-        Change(f"remove:{item.path}", "remove-file", item.path, "what was staged is in place already", "change")
+        Change(f"remove:{item.path}", "remove-file", item.path, "the staged files are already in place", "change")
         for item in facts.k3s.staged
         if item.sha256 in in_place
     )

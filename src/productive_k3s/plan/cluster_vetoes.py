@@ -19,13 +19,13 @@ def identity(desired: Desired, effective: Effective, _: Comparison) -> Iterator[
         yield refused(
             "k3s.node-name-changes",
             f"this node is {k3s.node_name}, not {request.node_name}",
-            remedy="a node keeps its name: declare it so, or remove the node and join it anew",
+            remedy="a node keeps its name: declare that name, or remove the node and let it join again",
         )
     if not desired.address:
         yield refused(
             "host.no-default-route",
             "this host has no address beside a default route",
-            remedy="add a default route (K3s needs one), or say node-ip",
+            remedy="add a default route (K3s needs one), or set node-ip",
         )
     elif interface_of(desired.address, effective.facts) is None:
         yield refused(
@@ -46,10 +46,10 @@ def _address(desired: Desired, effective: Effective) -> Iterator[Failure]:
     if effective.is_member and effective.facts.k3s.datastore == "etcd" and before and after and before[0] != after[0]:
         yield refused(
             "k3s.address-changes",
-            f"this member of etcd has the address {before[0]}, and cannot be given {after[0]}",
-            "the other members and the nodes that joined here keep looking for it at the old one",
+            f"this etcd member has the address {before[0]}, which cannot be changed to {after[0]}",
+            "the other members and the nodes that joined here keep using the old address",
             f"give the host {before[0]} back, or replace the server: remove the node from its cluster, uninstall K3s "
-            "here, and let it join anew; a lone server is restored from a snapshot",
+            "here, and let it join again; if it is the only server, restore it from a snapshot",
         )
 
 
@@ -61,9 +61,9 @@ def fixed(desired: Desired, effective: Effective, _: Comparison) -> Iterator[Fai
         if effective.is_member and asked != there:
             yield refused(
                 "k3s.fixed-at-first-start",
-                f"{key} cannot be changed on a cluster that exists",
-                f"is {there or 'the default'}, asked {asked or 'the default'}",
-                f"put {key} back",
+                f"{key} cannot be changed on an existing cluster",
+                f"is {there or 'the default'}, requested {asked or 'the default'}",
+                f"restore {key}",
             )
 
 
@@ -79,8 +79,9 @@ def encryption(desired: Desired, effective: Effective, _: Comparison) -> Iterato
             "k3s.secrets-encryption-goes",
             "without secrets-encryption K3s cannot read the secrets that are encrypted, and does not start",
             f"{key} is set now, and secrets in the datastore are encrypted",
-            f"put {key}: true back; to end it, on a server: k3s secrets-encrypt disable, restart K3s on every server, "
-            "k3s secrets-encrypt reencrypt --force --skip, and take the flag out once k3s secrets-encrypt status says "
+            f"set {key}: true again; to turn it off, on a server: k3s secrets-encrypt "
+            "disable, restart K3s on every server, "
+            "k3s secrets-encrypt reencrypt --force --skip, and remove the flag once k3s secrets-encrypt status says "
             "Disabled and reencrypt_finished",
         )
 
@@ -92,14 +93,14 @@ def cluster(desired: Desired, effective: Effective, _: Comparison) -> Iterator[F
         if request.expected_ca:
             yield refused(
                 "cluster.second",
-                "this would found a second cluster: one with another CA is recorded",
+                "this would create a second cluster: one with another CA is recorded",
                 f"recorded CA {request.expected_ca[:12]}..., and no datastore on this host",
-                "restore this server from a snapshot, or agree to a new cluster with --new-cluster",
+                "restore this server from a snapshot, or allow a new cluster with --new-cluster",
             )
         if request.others_are_members:
             yield refused(
                 "cluster.second",
-                "this would found a second cluster: other hosts are members of one already",
+                "this would create a second cluster: other hosts are already members of one",
                 "no datastore on this host",
                 "restore this server, or uninstall K3s from the other hosts first",
             )
@@ -126,22 +127,22 @@ def token(desired: Desired, effective: Effective, *, wants_token: bool) -> Itera
     join = request.join
     if join is None:
         if request.role == "agent":
-            yield refused("request.no-server", "an agent needs a server to join", remedy="say --server URL")
+            yield refused("request.no-server", "an agent needs a server to join", remedy="add --server URL")
         return
     if join.token is None:
         if wants_token:
             yield refused(
                 "k3s.no-token",
-                "a join without a token would found a second cluster or never end",
+                "without a token, the join would create a second cluster or never end",
                 join.server,
-                "give the cluster's agent token (productive-k3s token, on a server)",
+                "use the cluster's agent token (productive-k3s token, on a server)",
             )
         return
     found = parse_token(join.token.unmask()).ca_hash
     if not found:
         yield refused(
             "k3s.token-not-secure",
-            "the token is not in its secure form, so the cluster cannot be checked",
+            "the token is not in the secure format, so its cluster cannot be checked",
             "it does not look like K10<64 hex digits>::<user>:<password>",
             "use what productive-k3s token prints on a server",
         )

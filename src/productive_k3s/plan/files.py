@@ -32,13 +32,13 @@ def file_changes(desired: Desired, effective: Effective, comparison: Comparison)
 def _removals(desired: Desired, effective: Effective) -> Iterator[Change]:
     registries = effective.facts.k3s.registries
     if desired.registries is None and registries is not None and registries.schema:
-        yield _remove(registries.path, "no registries are asked for any more")
+        yield _remove(registries.path, "registries are no longer configured")
     wanted = {file.path for file in desired.files}
     for file in effective.facts.k3s.files:
         # The folder is ours alone; a template of containerd's may be somebody else's.
         ours = file.path.startswith(f"{paths.FILES}/") or file.schema
         if ours and file.path not in wanted:
-            yield _remove(file.path, "the file is not asked for any more")
+            yield _remove(file.path, "the file is no longer needed")
 
 
 def _remove(path: str, reason: str) -> Change:
@@ -56,7 +56,7 @@ def _why(
     if there is None:
         return _why_missing(file, desired, effective, comparison)
     if file.path == paths.CONFIG:
-        by = "" if effective.is_ours else "somebody else wrote it; "
+        by = "" if effective.is_ours else "not written by productive-k3s; "
         return f"{by}differs in {', '.join(comparison.file)}" if comparison.file else ""
     if file.path == paths.unit_file(desired.request.unit):
         return _why_unit(comparison)
@@ -64,10 +64,10 @@ def _why(
         return "" if _same_registries(desired, effective) else "the registries differ"
     if file.path in (paths.KILLALL, paths.uninstall_script(desired.request.unit)):
         # Upstream's scripts do the same: only our own older text is replaced.
-        return "a newer text exists" if there.schema and there.sha256 != file.sha256 else ""
+        return "its text has changed" if there.schema and there.sha256 != file.sha256 else ""
     if file.path == paths.environment_file(desired.request.unit):
         return _why_environment(desired, effective, comparison)
-    by = "somebody else wrote it; " if file.path not in _ours(effective) else ""
+    by = "not written by productive-k3s; " if file.path not in _ours(effective) else ""
     return f"{by}its content differs" if there.sha256 != file.sha256 else ""
 
 
@@ -84,7 +84,7 @@ def _why_missing(file: RenderedFile, desired: Desired, effective: Effective, com
 def _why_taken_over(comparison: Comparison) -> str:
     """Return why somebody else's K3s gets a config.yaml: for what was asked, and then all of it."""
     moved = "flags on the unit and in its environment move here" if comparison.moves else ""
-    asked = f"K3s differs from what is asked in {', '.join(comparison.asked)}" if comparison.asked else ""
+    asked = f"K3s differs from the request in {', '.join(comparison.asked)}" if comparison.asked else ""
     return "; ".join(filter(None, (asked, moved)))
 
 
@@ -95,16 +95,16 @@ def _ours(effective: Effective) -> Tuple[str, ...]:
 
 def _why_environment(desired: Desired, effective: Effective, comparison: Comparison) -> str:
     if comparison.moves and comparison.in_environment:
-        return f"flags in the environment move to config.yaml or go: {', '.join(comparison.in_environment)}"
+        return f"flags in the environment move to config.yaml or are removed: {', '.join(comparison.in_environment)}"
     if not comparison.environment_differs:
         return ""
     now, asked = sorted(effective.variables or ()), sorted(desired.comparable_variables)
-    return f"the environment differs (now: {', '.join(now) or 'empty'}; asked: {', '.join(asked) or 'empty'})"
+    return f"the environment differs (now: {', '.join(now) or 'empty'}; requested: {', '.join(asked) or 'empty'})"
 
 
 def _why_unit(comparison: Comparison) -> str:
     if comparison.moves and comparison.on_unit:
-        return f"flags on the unit move to config.yaml or go: {', '.join(comparison.on_unit)}"
+        return f"flags on the unit move to config.yaml or are removed: {', '.join(comparison.on_unit)}"
     differs = comparison.unit_differs if comparison.takes_over else comparison.rewrites_unit
     return "its directives differ from the install script's" if differs else ""
 

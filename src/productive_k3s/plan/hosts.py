@@ -31,9 +31,9 @@ def _change(file: HostsFile, wanted: Tuple[str, ...]) -> Optional[Change]:
     if meaning(file.block or ()) == meaning(wanted) and (file.block is not None) == bool(wanted):
         return None
     if wanted:
-        reason = "the names of the cluster's nodes are not there" if not file.block else "names of the nodes differ"
+        reason = "the names of the cluster's nodes are missing" if not file.block else "names of the nodes differ"
         return Change(f"hosts:{file.path}", "write-hosts", file.path, reason, "change", _diff(file, wanted))
-    reason = "names of the nodes are not asked for any more"
+    reason = "the names of the nodes are no longer needed"
     return Change(f"hosts:{file.path}", "remove-hosts", file.path, reason, "change", _diff(file, ()))
 
 

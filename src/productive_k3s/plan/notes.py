@@ -24,15 +24,15 @@ def notes(desired: Desired, effective: Effective, comparison: Comparison, *, is_
 def _notes(desired: Desired, effective: Effective, comparison: Comparison, *, is_done: bool) -> Iterator[str]:
     request, k3s = desired.request, effective.facts.k3s
     if is_done:
-        yield f"{request.version} runs as asked"
+        yield f"{request.version} runs as requested"
     for key, path in sorted(comparison.extra.items()):
         yield f"{path} also sets {key}"
     yield from _as_found(desired, effective, comparison)
     if k3s.datastore == "sqlite" and request.role == "server" and request.datastore == "etcd":
-        yield "the datastore is SQLite and stays so: it is chosen at the first start"
+        yield "the datastore stays SQLite: it is chosen at the first start"
     yield from _address(desired, effective, comparison)
     if k3s.leftovers and k3s.role is None:
-        yield f"left by an earlier K3s: {', '.join(k3s.leftovers)}"
+        yield f"left over from an earlier K3s: {', '.join(k3s.leftovers)}"
 
 
 def _address(desired: Desired, effective: Effective, comparison: Comparison) -> Iterator[str]:
@@ -40,9 +40,9 @@ def _address(desired: Desired, effective: Effective, comparison: Comparison) -> 
         return
     before = ",".join(effective.flags["node-ip"])
     if desired.request.role == "server":
-        follows = "agents and kubeconfigs that name the old one do not find this server any more"
+        follows = "agents and kubeconfigs with the old address no longer reach this server"
     else:
-        follows = "what reaches this node at the old one does not find it any more"
+        follows = "connections to the old address no longer reach this node"
     yield f"the node's address changes from {before} to {desired.address}: {follows}"
 
 
@@ -50,7 +50,7 @@ def _as_found(desired: Desired, effective: Effective, comparison: Comparison) ->
     """Yield why nothing is rewritten on somebody else's node, and the cosmetic moves that wait for a restart."""
     if not effective.was_made_by_others or comparison.takes_over:
         return
-    yield f"somebody else set up K3s here; it equals the request, so nothing is rewritten{_places(comparison)}"
+    yield f"K3s was not set up by productive-k3s; it matches the request, so nothing is rewritten{_places(comparison)}"
     for move in _moves(desired, effective, comparison):
         yield f"{COSMETIC}{move}"
 
@@ -68,13 +68,13 @@ def _moves(desired: Desired, effective: Effective, comparison: Comparison) -> It
         keys = ", ".join(sorted(set(outside)))
         tokens = ", a token into a 0600 file of its own" if set(outside) & set(TOKENS) else ""
         place = f"{paths.CONFIG}{tokens}"
-        yield f"with the next change that restarts K3s, {keys} move to {place}, so that one file says it all"
+        yield f"with the next change that restarts K3s, {keys} move to {place}, so that one file holds all flags"
     for path in sorted(set(comparison.extra.values())):
         both = ", ".join(
             sorted(key for key, place in comparison.extra.items() if place == path and key in desired.flags)
         )
         if both:
-            yield f"{path} says {both} as asked; the next change of {paths.CONFIG} writes that there too"
+            yield f"{path} says {both} as requested; the next change of {paths.CONFIG} writes that there too"
     if comparison.unit_differs:
         yield (
             f"with the next change that restarts K3s, the unit becomes the install script's "
@@ -84,8 +84,8 @@ def _moves(desired: Desired, effective: Effective, comparison: Comparison) -> It
         old = [item for item in effective.flags.get(key, ()) if item not in desired.flags.get(key, ())]
         if old and key == "node-label":
             yield (
-                f"K3s sets the labels {', '.join(old)} again at each start, as its own configuration says them; "
-                "the next change that restarts K3s takes them out"
+                f"K3s sets the labels {', '.join(old)} again at each start, because its own configuration "
+                "has them; the next change that restarts K3s removes them"
             )
 
 

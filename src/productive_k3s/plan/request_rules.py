@@ -50,14 +50,14 @@ def past_end_note(version: str) -> str:
     if minor is None or minor >= supported[0]:
         return ""
     newest = f"1.{supported[-1]} is the newest known here"
-    return f"Kubernetes 1.{minor} is past its end of life and not mended any more; {newest}"
+    return f"Kubernetes 1.{minor} has reached its end of life and gets no more fixes; {newest}"
 
 
 def unknown_version_note(request: Request) -> str:
     """Return a remark where the version is newer than the flag table, '' else: then unknown flags are let through."""
     newest = flags.table().newest
     if _number(request.version) > _number(newest):
-        return f"{request.version} is newer than the flags known here ({newest}): they are not checked"
+        return f"{request.version} is newer than the flags known here ({newest}): flags are not checked"
     return ""
 
 
@@ -73,18 +73,18 @@ def _wrong(code: str, what: str, evidence: str, remedy: str) -> Failure:
 def _shape(request: Request) -> Iterator[Failure]:
     if request.schema != SCHEMA:
         found = f"{request.schema}, known is {SCHEMA}"
-        yield _wrong("schema", "the request is of another schema", found, "use one version of both programs")
+        yield _wrong("schema", "the request has another schema", found, "use one version of both programs")
     if not _VERSION.match(request.version):
         yield _wrong("version", "the version is not exact", request.version, f"write it as {DEFAULT_VERSION}")
     if request.watch is not None and not 0 <= request.watch.seconds <= LONGEST_WATCH:
         allowed = f"0 to {LONGEST_WATCH:.0f} seconds"
-        yield _wrong("watch", "a restart cannot be watched for so long", f"{request.watch.seconds}", allowed)
+        yield _wrong("watch", "a restart cannot be watched for that long", f"{request.watch.seconds}", allowed)
     artifacts = (*((request.binary,) if request.binary else ()), *request.images)
     for artifact in artifacts:
         if not _SHA256.match(artifact.sha256):
             yield _wrong("checksum", f"the checksum of {artifact.name} is not sha256", artifact.sha256, "64 hex digits")
         if "/" in artifact.name or artifact.name.startswith("."):
-            yield _wrong("artifact", "an artefact's name is no file name", artifact.name, "use the asset's name")
+            yield _wrong("artifact", "an artifact's name is not a file name", artifact.name, "use the asset's name")
 
 
 def _surroundings(request: Request) -> Iterator[Failure]:
@@ -95,7 +95,7 @@ def _surroundings(request: Request) -> Iterator[Failure]:
     for key, secret in request.secrets.environment.items():
         if masking.has_masked_user(secret.unmask()):
             shown = f"{masking.MASK} stands for a user and password that are not shown"
-            yield _wrong("environment", f"{key} has no password: {shown}", key, f"give {key} as the host has it")
+            yield _wrong("environment", f"{key} has no password: {shown}", key, f"set {key} to the value on the host")
     for wrong in registries.mistakes(request.registries):
         yield _wrong("registries", wrong.what, "/".join(wrong.path), f"expected {wrong.expected}")
     keys = {key for added in request.secrets.registries.values() for key in added}
@@ -103,10 +103,10 @@ def _surroundings(request: Request) -> Iterator[Failure]:
         yield _wrong("registries", "there are passwords of registries, and no registries", "", "name the registries")
     for key in sorted(keys - set(registries.SECRET_KEYS)):
         expected = f"one of {', '.join(registries.SECRET_KEYS)}"
-        yield _wrong("registries", f"'{key}' is no secret of a registry", key, expected)
+        yield _wrong("registries", f"'{key}' is not a secret of a registry", key, expected)
     for entry in request.hosts_file:
         if not _is_ip(entry.address):
-            yield _wrong("hosts-file", "names can lead to an IP address only", entry.address, "write it as 10.0.0.11")
+            yield _wrong("hosts-file", "names can only point to an IP address", entry.address, "write it as 10.0.0.11")
         if not entry.names or not all(_HOST_NAME.match(name) for name in entry.names):
             yield _wrong(
                 "hosts-file", "a name for /etc/hosts is not valid", " ".join(entry.names), "letters, digits, -, ."
@@ -126,7 +126,7 @@ def _network(request: Request) -> Iterator[Failure]:
         try:
             ipaddress.ip_address(address.strip())
         except ValueError:
-            yield _wrong("node-ip", "node-ip is no IP address", address, "write it as 10.0.0.11")
+            yield _wrong("node-ip", "node-ip is not an IP address", address, "write it as 10.0.0.11")
     if "node-external-ip" in request.config and "advertise-address" not in request.config and request.role == "server":
         yield _wrong(
             "external-ip",
@@ -137,7 +137,7 @@ def _network(request: Request) -> Iterator[Failure]:
     if request.join is not None:
         parts = urlsplit(request.join.server)
         if parts.scheme != "https" or not parts.hostname:
-            yield _wrong("server", "the server is no https URL", request.join.server, "https://10.0.0.11:6443")
+            yield _wrong("server", "the server is not an https URL", request.join.server, "https://10.0.0.11:6443")
 
 
 def _node(request: Request) -> Iterator[Failure]:
@@ -178,11 +178,11 @@ def _files(request: Request) -> Iterator[Failure]:
     for name in request.files:
         if not _FILE.match(name):
             expected = "a plain name such as audit.yaml"
-            yield _wrong("file", f"'{name}' is no name of a file in {paths.FILES}", name, expected)
+            yield _wrong("file", f"'{name}' is not the name of a file in {paths.FILES}", name, expected)
     named = {path for text in (*_texts(request.config), *request.files.values()) for path in named_in(text)}
     for path in sorted(named - {paths.file_for_flags(name) for name in request.files}):
         name = path.rpartition("/")[2]
-        yield _wrong("file", f"a flag names {path}, which is not among the files of the request", name, "give the file")
+        yield _wrong("file", f"a flag names {path}, which is not among the files of the request", name, "add the file")
 
 
 def _texts(config: Mapping[str, Any]) -> Iterator[str]:

@@ -31,15 +31,15 @@ def service_changes(
     read = [change.target for change in before if _is_read_at_start(change, desired, config_restarts=config_restarts)]
     why = "" if _is_joining(desired, effective) else _why_restart(effective, read)
     if stopped:
-        reason = "it does not run" if unit is not None and unit.started else "it was never started"
+        reason = "it is not running" if unit is not None and unit.started else "it has never been started"
         changes.append(Change(f"start:{name}", "start-unit", name, reason, "change"))
     elif why:
         changes.append(Change(f"restart:{name}", "restart-unit", name, why, "disrupt"))
     if unit is None or not unit.enabled:
         # After the start: it makes systemd read all units anew, which takes time that K3s can use.
-        changes.append(Change(f"enable:{name}", "enable-unit", name, "it shall start at boot", "change"))
+        changes.append(Change(f"enable:{name}", "enable-unit", name, "it is not enabled at boot", "change"))
     if stopped or why or not _is_up(desired, effective):
-        reason = "until the node is Ready" if stopped or why else "it was started, and the node is not Ready yet"
+        reason = "until the node is Ready" if stopped or why else "it was started, but the node is not Ready yet"
         changes.append(Change(f"wait:{name}", "wait-ready", name, reason, "read"))
     watch = desired.request.watch
     if why and not stopped and watch is not None:
@@ -58,16 +58,16 @@ def _is_joining(desired: Desired, effective: Effective) -> bool:
 
 def _why_restart(effective: Effective, read: Sequence[str]) -> str:
     if read:
-        return f"K3s reads {', '.join(read)} at its start"
+        return f"K3s reads {', '.join(read)} when it starts"
     unit, running, on_disk = effective.unit, effective.facts.k3s.running, effective.facts.k3s.on_disk
     if unit is not None and unit.need_daemon_reload and running is None:
         return "the unit changed since it was started"
     if running is None or on_disk is None:
         return ""
     if running.source == "unknown" or running.digests is None:
-        return "files changed after its start, and nobody recorded what it was started with"
+        return "files changed after it started, and there is no record of what it was started with"
     differing = [word for part, word in _PARTS.items() if getattr(running.digests, part) != getattr(on_disk, part)]
-    return f"it runs with another {' and '.join(differing)} than lies on disk" if differing else ""
+    return f"it runs with a different {' and '.join(differing)} than the one on disk" if differing else ""
 
 
 def _is_read_at_start(change: Change, desired: Desired, *, config_restarts: bool) -> bool:

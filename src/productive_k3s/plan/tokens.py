@@ -26,8 +26,8 @@ def token_changes(desired: Desired, effective: Effective, *, writes_config: bool
     named = effective.is_ours or writes_config
     is_server = desired.request.role == "server"
     wanted = (paths.SERVER_TOKEN, paths.AGENT_TOKEN) if is_server else (paths.AGENT_TOKEN,)
-    moves = f"config.yaml names it; the {'tokens are' if is_server else 'token is'} as before"
-    reason = moves if effective.was_made_by_others else "it is not there; it is made once"
+    moves = f"config.yaml refers to it; the {'tokens are' if is_server else 'token is'} unchanged"
+    reason = moves if effective.was_made_by_others else "it does not exist yet; it is generated once"
     missing = tuple(_secret(path, reason) for path in wanted if path not in there)
     if missing:
         return missing if named else ()
@@ -44,7 +44,7 @@ def _of_agent(desired: Desired, effective: Effective, there: TokenFact, *, plann
     if join.token is not None:
         given = join.token.unmask()
         if (password_digest(given), parse_token(given).ca_hash) != (there.password, there.ca_hash):
-            yield _secret(paths.AGENT_TOKEN, "another token was given, and this agent has not joined")
+            yield _secret(paths.AGENT_TOKEN, "a different token was given, and this agent has not joined")
     elif planning and effective.unit is not None and effective.unit.active_state not in ("inactive", "failed"):
         yield _secret(paths.AGENT_TOKEN, "this agent has not joined: its token is replaced if it is not the cluster's")
 

@@ -25,9 +25,9 @@ def changes(facts: Facts) -> Tuple[Change, ...]:
     # systemctl refuses to stop a unit that is not there, which an uninstallation that was cut leaves behind.
     there = [unit for unit in facts.k3s.units if unit.load_state != "not-found" or unit.main_pid]
     units = tuple(unit.name.split(".")[0] for unit in there)
-    running = "containers, mounts, interfaces, routes and firewall rules outlive the service"
+    running = "containers, mounts, interfaces, routes and firewall rules remain after the service stops"
     return (
-        *(_change(f"stop:{unit}", "stop-unit", unit, "K3s shall go from this host", "disrupt") for unit in units),
+        *(_change(f"stop:{unit}", "stop-unit", unit, "K3s is uninstalled from this host", "disrupt") for unit in units),
         _change("killall:host", "kill-all", "what K3s started", running, "disrupt"),
         _change("files:host", "remove-files", "files", "configuration, data, programs and units of K3s", "disrupt"),
         *names,
@@ -65,7 +65,7 @@ def cluster_of(facts: Facts) -> str:
 def cluster_in_words(facts: Facts) -> str:
     """Say which cluster this host belongs to, as `--cluster` takes it."""
     found = cluster_of(facts)
-    return f"cluster {found[:SHOWN_LENGTH]}" if found else "a cluster that nothing on it names"
+    return f"cluster {found[:SHOWN_LENGTH]}" if found else "an unknown cluster"
 
 
 def what_dies(facts: Facts) -> Tuple[str, ...]:
@@ -73,7 +73,7 @@ def what_dies(facts: Facts) -> Tuple[str, ...]:
     k3s = facts.k3s
     found = []
     if k3s.datastore in ("etcd", "sqlite"):
-        found.append(f"the {k3s.datastore} datastore in {paths.DATA}/server/db, with all that the cluster knows")
+        found.append(f"the {k3s.datastore} datastore in {paths.DATA}/server/db, with the complete state of the cluster")
     if k3s.role != "agent" and any(token.path == paths.CLUSTER_SERVER_TOKEN for token in k3s.tokens):
         found.append("the server's token and the cluster's keys: no backup of the datastore can be read without them")
     if k3s.role is not None or k3s.node_name:
@@ -94,9 +94,9 @@ def vetoes(facts: Facts, cluster: Optional[str], *, yes: bool, force: bool) -> T
         found.append(
             refused(
                 "cluster.would-be-lost",
-                "this takes away a server, and all that is in its datastore",
+                "this removes a server and everything in its datastore",
                 "; ".join(what_dies(facts)),
-                "say --yes (--plan shows what goes)",
+                "confirm with --yes (--plan shows what is removed)",
             )
         )
     return tuple(found)
@@ -105,7 +105,7 @@ def vetoes(facts: Facts, cluster: Optional[str], *, yes: bool, force: bool) -> T
 def _other_cluster(facts: Facts, cluster: Optional[str]) -> Iterator[Failure]:
     """Yield why the host may be another one than was meant: one wrong address is enough to lose a living cluster."""
     if cluster is not None and cluster != UNKNOWN and not _NAMED.fullmatch(cluster):
-        what = "--cluster wants the first 8 to 64 digits of the hash of the cluster's CA, or `unknown`"
+        what = "--cluster needs the first 8 to 64 digits of the hash of the cluster's CA, or `unknown`"
         yield bad_input("request.flag", what, cluster, "see ca_hash in productive-k3s facts")
         return
     found = cluster_of(facts)
@@ -113,30 +113,30 @@ def _other_cluster(facts: Facts, cluster: Optional[str]) -> Iterator[Failure]:
         if has_something_to_lose(facts) and cluster != UNKNOWN:
             yield refused(
                 "cluster.unknown",
-                "nothing on this host says any more which cluster it belongs to",
-                f"no CA and no token that names one; with it dies: {'; '.join(what_dies(facts))}",
-                "see that it is the right host, then say --cluster unknown on it",
+                "nothing on this host shows any longer which cluster it belongs to",
+                f"neither a CA nor a token identifies one; this also deletes: {'; '.join(what_dies(facts))}",
+                "make sure that it is the right host, then use --cluster unknown on it",
             )
     elif cluster is None:
         if has_something_to_lose(facts):
             yield refused(
                 "cluster.not-named",
-                "this host belongs to a cluster, and nobody said that it is meant",
+                "this host belongs to a cluster, and the command does not name that cluster",
                 f"{facts.k3s.role or 'leftovers'} of {facts.k3s.node_name or facts.host.hostname}",
-                f"productive-k3s facts says which one: give its first {SHOWN_LENGTH} digits with --cluster",
+                f"productive-k3s facts shows which one: give its first {SHOWN_LENGTH} digits with --cluster",
             )
     elif cluster == UNKNOWN:
         yield refused(
             "cluster.known",
-            "this host does say which cluster it belongs to",
-            f"ca_hash in productive-k3s facts; with it dies: {'; '.join(what_dies(facts))}",
+            "this host does show which cluster it belongs to",
+            f"ca_hash in productive-k3s facts; this also deletes: {'; '.join(what_dies(facts))}",
             f"give its first {SHOWN_LENGTH} digits with --cluster",
         )
     elif not found.startswith(cluster):
         yield refused(
             "k3s.ca-mismatch",
-            "this host belongs to another cluster, so nothing is taken off it",
-            f"its CA is {found[:SHOWN_LENGTH]}..., meant is {cluster[:SHOWN_LENGTH]}...",
+            "this host belongs to another cluster, so nothing is removed from it",
+            f"its CA is {found[:SHOWN_LENGTH]}..., but the command names {cluster[:SHOWN_LENGTH]}...",
             "correct the host's address, or the record of the cluster",
         )
 
@@ -151,7 +151,7 @@ def _members(facts: Facts) -> Iterator[Failure]:
             "cluster.members-unknown",
             "whether other nodes belong to this server's cluster cannot be known",
             cluster.evidence if cluster is not None else "K3s does not run here",
-            "start K3s, so that it can be asked; or say --force if no node of it shall live on",
+            "start K3s, so that it can answer; or use --force if no node of the cluster has to survive",
         )
         return
     others = [node.name for node in cluster.nodes if node.name != facts.k3s.node_name]
@@ -160,5 +160,5 @@ def _members(facts: Facts) -> Iterator[Failure]:
             "cluster.has-members",
             "other nodes belong to this server's cluster",
             ", ".join(others),
-            "take them out first (the agents before the server), or say --force",
+            "remove them first (the agents before the server), or use --force",
         )

@@ -50,7 +50,7 @@ def _platform(desired: Desired, effective: Effective, _: Comparison) -> Iterator
         yield refused(
             "host.cgroup-v1",
             f"the kubelet of {version} refuses cgroup v1",
-            "/sys/fs/cgroup is no cgroup2fs",
+            "/sys/fs/cgroup is not cgroup2fs",
             "boot with systemd.unified_cgroup_hierarchy=1, or set kubelet-arg: [fail-cgroupv1=false] for servers and "
             f"for agents, or failCgroupV1: false in {paths.KUBELET_DROP_INS}",
         )
@@ -74,7 +74,10 @@ def _others(desired: Desired, effective: Effective, _: Comparison) -> Iterator[F
         return
     for other in facts.host.other_kubernetes:
         yield refused(
-            "host.other-kubernetes", f"{other} is on this host", other, "remove it first; two kubelets harm each other"
+            "host.other-kubernetes",
+            f"{other} is installed on this host",
+            other,
+            "remove it first; two kubelets on one host interfere with each other",
         )
     ports = (6443, 10250) if desired.request.role == "server" else (10250,)
     for listener in facts.host.listeners:
@@ -107,7 +110,7 @@ def _files(_: Desired, effective: Effective, comparison: Comparison) -> Iterator
             "config.overridden",
             f"{path} sets {key} differently",
             f"{key}: {', '.join(k3s.config.get(key, ()))}",
-            f"take {key} out of {path}, or ask for the same value",
+            f"remove {key} from {path}, or request the same value",
         )
 
 
@@ -118,14 +121,14 @@ def _secrets(_: Desired, __: Effective, comparison: Comparison) -> Iterator[Fail
             place = "the unit" if key in comparison.on_unit else "its environment file"
             yield refused(
                 "config.secret-elsewhere",
-                f"{key} is a secret that stands on {place} only, and would be lost",
+                f"{key} is a secret that is set only on {place}, and would be lost",
                 f"these move to config.yaml: {', '.join(outside)}",
                 f"move {key} into {paths.CONFIG}.d/secret.yaml, mode 0600",
             )
     for key in comparison.kept if comparison.file else ():
         yield refused(
             "config.secret-elsewhere",
-            f"{key} is a secret in somebody else's {paths.CONFIG}, and would be lost",
+            f"{key} is a secret in a {paths.CONFIG} that productive-k3s did not write, and would be lost",
             f"it is rewritten for {', '.join(comparison.file)}",
             f"move {key} into {paths.CONFIG}.d/secret.yaml, mode 0600",
         )
@@ -147,9 +150,9 @@ def _units(desired: Desired, effective: Effective, _: Comparison) -> Iterator[Fa
         if keys:
             yield refused(
                 "environment.overridden",
-                f"{path} decides over config.yaml",
+                f"{path} overrides config.yaml",
                 f"it sets {', '.join(sorted(keys))}",
-                f"take {'it' if len(keys) == 1 else 'them'} out of {path}",
+                f"remove {'it' if len(keys) == 1 else 'them'} from {path}",
             )
 
 
@@ -165,9 +168,9 @@ def _installed(desired: Desired, effective: Effective, _: Comparison) -> Iterato
     if k3s.role is not None and k3s.binary_version and k3s.binary_version != request.version:
         yield refused(
             "k3s.version-differs",
-            f"K3s {k3s.binary_version} is installed, {request.version} is asked for",
+            f"K3s {k3s.binary_version} is installed, but {request.version} is requested",
             paths.BINARY,
-            f"ask for {k3s.binary_version}: upgrades do not exist yet",
+            f"request {k3s.binary_version}: upgrades are not supported yet",
         )
 
 

@@ -21,7 +21,7 @@ async def run(host: Host, lines: int, since: Optional[int] = None) -> Result:
     """
     if not 1 <= lines <= MOST_LINES:
         raise ContractError(
-            bad_input("request.flag", f"--lines wants 1 to {MOST_LINES}", str(lines), "ask for fewer lines")
+            bad_input("request.flag", f"--lines needs 1 to {MOST_LINES}", str(lines), "ask for fewer lines")
         )
     if since is not None and since < 0:
         since = max(0, int(await host.system.now()) + since)

@@ -32,13 +32,13 @@ async def run(
     person's.
     """
     if await host.system.stat(paths.ADMIN_KUBECONFIG) is None:
-        failure = no_server("nodes are acted on from a server", paths.ADMIN_KUBECONFIG)
+        failure = no_server("this command runs on a server", paths.ADMIN_KUBECONFIG)
         return Result("refused", failures=(failure,))
     kube = host.kube(paths.ADMIN_KUBECONFIG)
     node = await kube.node(name)
     if node is None:
         if action == "remove":
-            return Result("unchanged", notes=(f"{name} is no node of this cluster",))
+            return Result("unchanged", notes=(f"{name} is not a node of this cluster",))
         return Result("failed", failures=(await _no_node(kube, name),))
     if action == "remove":
         return await _remove(host, kube, node, gather)
@@ -51,19 +51,19 @@ async def run(
 
 async def _no_node(kube: KubeReading, name: str) -> Failure:
     names = ", ".join(node.name for node in (await kube.cluster()).nodes)
-    return bad_input("kube.no-node", f"{name} is no node of this cluster", f"nodes: {names}", "correct its name")
+    return bad_input("kube.no-node", f"{name} is not a node of this cluster", f"nodes: {names}", "correct its name")
 
 
 async def _cordon(kube: Kube, node: NodeFact, *, by_apply: bool) -> Result:
     if not await nodes.cordon(kube, node.name, by_apply=by_apply):
-        return Result("unchanged", notes=(f"{node.name} is cordoned already",))
+        return Result("unchanged", notes=(f"{node.name} is already cordoned",))
     return Result("done", notes=(f"{node.name} takes no new pods",))
 
 
 async def _uncordon(kube: Kube, node: NodeFact, *, by_apply: bool) -> Result:
     await nodes.uncordon(kube, node.name, by_apply=by_apply)
     if node.schedulable:
-        return Result("unchanged", notes=(f"{node.name} takes new pods already",))
+        return Result("unchanged", notes=(f"{node.name} already takes new pods",))
     left = await kube.node(node.name) if by_apply else None
     if left is not None and not left.schedulable:
         return Result("unchanged", notes=(f"{node.name} stays cordoned: a person cordoned it",))
@@ -72,11 +72,11 @@ async def _uncordon(kube: Kube, node: NodeFact, *, by_apply: bool) -> Result:
 
 async def _label(kube: Kube, node: NodeFact, labels: Labels) -> Result:
     if not labels:
-        failure = bad_input("request.flag", "label wants at least one KEY=VALUE or KEY-")
+        failure = bad_input("request.flag", "label needs at least one KEY=VALUE or KEY-")
         return Result("failed", failures=(failure,))
     wrong = await nodes.label(kube, node, labels)
     if not wrong:
-        return Result("unchanged", notes=(f"{node.name} has these labels already",))
+        return Result("unchanged", notes=(f"{node.name} already has these labels",))
     said = ", ".join(f"{key}={value}" if value is not None else f"{key} goes" for key, value in wrong.items())
     return Result("done", notes=(f"{node.name}: {said}",))
 
@@ -85,7 +85,7 @@ async def _remove(host: Host, kube: Kube, node: NodeFact, gather: GatherFacts) -
     """Remove the Node, but not this server's own: that takes its etcd member and leaves its API dead."""
     if (await gather(host)).k3s.node_name != node.name:
         await nodes.remove(kube, node)
-        return Result("done", notes=(f"{node.name} is no node any more",))
+        return Result("done", notes=(f"{node.name} is no longer a node",))
     failure = refused(
         "node.own",
         "a server must not remove its own node",
@@ -99,6 +99,6 @@ async def _drain(host: Host, kube: Kube, node: NodeFact, timeout: float, *, by_a
     found = await drain(host, kube, node, timeout, by_apply=by_apply)
     notes = [f"{node.name} is drained, and takes no new pods"]
     if found.alone:
-        notes.append(f"nobody makes these anew: {', '.join(found.alone)}")
+        notes.append(f"nothing recreates these pods: {', '.join(found.alone)}")
     data = {"evicted": found.evicted, "alone": list(found.alone)}
     return Result("done" if found.evicted or found.cordoned else "unchanged", notes=tuple(notes), data=data)

@@ -80,7 +80,7 @@ def parse_ports(words: Sequence[str]) -> Tuple[Port, ...]:
     for word in words:
         match = _PORT.fullmatch(word.strip())
         if match is None or int(match.group(2)) > _LAST_PORT:
-            failure = bad_input("request.port", "this is no port", word, "write tcp/6443 or udp/8472")
+            failure = bad_input("request.port", "this is not a port", word, "write tcp/6443 or udp/8472")
             raise ContractError(failure)
         found[Port(match.group(1), int(match.group(2)))] = None  # type: ignore[arg-type]
     return tuple(found)

@@ -28,9 +28,9 @@ async def run(host: Host, files: Sequence[Incoming]) -> Result:
 
 def _unfit(file: Incoming) -> Optional[Failure]:
     if "/" in file.name or not file.name or file.name.startswith("."):
-        what, evidence, remedy = "an artefact's name is no file name", file.name, "use the asset's name"
+        what, evidence, remedy = "an artifact's name is not a file name", file.name, "use the asset's name"
     elif not _DIGEST.fullmatch(file.sha256):
-        what, evidence = "an artefact's checksum is no SHA-256", file.sha256
+        what, evidence = "an artifact's checksum is not SHA-256", file.sha256
         remedy = "write the 64 hex digits of the release's checksum file"
     else:
         return None

@@ -18,11 +18,11 @@ async def run(host: Host, name: str, words: Sequence[str]) -> Result:
     """Set `KEY=VALUE:EFFECT` and take away `KEY:EFFECT-`; of a node that has them so nothing is written."""
     wrong = [word for word in words if not is_taint(word[:-1] if word.endswith("-") else word)]
     if wrong or not words:
-        what = f"{wrong[0]} is no taint" if wrong else "taint wants at least one KEY=VALUE:EFFECT or KEY:EFFECT-"
+        what = f"{wrong[0]} is not a taint" if wrong else "taint needs at least one KEY=VALUE:EFFECT or KEY:EFFECT-"
         return Result("failed", failures=(bad_input("request.flag", what, remedy="a=b:NoSchedule"),))
     if await host.system.stat(paths.ADMIN_KUBECONFIG) is None:
-        return Result("refused", failures=(no_server("nodes are acted on from a server", paths.ADMIN_KUBECONFIG),))
+        return Result("refused", failures=(no_server("this command runs on a server", paths.ADMIN_KUBECONFIG),))
     taints = parse_taints(words)
     changed = await set_taints(host.kube(paths.ADMIN_KUBECONFIG), name, taints)
-    notes = (f"{name}: {in_words(taints)}" if changed else f"{name} has these taints already",)
+    notes = (f"{name}: {in_words(taints)}" if changed else f"{name} already has these taints",)
     return Result("done" if changed else "unchanged", notes=notes)

@@ -11,7 +11,9 @@ from productive_k3s.k3s import paths
 
 def no_server(what: str, path: str) -> Failure:
     """Return the failure of a verb that only a server can do."""
-    return refused("k3s.no-server", what, f"{path} is not there", "ask a server of the cluster, once it was started")
+    return refused(
+        "k3s.no-server", what, f"{path} is not there", "run this on a server of the cluster that has been started"
+    )
 
 
 async def run(host: Host) -> Result:

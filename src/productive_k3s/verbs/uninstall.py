@@ -35,8 +35,8 @@ async def run(
     facts = await gather(host)
     changes = uninstall.changes(facts)
     if not changes:
-        return Result("unchanged", notes=("there is nothing of K3s on this host",), facts=facts)
-    dies = tuple(f"with it dies: {what}" for what in uninstall.what_dies(facts))
+        return Result("unchanged", notes=("there are no traces of K3s on this host",), facts=facts)
+    dies = tuple(f"this also deletes: {what}" for what in uninstall.what_dies(facts))
     refused = uninstall.vetoes(facts, cluster, yes=yes, force=force)
     if any(failure.exit_code == ExitCode.BAD_INPUT for failure in refused):
         return Result("failed", failures=refused)

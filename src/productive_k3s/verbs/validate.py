@@ -96,7 +96,7 @@ def _require_server(facts: Facts) -> None:
                 code="request.scope",
                 what="a cluster is validated from one of its servers",
                 evidence=f"this host is {'an agent' if facts.k3s.role == 'agent' else 'no node'}",
-                remedy="ask a server of the cluster; a host can validate itself, with scope host",
+                remedy="run this on a server of the cluster; a host can validate itself with scope host",
                 exit_code=ExitCode.BAD_INPUT,
             )
         )
@@ -122,4 +122,4 @@ async def _tried(trial_run: TrialRun, seen: ClusterState) -> Tuple[CheckResult, 
 
 
 def _not_tried(node: str) -> CheckResult:
-    return failed("pod.runs", node, "not tried: the node is not Ready", "see node.ready", "mend the node first")
+    return failed("pod.runs", node, "not tested: the node is not Ready", "see node.ready", "fix the node first")

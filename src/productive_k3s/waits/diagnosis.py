@@ -27,8 +27,8 @@ CAUSES: Tuple[Cause, ...] = (
     Cause(
         "k3s.unknown-flag",
         r"flag provided but not defined: -",
-        "K3s does not know a flag that it is given",
-        "take the flag out of its configuration",
+        "K3s does not know one of its flags",
+        "remove the flag from its configuration",
         final=True,
     ),
     Cause(
@@ -48,22 +48,22 @@ CAUSES: Tuple[Cause, ...] = (
     Cause(
         "k3s.duplicate-name",
         r"duplicate node name found",
-        "a living server has this node's name",
+        "a running server has this node's name",
         "give this host another name",
         final=True,
     ),
     Cause(
         "k3s.token-changed",
         r"bootstrap data already found and encrypted with different token",
-        "the token differs from the one this datastore was made with",
+        "the token differs from the one that this datastore was created with",
         "write the cluster's token into /etc/rancher/k3s/server.token: after k3s token rotate the new one",
         final=True,
     ),
     Cause(
         "k3s.encryption-off",
         r"identity transformer tried to read encrypted data",
-        "Secrets lie encrypted in the datastore, and secrets-encryption is not set any more",
-        "set secrets-encryption: true again; k3s secrets-encrypt disable comes before it may go",
+        "Secrets in the datastore are encrypted, but secrets-encryption is no longer set",
+        "set secrets-encryption: true again; run k3s secrets-encrypt disable before you remove it",
         final=True,
     ),
     Cause(
@@ -109,7 +109,7 @@ CAUSES: Tuple[Cause, ...] = (
         "enable it at boot (cgroup_enable=memory), or use cgroup v2",
         final=True,
     ),
-    Cause("host.disk-full", r"no space left on device", "the disk is full", "make room", final=True),
+    Cause("host.disk-full", r"no space left on device", "the disk is full", "free some space", final=True),
     Cause(
         "host.clock-skew",
         r"certificate has expired or is not yet valid",
@@ -121,14 +121,14 @@ CAUSES: Tuple[Cause, ...] = (
         "k3s.image-pull",
         r"failed to (get sandbox image|pull image|pull and unpack image)",
         "an image cannot be pulled",
-        "give the hosts their images (artifacts.delivery: push), or a registry mirror",
+        "deliver the images to the hosts (artifacts.delivery: push), or a registry mirror",
         final=False,
     ),
     Cause(
         "k3s.unreachable-server",
         r"failed to get CA certs|connect: no route to host|connect: connection refused|i/o timeout",
         "the server does not answer",
-        "see that it runs, and that port 6443 of it is reachable from here",
+        "check that it is running, and that its port 6443 is reachable from here",
         final=False,
     ),
 )

@@ -67,7 +67,7 @@ async def wait_until(
         if is_done or now - began >= bounds.deadline:
             return Waited(seen.found, seen.lacking, now - began, is_done)
         if now - said >= bounds.say_every:
-            host.emit("waiting", seen.lacking or "all well; looking again to be sure", change)
+            host.emit("waiting", seen.lacking or "all well; checking again to be sure", change)
             said = now
         if bounds.may_stop:
             host.require_going_on()

@@ -80,7 +80,7 @@ async def _lacking(
         return f"{state}; node {node} has not reported since the start"
     joins_etcd = request.role == "server" and request.join is not None and request.datastore == "etcd"
     if joins_etcd and not found.etcd_voter:
-        return f"{state}; node {node} is no voter of etcd yet"
+        return f"{state}; node {node} is not an etcd voter yet"
     return _old_version(request, found, watch, now)
 
 
@@ -121,7 +121,7 @@ async def _end_early(
 def _crash_loop(state: UnitState, lines: Tuple[str, ...]) -> Failure:
     return Failure(
         code="k3s.crash-loop",
-        what=f"K3s ends and is started again ({state.restarts} times, status {state.exit_status})",
+        what=f"K3s keeps stopping and being restarted ({state.restarts} times, status {state.exit_status})",
         evidence=diagnosis.last_words(lines),
         remedy="see journalctl -u k3s (k3s-agent) on the host",
     )
@@ -138,5 +138,5 @@ async def _timed_out(host: ReadingHost, request: Request, since: float, observat
         code="k3s.start-timeout",
         what=f"the node was not Ready within {seconds:.0f} s: {observation}",
         evidence=diagnosis.last_words(lines) or "the journal of the unit is empty",
-        remedy=f"see journalctl -u {request.unit} on the host; the next run goes on waiting where this one ended",
+        remedy=f"see journalctl -u {request.unit} on the host; the next run continues waiting where this one stopped",
     )

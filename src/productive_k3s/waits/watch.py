@@ -33,7 +33,11 @@ async def ready_pods(host: ReadingHost, request: Request, node: str, change: str
         pods = await own_kube(host, request).pods(node=node)
     except ContractError as error:
         why = error.failure.evidence or error.failure.what
-        host.emit("note", f"which pods are Ready before the restart is unknown, so none is waited for: {why}", change)
+        host.emit(
+            "note",
+            f"which pods are Ready before the restart is unknown, so this run does not wait for them: {why}",
+            change,
+        )
         return None
     return frozenset(uid_of(pod) for pod in pods if is_ready(pod) and not _is_going(pod))
 
@@ -53,7 +57,7 @@ async def watch_node(
         if (state.invocation_id, state.restarts) != (first.invocation_id, first.restarts):
             raise ContractError(await _again(host, request, state, since, seconds))
         if seconds < watch.seconds:
-            return Look((), f"{node}: K3s has to stay up for {watch.seconds:.0f} s")
+            return Look((), f"{node}: K3s must stay up for {watch.seconds:.0f} s")
         return await _pods(host, request, node, before)
 
     bounds = Bounds(watch.seconds + request.deadlines.ready, _POLL_SECONDS)
@@ -70,7 +74,7 @@ async def _pods(host: ReadingHost, request: Request, node: str, before: ReadyPod
     except ContractError as error:
         return Look((), f"the API: {error.failure.evidence or error.failure.what}")
     if found is None or not found.ready:
-        return Look((), f"node {node} is not Ready any more")
+        return Look((), f"node {node} is no longer Ready")
     lacking = tuple(pod for pod in pods if uid_of(pod) in (before or ()) and not is_ready(pod) and trouble(pod))
     return Look(lacking, f"pods that were Ready are not: {_named(lacking)}" if lacking else "")
 
@@ -88,7 +92,7 @@ async def _again(host: ReadingHost, request: Request, state: UnitState, since: f
     lines = await unit_state.journal(host.system, request.unit, since)
     return diagnosis.final_cause(lines) or Failure(
         "k3s.crash-loop",
-        f"K3s was Ready, and {seconds:.0f} s later it was started again (status {state.exit_status})",
+        f"K3s was Ready, and {seconds:.0f} s later it was restarted (status {state.exit_status})",
         diagnosis.last_words(lines),
         f"see journalctl -u {request.unit} on the host",
     )
@@ -97,7 +101,8 @@ async def _again(host: ReadingHost, request: Request, state: UnitState, since: f
 def _not_ready_again(node: str, pods: Tuple[Pod, ...], lacking: str, seconds: float) -> Failure:
     return Failure(
         "node.pods-not-ready",
-        f"{node} is not as well as before its restart, after {seconds:.0f} s",
+        f"{node} has not recovered from its restart after {seconds:.0f} s",
         "; ".join(f"{name_of(pod)}: {trouble(pod)}" for pod in pods) or lacking,
-        "see kubectl describe of these pods; put the file back if the change is the cause, else apply again to go on",
+        "run kubectl describe on these pods; if the change is the cause, restore "
+        "the file; otherwise apply again to continue",
     )

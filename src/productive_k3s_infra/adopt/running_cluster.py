@@ -90,7 +90,7 @@ def _require_k3s(host: RunningHost) -> None:
     else:
         evidence = other or "neither k3s.service nor k3s-agent.service"
     raise BadInput(
-        "there is no K3s on this host that belongs to a cluster",
+        "this host has no K3s that belongs to a cluster",
         where=host.given,
         evidence=evidence,
         remedy="name hosts of a running cluster, whose service is k3s or k3s-agent; for empty hosts: pk3s init "
@@ -110,7 +110,7 @@ def _require_known_version(host: RunningHost) -> None:
         if match
         else "the K3s does not say what it is",
         where=host.where,
-        evidence=f"{paths.BINARY} is {version or 'of no known version'}",
+        evidence=f"{paths.BINARY} is {version or 'of an unknown version'}",
         remedy=f"upgrade the cluster to {oldest} first, one minor version at a time, in the way it was installed",
         code="init.old-version",
     )

@@ -104,7 +104,7 @@ def judge_cgroup_version(look: PreflightContext, host: Host, facts: Facts) -> It
         message = f"the kubelet of {look.spec.k3s.version} refuses cgroup v1"
     elif version == 1 and not allowed:
         message = f"cgroup v1, which Kubernetes refuses from 1.{_NO_CGROUP_V1} on"
-    yield Finding(host.name, not refused, message, "/sys/fs/cgroup is no cgroup2fs" if version == 1 else "")
+    yield Finding(host.name, not refused, message, "/sys/fs/cgroup is not cgroup2fs" if version == 1 else "")
 
 
 def judge_cgroup_controllers(_: PreflightContext, host: Host, facts: Facts) -> Iterator[Finding]:

@@ -172,7 +172,7 @@ RULES: tuple[Rule, ...] = (
         ("error", "warning"),
         "no other Kubernetes; beside an installed K3s it is a warning",
         _HERE,
-        "remove it first: two kubelets harm each other",
+        "remove it first: two kubelets on one host interfere with each other",
         each_host(hosts.judge_other_kubernetes),
     ),
     Rule(

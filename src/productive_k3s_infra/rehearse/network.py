@@ -89,4 +89,6 @@ class MemoryNetwork(MemoryFiles):
 
 
 def _unreachable(url: str, cause: str) -> Failure:
-    return Failure("network.unreachable", f"{url} cannot be had", cause, "see the network, the proxy and the address")
+    return Failure(
+        "network.unreachable", f"{url} cannot be fetched", cause, "check the network, the proxy and the address"
+    )

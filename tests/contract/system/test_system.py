@@ -281,7 +281,7 @@ class TestArtefacts:
         with bed.feed(_DATA[:-3]), pytest.raises(ContractError) as caught:
             await bed.system.receive(path, _DIGEST, 0o755, len(_DATA))
         assert caught.value.failure.code == "artifact.checksum"
-        assert f"{path}: {len(_DATA) - 3} bytes came of {len(_DATA)}" in caught.value.failure.evidence
+        assert f"{path}: {len(_DATA) - 3} of {len(_DATA)} bytes arrived" in caught.value.failure.evidence
         assert await bed.system.list_directory(f"{bed.root}/staged") == ()
 
     async def test_downloaded(self, bed: Bed) -> None:

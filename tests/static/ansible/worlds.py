@@ -71,7 +71,7 @@ def check(*, passed: bool) -> dict[str, Any]:
 
 
 def uninstallation() -> Change:
-    return Change("files:host", "remove-files", "files", "K3s shall go from this host", "disrupt")
+    return Change("files:host", "remove-files", "files", "K3s is uninstalled from this host", "disrupt")
 
 
 def failure(code: str = "k3s.no-token", exit_code: int = 4) -> dict[str, Any]:

@@ -239,7 +239,7 @@ def test_a_saved_plan_that_is_stale_is_refused_with_what_changed(say: Say, world
     document = json.loads(say("apply", "edge.plan", "--no-probe", "-o", "json").stdout)
     require_answer(document, "apply", 4)
     assert document["error"]["code"] == "plan.stale"
-    assert document["error"]["evidence"].startswith("agent-1/apply-agent is new: it does not run")
+    assert document["error"]["evidence"].startswith("agent-1/apply-agent is new: it is not running")
 
 
 def stop_k3s(world: World, host: str) -> None:

@@ -39,7 +39,7 @@ WARNED = CheckResult("host.swap", "agent-1", False, "warning", "swap", remedy="s
 INFO = CheckResult("net.reach", "edge", False, "info", "not tried")
 FINE = Report("edge", "preflight", (GOOD,))
 STEP = an_agent()
-CHANGE = Change("start:k3s", "start-unit", "k3s", "it does not run", "change")
+CHANGE = Change("start:k3s", "start-unit", "k3s", "it is not running", "change")
 
 
 def test_an_error_says_what_where_why_what_next_and_where_the_rest_is() -> None:

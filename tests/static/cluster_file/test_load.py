@@ -191,7 +191,7 @@ def test_a_version_past_its_end_of_life_is_a_remark_and_can_be_planned(
 ) -> None:
     spec = load(tmp_path, LOCAL.replace("v1.36.4+k3s1", version), {})
     assert spec.k3s.version == version
-    said = [line for line in spec.warnings if "is past its end of life" in line]
+    said = [line for line in spec.warnings if "has reached its end of life" in line]
     assert [line.startswith(f"{tmp_path}/cluster.yaml:7:18: Kubernetes 1.") for line in said] == [True] * is_past
 
 

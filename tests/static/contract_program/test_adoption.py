@@ -102,31 +102,31 @@ def test_an_agent_that_changes_loses_neither_server_nor_token(killed_after: int)
         (
             wish("agent", config={"debug": True}),
             left_by_script("agent", variables=VARIABLES),
-            "K3s differs from what is asked in debug; flags on the unit and in its environment move here",
+            "K3s differs from the request in debug; flags on the unit and in its environment move here",
         ),
         (
             wish("server"),
             left_by_script("server", "--cluster-init", "--disable=traefik"),
-            "K3s differs from what is asked in disable; flags on the unit and in its environment move here",
+            "K3s differs from the request in disable; flags on the unit and in its environment move here",
         ),
         (
             wish("server", environment={"HTTP_PROXY": "http://p:1"}),
             left_by_script("server", "--cluster-init"),
             "flags on the unit and in its environment move here",
         ),
-        (wish("server", config={"debug": True}), left_by_script("server"), "K3s differs from what is asked in debug"),
+        (wish("server", config={"debug": True}), left_by_script("server"), "K3s differs from the request in debug"),
     ],
 )
 def test_the_first_plan_says_what_was_asked_for(asked: Request, facts: Facts, said: str) -> None:
     reasons = {change.target: change.reason for change in assessed(asked, facts).changes}
     assert reasons[paths.CONFIG] == said
     assert {reasons[path] for path in reasons if path.endswith(".token")} <= {
-        "config.yaml names it; the token is as before",
-        "config.yaml names it; the tokens are as before",
+        "config.yaml refers to it; the token is unchanged",
+        "config.yaml refers to it; the tokens are unchanged",
     }
     if asked.environment:
-        assert reasons[paths.environment_file("k3s")] == "the environment differs (now: empty; asked: HTTP_PROXY)"
-    assert not any("it is made once" in reason for reason in reasons.values())
+        assert reasons[paths.environment_file("k3s")] == "the environment differs (now: empty; requested: HTTP_PROXY)"
+    assert not any("it is generated once" in reason for reason in reasons.values())
 
 
 def test_a_proxy_that_goes_takes_nothing_else_with_it() -> None:
@@ -181,7 +181,7 @@ def test_cosmetic_moves_are_said_and_not_made() -> None:
     cosmetic = [note for note in found.notes if note.startswith("cosmetic: ")]
     assert len(cosmetic) == 2
     assert f"debug move to {paths.CONFIG}" in cosmetic[0]
-    assert "10-names.yaml says disable, tls-san as asked" in cosmetic[1]
+    assert "10-names.yaml says disable, tls-san as requested" in cosmetic[1]
     # Once our own file is written the drop-in only repeats it, and that is no difference either.
     changed = replace(asked, config={**asked.config, "debug": False})
     done = run(changed, facts)
@@ -202,7 +202,9 @@ def test_a_secret_in_somebody_else_s_config_is_kept_or_a_veto() -> None:
     assert names(wish("server"), facts) == []
     (veto,) = assess(wish("server", config={"debug": True}), facts).vetoes
     assert veto.code == "config.secret-elsewhere"
-    assert veto.what.startswith("etcd-s3-secret-key is a secret in somebody else's")
+    assert veto.what.startswith(
+        "etcd-s3-secret-key is a secret in a /etc/rancher/k3s/config.yaml that productive-k3s did not write"
+    )
     # On the unit it is lost only if the unit is rewritten.
     on_unit = left_by_script("server", "--cluster-init", "--etcd-s3-secret-key=hunter2")
     assert names(wish("server"), on_unit) == []

@@ -240,7 +240,7 @@ def test_an_install_script_s_server_is_adopted_without_a_restart() -> None:
 def test_somebody_else_s_config_is_shown_before_it_is_replaced() -> None:
     facts = with_config(fresh(), "write-kubeconfig-mode: '0644'\n")
     change = next(item for item in assess(server(), facts).changes if item.target == paths.CONFIG)
-    assert "somebody else wrote it" in change.reason
+    assert "not written by productive-k3s" in change.reason
     assert "-write-kubeconfig-mode: '0644'" in change.diff
 
 

@@ -84,7 +84,7 @@ def test_without_an_address_or_version_any_will_do() -> None:
 def test_without_etcd_nobody_asks_for_votes() -> None:
     requirements = NodeRequirements(VERSION, etcd=False)
     assert missing(WANTED[0], replace(SERVER, etcd_voter=None), requirements) == ""
-    assert "no voter" in missing(WANTED[0], replace(SERVER, etcd_voter=None), STANDARD)
+    assert "not an etcd voter" in missing(WANTED[0], replace(SERVER, etcd_voter=None), STANDARD)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_failed_pod_whose_controller_has_another_is_history() -> None:
 def test_coredns_must_be_there_unless_it_is_switched_off() -> None:
     assert system_troubles((), dns=False) == ()
     assert system_troubles((DNS,), dns=True) == ()
-    assert system_troubles((pod(),), dns=True) == (("kube-system/coredns", "there is no pod of CoreDNS"),)
+    assert system_troubles((pod(),), dns=True) == (("kube-system/coredns", "there is no CoreDNS pod"),)
 
 
 def test_system_pods_are_one_check_or_one_for_each_in_trouble() -> None:

@@ -101,17 +101,17 @@ def test_all_is_well_on_a_healthy_host() -> None:
 @pytest.mark.parametrize(
     ("facts", "check", "severity", "said"),
     [
-        (fresh(), "k3s.installed", "error", "no K3s"),
+        (fresh(), "k3s.installed", "error", "not installed"),
         (healthy(active_state="activating", sub_state="auto-restart"), "service.active", "error", "auto-restart"),
         (healthy(restarts=3), "service.restarts", "warning", "3 times"),
         (healthy(enabled=False), "service.enabled", "error", "does not start at boot"),
-        (on_k3s(healthy(), running=None), "k3s.running", "warning", "nothing runs"),
-        (on_k3s(healthy(), running=Running("unknown", None)), "k3s.running", "warning", "may not be"),
+        (on_k3s(healthy(), running=None), "k3s.running", "warning", "K3s is not running"),
+        (on_k3s(healthy(), running=Running("unknown", None)), "k3s.running", "warning", "may not match"),
         (
             on_k3s(healthy(), running=Running("recorded", replace(_DIGESTS, config="old", unit="old"))),
             "k3s.running",
             "warning",
-            "another config, unit",
+            "a different config, unit",
         ),
         (on_k3s(healthy(), binary_version="v1.33.0+k3s1"), "k3s.version", "error", "expected v1.34.4+k3s1"),
         (on_k3s(healthy(), config={"tls-san": ["k3s.example", "a.b"]}), "certificate.names", "warning", "lacks a.b"),
@@ -226,7 +226,7 @@ def test_what_is_no_certificate_says_why(data: bytes) -> None:
 def test_a_certificate_that_was_cut_says_so() -> None:
     whole = base64.b64decode(b"".join(_GOOD.splitlines()[1:-1]))
     cut = b"-----BEGIN CERTIFICATE-----\n" + base64.b64encode(whole[:-9]) + b"\n-----END CERTIFICATE-----"
-    assert "longer than what holds it" in read_certificate("/a.crt", cut).error
+    assert "longer than the one that contains it" in read_certificate("/a.crt", cut).error
 
 
 @given(st.integers(0, 2000), st.binary(min_size=1, max_size=3))

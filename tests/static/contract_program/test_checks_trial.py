@@ -273,14 +273,14 @@ def bad(
         ({"trial-0": log("1 answer s1")}, {"pod.reaches s1": "a1: 's1' instead of its name"}),
         (
             {"trial-1": log("0 dns\n1 late")},
-            {"pod.dns a1": "the Services before s1", "pod.reaches a1": "a1: not asked before the time was up"},
+            {"pod.dns a1": "the Services before s1", "pod.reaches a1": "a1: not tested before the time ran out"},
         ),
         ({"trial-1": log("0 dns\n1 dns")}, {"pod.dns a1": "the Services before s1, a1"}),
         (
             {"trial-1": log("0 dns\n0 answer\n")},
             {"pod.dns a1": "the Services before s1", "pod.reaches a1": "s1: no answer"},
         ),
-        ({"trial-1": ""}, {"pod.reaches a1": "the pod runs, and its log cannot be had or is empty"}),
+        ({"trial-1": ""}, {"pod.reaches a1": "the pod runs, but its log cannot be read or is empty"}),
         # A round that is not whole yet says nothing.
         ({"trial-1": log("0 dns\n") + "begin of report\nok"}, {"pod.dns a1": "the Services before s1"}),
     ],
@@ -306,10 +306,10 @@ def test_a_pod_that_does_not_start() -> None:
 def test_pods_that_are_not_there() -> None:
     checks = trial_results.judge_trial(TRIAL, {}, {}, {}, 120.0)
     assert [(check.id, check.subject, check.evidence) for check in checks] == [
-        ("pod.runs", "s1", "the pod is not there"),
-        ("pod.reaches", "s1", "the pod is not there"),
-        ("pod.runs", "a1", "the pod is not there"),
-        ("pod.reaches", "a1", "the pod is not there"),
+        ("pod.runs", "s1", "the pod does not exist"),
+        ("pod.reaches", "s1", "the pod does not exist"),
+        ("pod.runs", "a1", "the pod does not exist"),
+        ("pod.reaches", "a1", "the pod does not exist"),
     ]
 
 

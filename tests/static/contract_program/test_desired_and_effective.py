@@ -26,14 +26,14 @@ class TestSomebodyElsesFiles:
         machine = Foreign(f"cluster-init: true\n{SECRETS}")
         found = machine.assess()
         assert ids(found) == []
-        assert "it equals the request" in "; ".join(found.notes)
+        assert "it matches the request" in "; ".join(found.notes)
         assert "hunter" not in repr(machine.facts())
 
     @pytest.mark.parametrize("key", ["etcd-s3-secret-key", "datastore-endpoint", "vpn-auth"])
     def test_a_rewrite_that_would_lose_them_is_a_veto(self, key: str) -> None:
         found = Foreign(f"cluster-init: true\n{SECRETS}").assess(config={"debug": True})
         assert [veto.what for veto in found.vetoes if veto.what.startswith(key)] == [
-            f"{key} is a secret in somebody else's {paths.CONFIG}, and would be lost"
+            f"{key} is a secret in a {paths.CONFIG} that productive-k3s did not write, and would be lost"
         ]
 
     def test_what_else_differs_is_seen_beside_a_secret(self) -> None:

@@ -72,7 +72,7 @@ def test_a_template_of_containerds_lies_where_k3s_looks_and_restarts_it() -> Non
     machine.put({TEMPLATE: "# by hand\n"})
     assert changes(machine) == []
     found = machine.assess(files={**FILES, **template}, config=asked().config)
-    assert found.changes[0].reason == "somebody else wrote it; its content differs"
+    assert found.changes[0].reason == "not written by productive-k3s; its content differs"
     for file in desired_files(wish(files=template), machine.facts()):
         if file.path == TEMPLATE:
             machine.put({TEMPLATE: file.text})

@@ -78,7 +78,7 @@ def test_by_hand_one_step_is_enough() -> None:
     machine = Machine("none")
     result = machine.run("--rotate")
     assert result.data == {"public": "ssh-ed25519 PUBLIC1"}
-    assert result.notes == ("no SSH server runs; the next one uses the new host key",)
+    assert result.notes == ("no SSH server is running; the next one uses the new host key",)
     assert machine.read(KEY) == "key-1"
 
 

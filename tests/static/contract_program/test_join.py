@@ -71,13 +71,13 @@ def joined(machine: Machine, request: Request) -> Result:
 
 
 REFUSED = [
-    ("agent", f"server:{SERVERS}", "it is the server's, and the cluster has another one for agents", "agent token"),
-    ("agent", f"node:{SERVERS}", "it is the server's, and the cluster has another one for agents", "agent token"),
-    ("agent", "node:another", "its CA is the cluster's, its password is not", "agent token"),
-    ("agent", "zzzzzz.0123456789abcdef", "it has ended, or was deleted", "agent token"),
-    ("server", f"node:{AGENTS}", "it is the agent token, and servers join with the server's", "server token"),
-    ("server", "server:another", "its CA is the cluster's, its password is not", "server token"),
-    ("server", BOOTSTRAP, "with a bootstrap token agents alone can join", "server token"),
+    ("agent", f"server:{SERVERS}", "it is the server token, and the cluster has a separate agent token", "agent token"),
+    ("agent", f"node:{SERVERS}", "it is the server token, and the cluster has a separate agent token", "agent token"),
+    ("agent", "node:another", "its CA matches the cluster, but its password does not", "agent token"),
+    ("agent", "zzzzzz.0123456789abcdef", "it has expired or was deleted", "agent token"),
+    ("server", f"node:{AGENTS}", "it is the agent token, and servers join with the server token", "server token"),
+    ("server", "server:another", "its CA matches the cluster, but its password does not", "server token"),
+    ("server", BOOTSTRAP, "only agents can join with a bootstrap token", "server token"),
 ]
 
 

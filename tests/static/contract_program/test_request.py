@@ -166,12 +166,12 @@ def test_a_secret_is_never_encoded_by_accident() -> None:
         ("request.unsupported-flag", agent(config={"with-node-id": True}), "a name of its own"),
         ("request.flag-not-in-version", server(config={"write-kubeconfig-name": "edge"}), "leave it out"),
         ("request.file", server(files={"../x": ""}), "audit.yaml"),
-        ("request.file", server(config={"kube-apiserver-arg": f"a={paths.FILES}/audit.yaml"}), "give the file"),
-        ("request.file", server(files={"a": f"path: {paths.FILES}/b"}), "give the file"),
+        ("request.file", server(config={"kube-apiserver-arg": f"a={paths.FILES}/audit.yaml"}), "add the file"),
+        ("request.file", server(files={"a": f"path: {paths.FILES}/b"}), "add the file"),
         (
             "request.environment",
             server(secrets=Secrets({"HTTP_PROXY": Secret("http://***@p:1")})),
-            "as the host has it",
+            "to the value on the host",
         ),
         ("request.reserved-flag", server(config={"token": "x"}), "first server"),
         ("request.schema", server(schema=2), "one version"),
@@ -199,7 +199,7 @@ def test_old_minors_are_let_through_with_a_remark_and_know_their_own_flags() -> 
     for version, remarks in (("v1.33.9+k3s1", 1), ("v1.34.4+k3s1", 1), ("v1.35.7+k3s1", 0), ("v1.36.4+k3s1", 0)):
         assert mistakes(server(version=version, config={"disable": ["traefik"]})) == ()
         assert len(version_notes(server(version=version))) == remarks
-    assert "past its end of life" in version_notes(server(version="v1.34.4+k3s1"))[0]
+    assert "reached its end of life" in version_notes(server(version="v1.34.4+k3s1"))[0]
     assert mistakes(server(version="v1.36.4+k3s1", config={"write-kubeconfig-name": "edge"})) == ()
     assert [failure.code for failure in flags.check("server", ["write-kubeconfig-name"], "v1.35.7+k3s1")] == [
         "request.flag-not-in-version"

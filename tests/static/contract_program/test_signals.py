@@ -84,7 +84,7 @@ def test_a_terminal_that_goes_away_breaks_no_change_off(tmp_path: Path, *, deaf:
         (tmp_path / "go").touch()
         _, errors = process.communicate(timeout=SECONDS)
         assert (process.returncode, errors) == (0, "")
-        assert (tmp_path / "finished").read_text() == ("nobody reads the output any more" if deaf else "SIGHUP")
+        assert (tmp_path / "finished").read_text() == ("the reader of the output is gone" if deaf else "SIGHUP")
     finally:
         process.kill()
         process.wait()

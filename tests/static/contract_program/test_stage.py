@@ -95,9 +95,9 @@ def test_where_all_is_here_nothing_is_read() -> None:
 @pytest.mark.parametrize(
     ("given", "seen"),
     [
-        (FILES["k3s"] + b"images THAT are longer" + FILES["more.tar"], "22 bytes came: "),
-        (FILES["k3s"] + FILES["images.tar"][:-1], "21 bytes came of 22: "),
-        (FILES["k3s"], "0 bytes came of 22: "),
+        (FILES["k3s"] + b"images THAT are longer" + FILES["more.tar"], "22 bytes arrived: "),
+        (FILES["k3s"] + FILES["images.tar"][:-1], "21 of 22 bytes arrived: "),
+        (FILES["k3s"], "0 of 22 bytes arrived: "),
     ],
     ids=["wrong", "short", "ended"],
 )

@@ -126,7 +126,7 @@ class TestRotation:
         machine.system.put({paths.SERVER_TOKEN: "rotated\n"})
         found = machine.assess()
         assert ids(found) == ["restart:k3s", "wait:k3s"]
-        assert "another token" in found.changes[0].reason
+        assert "a different token" in found.changes[0].reason
 
     def test_where_nobody_knows_it_is_a_veto(self) -> None:
         machine = Own(wish())

@@ -209,7 +209,7 @@ class TestPlan:
         result = machine.uninstall(plan=True)
         assert (result.outcome, machine.is_untouched) == ("planned", True)
         said = "\n".join(result.notes)
-        assert "with it dies: the etcd datastore" in said
+        assert "this also deletes: the etcd datastore" in said
         for code in ("cluster.not-named", "cluster.has-members", "cluster.would-be-lost"):
             assert "would be refused" in said
             assert f"[{code}]" in said
@@ -244,7 +244,7 @@ class TestChanges:
 
     def test_containers_that_cannot_be_ended_stop_it(self) -> None:
         machine = Installed()
-        said = "processes of containers cannot be ended: 77"
+        said = "processes of containers cannot be stopped: 77"
         machine.system.script("sh", "-s", returncode=1, stderr=said)
         result = machine.uninstall(cluster=OWN, yes=True)
         assert (result.outcome, result.failures[0].code, result.failures[0].evidence) == (
@@ -301,7 +301,7 @@ class TestChanges:
         found = machine.system.snapshot()
         assert {"/mnt/nas/volumes/pvc-1/data", "/opt/images/k3s.tar"} <= set(found)
         assert paths.DATA not in found
-        assert [note for note in notes if "stays" in note] == [
-            f"{paths.DATA}/agent/images led to /opt/images: what is there stays",
-            f"{paths.DATA}/storage led to /mnt/nas/volumes: what is there stays",
+        assert [note for note in notes if "is kept" in note] == [
+            f"{paths.DATA}/agent/images was a link to /opt/images: its content there is kept",
+            f"{paths.DATA}/storage was a link to /mnt/nas/volumes: its content there is kept",
         ]

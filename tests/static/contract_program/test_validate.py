@@ -109,7 +109,7 @@ class Cluster:
     async def get_url(self, url: str) -> HttpResponse:
         self.asked_urls.append(url)
         if not self.published:
-            raise ContractError(Failure("network.unreachable", f"{url} cannot be had"))
+            raise ContractError(Failure("network.unreachable", f"{url} cannot be fetched"))
         return HttpResponse(200, self.published.encode())
 
     async def run_command(self, argv: tuple[str, ...]) -> Completed:
@@ -353,7 +353,10 @@ def test_what_the_release_does_not_carry_is_said_and_not_waited_for() -> None:
     cluster = Cluster(system_pods=SYSTEM[:-1])
     found = packaged(cluster, *RELEASE[:-1])
     assert [name for name, check in found.items() if not check.passed] == ["traefik"]
-    assert (found["traefik"].severity, found["traefik"].message) == ("warning", "this release of K3s does not carry it")
+    assert (found["traefik"].severity, found["traefik"].message) == (
+        "warning",
+        "this release of K3s does not include it",
+    )
     assert cluster.time < 5.0
     assert packaged(Cluster()) == {}, "nobody knows what the release carries"
 
@@ -386,7 +389,9 @@ def test_a_cluster_is_validated_from_a_server(role: str | None) -> None:
     with pytest.raises(ContractError) as caught:
         Cluster().run(facts=on_k3s(FACTS, role=role))
     assert (caught.value.failure.code, caught.value.failure.exit_code) == ("request.scope", 2)
-    assert caught.value.failure.remedy == "ask a server of the cluster; a host can validate itself, with scope host"
+    assert (
+        caught.value.failure.remedy == "run this on a server of the cluster; a host can validate itself with scope host"
+    )
 
 
 def test_an_unknown_word_in_the_expectation_is_named() -> None:

@@ -271,7 +271,7 @@ def test_a_drain_evicts_what_can_live_elsewhere() -> None:
     result = cluster.run("drain")
     assert result.outcome == "done"
     assert cluster.calls == ["cordon node-1 True", "evict x/web-1", "evict x/alone"]
-    assert result.notes == ("node-1 is drained, and takes no new pods", "nobody makes these anew: x/alone")
+    assert result.notes == ("node-1 is drained, and takes no new pods", "nothing recreates these pods: x/alone")
     assert result.data == {"evicted": 2, "alone": ["x/alone"]}
     assert cluster.system.clock.monotonic() == 5.0
     assert cluster.run("drain").outcome == "unchanged"
@@ -302,7 +302,7 @@ def test_pods_that_do_not_end_are_the_cause() -> None:
     assert cluster.failure("drain").code == "node.drain-timeout"
     cluster.nodes["node-1"] = replace(cluster.nodes["node-1"], ready=False)
     found = cluster.failure("drain")
-    assert (found.code, found.evidence) == ("node.not-ready", "node-1 is not Ready, so nobody ends x/stuck")
+    assert (found.code, found.evidence) == ("node.not-ready", "node-1 is not Ready, so nothing there can end x/stuck")
 
 
 def test_a_drain_hears_who_asks_it_to_stop() -> None:

@@ -179,7 +179,7 @@ def test_a_node_that_gets_unready_meanwhile_is_waited_for() -> None:
     watched.api.nodes_at = {0.0: ready(ready=False), 45.0: UNREACHABLE, 60.0: ready()}
     assert 60.0 <= watched.watch(frozenset()) < 62.0
     said = [message for _, message in watched.events]
-    assert "node node-1 is not Ready any more" in said
+    assert "node node-1 is no longer Ready" in said
     assert "the API: connection refused" in said
 
 

@@ -167,7 +167,7 @@ async def test_a_step_that_has_appeared_is_said(world: World) -> None:
     _stop(world, "agent-2")
     with pytest.raises(Refused) as caught:
         await apply_saved(world)
-    assert "agent-2/apply-agent is new: it does not run" in caught.value.evidence
+    assert "agent-2/apply-agent is new: it is not running" in caught.value.evidence
     assert world.verbs() == []
 
 
@@ -202,7 +202,7 @@ async def test_equal_differences_of_many_hosts_are_told_once(world: World) -> No
         _stop(world, name)
     with pytest.raises(Refused) as caught:
         await apply_saved(world)
-    assert "apply-agent on agent-1, agent-2 is new: it does not run" in caught.value.evidence
+    assert "apply-agent on agent-1, agent-2 is new: it is not running" in caught.value.evidence
 
 
 async def test_a_host_that_is_not_reached_is_told_as_ever(world: World) -> None:

@@ -256,7 +256,9 @@ def test_what_is_not_said_is_a_remark() -> None:
     content = adopt("edge", require_one_cluster(found(wrong, older, nodes=(lost,))), Reach("ops"))
     remarks = "\n".join(content.remarks)
     assert "server-1: node-external-ip (on the unit) is not in this file: without advertise-address" in remarks
-    assert "server-1: no-such-flag (on the unit) is not in this file: no-such-flag is no flag of k3s server" in remarks
+    assert (
+        "server-1: no-such-flag (on the unit) is not in this file: no-such-flag is not a flag of k3s server" in remarks
+    )
     assert "server-1: vpn-auth is a secret and stays on the host" in remarks
     assert remarks.count("vpn-auth") == 1
     assert f"{paths.REGISTRIES} (server-1) is not in this file and is left alone" in remarks

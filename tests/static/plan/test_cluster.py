@@ -101,7 +101,7 @@ def test_the_second_plan_is_empty_and_says_why() -> None:
     plan = plan_stages(running())
     assert plan.is_empty
     assert [item.host for item in plan.unchanged] == ["server-1", "agent-1", "agent-2"]
-    assert all("runs as asked" in item.reason for item in plan.unchanged)
+    assert all("runs as requested" in item.reason for item in plan.unchanged)
 
 
 @settings(max_examples=40, deadline=None)
