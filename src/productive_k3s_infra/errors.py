@@ -152,4 +152,4 @@ class Interrupted(Pk3sError):
 
 def stopped() -> Interrupted:
     """Return what a cancelled run ends with."""
-    return Interrupted("stopped", remedy="run it again: it looks at the hosts and goes on from there")
+    return Interrupted("stopped", remedy="run it again: it checks the hosts and continues from there")

@@ -221,7 +221,7 @@ def test_a_changed_server_flag_restarts_the_server_once(
         ]
         assert not [line for line in diff if line.startswith("-") and not line.startswith("---")]
         assert "! server-1/apply-server" in site.expect(0, "plan").out
-        assert "nobody agreed to the plan" in site.expect(4, "apply").err
+        assert "the plan was not approved" in site.expect(4, "apply").err
         assert site.fingerprint() == fingerprint
         assert site.expect(0, "apply", "--yes", "-o", "json").steps == {
             "server-1/apply-server": ["write:/etc/rancher/k3s/config.yaml", "restart:k3s", "wait:k3s"]
@@ -252,7 +252,7 @@ def test_an_added_agent_joins_and_leaves_again_before_its_machine_goes(site: Sit
         assert "- agent-3/remove-node" in left
         assert "x agent-3/destroy-machine" in left
         assert "agent-3" in site.expect(0, "status").out
-        assert "nobody agreed to the plan" in site.expect(4, "apply").err
+        assert "the plan was not approved" in site.expect(4, "apply").err
         assert "agent-3" in site.fingerprint().nodes
         assert "[plan.prune]" in site.expect(4, "apply", "--yes").err
         gone = site.expect(0, "apply", "--yes", "--prune", "-o", "json").steps
@@ -275,7 +275,7 @@ def test_a_stopped_machine_is_started_and_nothing_else_happens(
     try:
         planned = site.expect(3, "plan", "--exit-code", "-o", "json").document["plan"]
         assert [step["id"] for step in planned["steps"]] == ["agent-2/start-machine"]
-        assert "what is on its disk stays" in planned["steps"][0]["reason"]
+        assert "its disk is kept" in planned["steps"][0]["reason"]
         made = site.expect(0, "apply", "--yes", "-o", "json").steps
         # It starts K3s by itself; whether that is still planned for, or waited for, is a matter of moments.
         assert {"agent-2/start-machine"} <= set(made) <= {"agent-2/start-machine", "agent-2/apply-agent"}

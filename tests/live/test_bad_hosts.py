@@ -121,7 +121,7 @@ def test_hosts_that_cannot_be_asked_are_all_named_at_once(hosts: Hosts) -> None:
         "agent-silent": ("ssh.", "see the address"),
         "agent-port": ("ssh.refused", "port"),
         "agent-user": ("ssh.authentication", "authorized_keys"),
-        "agent-key": ("ssh.host-key-changed", "if the host was made anew"),
+        "agent-key": ("ssh.host-key-changed", "if the host was recreated"),
         "agent-new": ("ssh.host-key-unknown", "known_hosts"),
         "agent-jump": ("ssh.jump-refused", "AllowTcpForwarding yes"),
         "agent-sudo": ("sudo.password-wanted", f"ops {ONE_LINE}"),

@@ -95,7 +95,7 @@ def test_a_full_disk_is_named(story: Story) -> None:
     shown = found(story.full, "server-1/stage-artifacts", "host.disk-full")
     assert KEPT in shown.seen
     assert "free some space" in shown.remedy
-    assert "skipped server-1/apply-server: server-1/stage-artifacts did not end well" in story.full.out
+    assert "skipped server-1/apply-server: server-1/stage-artifacts did not succeed" in story.full.out
     assert "journal: " in story.full.out
 
 
@@ -164,6 +164,6 @@ def test_an_agent_of_another_cluster_is_never_taken_over(story: Story) -> None:
         shown = found(site.expect(4, *verb), "agent-1", "node.cluster")
         assert "is a member of another cluster" in shown.what
         assert "recorded is" in shown.seen
-        assert "remove K3s from the host that belongs elsewhere" in shown.remedy
+        assert "uninstall K3s from the host that belongs to another cluster" in shown.remedy
     assert differences(before, fingerprint(bed, stranger)) == []
     assert lab_bed.started(bed, story.server, "k3s") == running

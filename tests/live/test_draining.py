@@ -55,7 +55,7 @@ def test_agents_are_drained_in_turn_and_what_a_person_cordoned_stays_cordoned(
                 ("agent-2", "drain-node"),
                 ("agent-2", "apply-agent"),
             ]
-            assert any("a person has cordoned it" in note for note in applied.document["plan"]["notes"])
+            assert any("it was cordoned manually" in note for note in applied.document["plan"]["notes"])
             assert cordons(site) == {"server-1": (False, False), "agent-1": (False, False), "agent-2": (True, False)}
             site.kubectl("rollout", "status", "deployment/moving", "--timeout=60s")
             after = {pod["metadata"]["uid"]: pod["spec"]["nodeName"] for pod in site.get("pods", "-l", "app=moving")}

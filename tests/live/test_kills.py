@@ -300,4 +300,4 @@ def test_interrupted_ends_in_order(new_site: Callable[..., Site]) -> None:
         "operator_key",
         "operator_key.pub",
     ]
-    assert "nothing was there" in site.expect(0, "destroy").out
+    assert "Nothing to destroy" in site.expect(0, "destroy").out

@@ -29,7 +29,9 @@ def _changes(desired: Desired, effective: Effective) -> Iterator[Change]:
     name = desired.node_name
     labels = label_differences(desired, effective)
     if labels:
-        said = ", ".join(f"{key}={text}" if text is not None else f"{key} goes" for key, text in sorted(labels.items()))
+        said = ", ".join(
+            f"{key}={text}" if text is not None else f"{key} is removed" for key, text in sorted(labels.items())
+        )
         yield Change(f"label:{name}", "label-node", name, f"labels differ: {said}", "change")
     taints = taint_differences(desired, effective)
     if taints is not None:
@@ -109,7 +111,7 @@ def _spelled(taint: str) -> str:
 
 def in_words(taints: Taints) -> str:
     """Return what of the taints comes and goes."""
-    return ", ".join((*taints.wanted, *(f"{place} goes" for place in taints.gone)))
+    return ", ".join((*taints.wanted, *(f"{place} is removed" for place in taints.gone)))
 
 
 def with_taints(there: Sequence[Mapping[str, Any]], taints: Taints) -> Tuple[Dict[str, Any], ...]:

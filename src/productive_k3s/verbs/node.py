@@ -77,7 +77,7 @@ async def _label(kube: Kube, node: NodeFact, labels: Labels) -> Result:
     wrong = await nodes.label(kube, node, labels)
     if not wrong:
         return Result("unchanged", notes=(f"{node.name} already has these labels",))
-    said = ", ".join(f"{key}={value}" if value is not None else f"{key} goes" for key, value in wrong.items())
+    said = ", ".join(f"{key}={value}" if value is not None else f"{key} is removed" for key, value in wrong.items())
     return Result("done", notes=(f"{node.name}: {said}",))
 
 

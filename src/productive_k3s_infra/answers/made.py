@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from productive_k3s_infra.validate.report import Report
 
 
-_SILENT = Failure("host.no-result", "the step failed, and nothing said why")
+_SILENT = Failure("host.no-result", "the step failed, and no reason was reported")
 
 
 def problem(error: Pk3sError) -> Problem:
@@ -215,7 +215,7 @@ def _steps(results: Iterable[StepResult]) -> tuple[StepPart, ...]:
 
 
 def _of_status(status: Status, differences: tuple[str, ...], exit_code: int) -> Problem:
-    remedy = "see the note of each host"
+    remedy = "check the note of each host"
     if exit_code == ExitCode.FAILED:
         failure = Failure("status.not-reached", status.verdict, "", remedy)
         return _of_failure(", ".join(status.unreached), failure)

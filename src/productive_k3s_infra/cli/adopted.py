@@ -17,10 +17,10 @@ def adopted_lines(adopted: Adopted) -> Iterator[str]:
     agents = len(cluster.agents)
     k3s = cluster.server.facts.k3s
     count = "1 agent" if agents == 1 else f"{agents} agents"
-    yield f"{adopted.file} and cluster.lock written: 1 server, {count}, K3s {k3s.binary_version}, {k3s.datastore}"
+    yield f"wrote {adopted.file} and cluster.lock: 1 server, {count}, K3s {k3s.binary_version}, {k3s.datastore}"
     for remark in adopted.content.remarks:
         yield f"note: {remark}"
-    yield "The first plan on it, the release's files aside:"
+    yield "The first plan for it, without the release's files:"
     yield from plan_lines(adopted.plan)
     yield f"commit {adopted.file.name}, cluster-file.schema.json, cluster.lock and known_hosts"
     yield f"next: pk3s plan -f {adopted.file}"

@@ -82,7 +82,7 @@ def install_scripts(shell: Shell, environment: Mapping[str, str], home: Path) ->
             replace_file(path, f"{_installed(shell, name)}\n".encode(), 0o644)
         yield str(path)
     yield from _besides(shell, folder)
-    yield "A shell that is started from now on completes pk3s."
+    yield "New shells complete pk3s."
 
 
 def _folder(shell: Shell, environment: Mapping[str, str], home: Path) -> Path:
@@ -112,4 +112,4 @@ def _besides(shell: Shell, folder: Path) -> Iterator[str]:
     if shell is Shell.bash:
         yield "bash reads it through the package bash-completion; without that: source it in ~/.bashrc"
     elif shell is Shell.zsh:
-        yield f"~/.zshrc has to say: fpath+=({folder}); autoload -Uz compinit; compinit"
+        yield f"add this to ~/.zshrc: fpath+=({folder}); autoload -Uz compinit; compinit"

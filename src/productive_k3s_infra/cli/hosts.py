@@ -55,7 +55,9 @@ def logs(
 
     def run() -> int:
         if follow and WANTED.is_document:
-            raise BadInput("what goes on is no document", where="--follow", remedy="leave one out: --follow or -o")
+            raise BadInput(
+                "a stream that does not end is not a document", where="--follow", remedy="leave one out: --follow or -o"
+            )
         terminal = open_terminal(assume_yes=False)
         session = open_session(file, os.environ, terminal)
         if follow:

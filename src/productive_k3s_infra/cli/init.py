@@ -147,7 +147,7 @@ def _ask(file: Path) -> int:
         say(("Nothing was written.",))
         return ExitCode.REFUSED
     write_cluster_file(file, first.text)
-    say((f"{file} written, K3s {first.version}",))
+    say((f"wrote {file}, K3s {first.version}",))
     if not first.names_hosts or not person.agrees("Connect to these hosts now and show the plan?", default=False):
         say((f"next: pk3s plan -f {file}",))
         return ExitCode.DONE
@@ -182,5 +182,5 @@ def _begin(file: Path, wanted: NewCluster) -> int:
     from productive_k3s_infra.operations.init import init as write_first_file
 
     exact = write_first_file(file, wanted, os.environ)
-    lines = (f"{file} written, K3s {exact}", f"next: pk3s plan -f {file}")
+    lines = (f"wrote {file}, K3s {exact}", f"next: pk3s plan -f {file}")
     return say_result(init_answer(file, exact), lines)

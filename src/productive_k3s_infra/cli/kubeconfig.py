@@ -49,9 +49,9 @@ def kubeconfig(
     def run() -> int:
         if (merge and unmerge) or (use and not merge):
             raise BadInput(
-                "--merge and --unmerge exclude each other, and --use goes with --merge",
+                "--merge and --unmerge cannot be combined, and --use needs --merge",
                 where="pk3s kubeconfig",
-                remedy="say --merge, --merge --use, or --unmerge",
+                remedy="use --merge, --merge --use, or --unmerge",
             )
         terminal = open_terminal(assume_yes=False)
         session = open_session(file, os.environ, terminal)
@@ -72,10 +72,10 @@ def merged_lines(done: Merged, *, merge: bool) -> Iterator[str]:
     if not done.changed:
         yield f"{done.path}: nothing to change, the context {done.context} is {'there' if merge else 'not there'}"
     elif merge:
-        yield f"{done.path}: has the context {done.context} now"
+        yield f"{done.path}: now has the context {done.context}"
     else:
-        yield f"{done.path}: the context {done.context} is taken out"
+        yield f"{done.path}: removed the context {done.context}"
     if done.backup is not None:
         yield f"before: {done.backup}"
     if merge:
-        yield "kubectl uses it from now on" if done.current else f"use it: kubectl --context {done.context} get nodes"
+        yield "kubectl now uses it" if done.current else f"use it: kubectl --context {done.context} get nodes"

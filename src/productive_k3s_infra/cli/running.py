@@ -107,7 +107,7 @@ def finish(run: Callable[[], int]) -> None:
 
 def _require_answered() -> None:
     if WANTED.is_document and not WANTED.answered:
-        raise RuntimeError("the verb printed no document")
+        raise RuntimeError("the command printed no document")
 
 
 def say(lines: Iterable[str]) -> None:
@@ -134,7 +134,7 @@ def say_document(document: object) -> None:
     from productive_k3s.contract.codec import encode
 
     if WANTED.answered:
-        raise RuntimeError("the verb printed a second document")
+        raise RuntimeError("the command printed a second document")
     text = json.dumps(encode(document), indent=2, default=str) + "\n"
     if WANTED.output == Format.yaml.value:
         import yaml

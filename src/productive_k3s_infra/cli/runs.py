@@ -49,7 +49,7 @@ def runs_lines(found: tuple[Run, ...]) -> Iterator[str]:
     from productive_k3s_infra.cli.show import table
 
     if not found:
-        yield "No run has left a journal here yet."
+        yield "There are no journals of runs here yet."
         return
     rows = [
         (run.id, run.verb or "-", f"{run.seconds:.1f} s", str(len(run.steps)), _result(run))
@@ -91,8 +91,8 @@ def run_lines(run: Run) -> Iterator[str]:
 
 def _result(run: Run) -> str:
     if run.exit_code is None:
-        return "its journal does not say how it ended: it still runs, or was killed"
-    return "ended well" if run.exit_code == 0 else f"ended with {run.exit_code}"
+        return "its journal does not show how it ended: it is still running, or was killed"
+    return "succeeded" if run.exit_code == 0 else f"exited with {run.exit_code}"
 
 
 def _bar(began: float, seconds: float, total: float) -> str:

@@ -155,7 +155,7 @@ def applied_lines(applied: Applied, *, full: bool = False) -> Iterator[str]:
     for trouble in applied.troubles:
         yield from failure_lines(applied.plan.cluster, trouble)
     if applied.as_before:
-        yield f"on the settings of before, as their turn did not come: {', '.join(applied.as_before)}"
+        yield f"still on the old settings, because the run did not get to them: {', '.join(applied.as_before)}"
     if applied.journal is not None and applied.exit_code:
         yield f"journal: {applied.journal}"
     if applied.results and applied.preflight.passed:
@@ -170,7 +170,7 @@ def _verdict(applied: Applied) -> str:
     done = sum(1 for result in applied.results if result.outcome == "done")
     count = counted(done, "step")
     if not applied.preflight.passed:
-        before = f" {count} on machines had been done before." if done else ""
+        before = f" {count} on machines had already been done." if done else ""
         return f"Refused: nothing was changed on any host.{before}"
     failed = sum(1 for result in applied.results if result.outcome == "failed")
     skipped = sum(1 for result in applied.results if result.outcome == "skipped")
@@ -178,7 +178,7 @@ def _verdict(applied: Applied) -> str:
         return f"Not applied: {failed} of {len(applied.results)} steps failed, {skipped} skipped, {done} done."
     if applied.report is not None and not applied.report.passed:
         return f"Applied in {applied.seconds:.1f} s: {count}; the cluster is NOT valid."
-    tail = f"; {counted(len(applied.troubles), 'thing')} went wrong beside (see above)" if applied.troubles else ""
+    tail = f"; {counted(len(applied.troubles), 'thing')} also went wrong (see above)" if applied.troubles else ""
     return f"Applied in {applied.seconds:.1f} s: {count}{tail}."
 
 
@@ -187,11 +187,11 @@ def _result_lines(result: StepResult) -> Iterator[str]:
     if result.failure is not None:
         yield from failure_lines(result.step.id, result.failure)
     elif result.step.action == "drain-node" and said is not None and (said.data or {}).get("alone"):
-        yield f"note: {result.step.subject}: nobody makes these pods anew: {', '.join((said.data or {})['alone'])}"
+        yield f"note: {result.step.subject}: nothing recreates these pods: {', '.join((said.data or {})['alone'])}"
     elif result.step.action == "uncordon-node" and said is not None and said.outcome == "unchanged":
         yield from (f"note: {note}" for note in said.notes)
     elif result.outcome == "skipped":
-        yield f"skipped {result.step.id}: {result.skipped_for} did not end well"
+        yield f"skipped {result.step.id}: {result.skipped_for} did not succeed"
 
 
 def status_lines(status: Status) -> Iterator[str]:
@@ -206,7 +206,7 @@ def status_lines(status: Status) -> Iterator[str]:
     ]
     yield from table(("NAME", "ROLE", "ADDRESS", "MACHINE", "SERVICE", "VERSION", "NODE", "NOTE"), rows)
     if status.undeclared_nodes:
-        yield f"in the cluster, and not in the file: {', '.join(status.undeclared_nodes)}"
+        yield f"in the cluster, but not in the file: {', '.join(status.undeclared_nodes)}"
     yield status.verdict
 
 
@@ -215,13 +215,13 @@ def destroyed_lines(destroyed: Destroyed) -> Iterator[str]:
     for left in destroyed.left:
         yield from failure_lines(left.host, left.failure)
     if destroyed.clean:
-        yield f"Nothing of K3s was there: {', '.join(destroyed.clean)}."
+        yield f"K3s was not installed on: {', '.join(destroyed.clean)}."
     if destroyed.gone:
         yield f"Destroyed: {', '.join(destroyed.gone)}."
     if destroyed.left:
         yield f"Left: {'; '.join(f'{left.what} on {left.host}' for left in destroyed.left)} (see above)."
     elif not destroyed.gone and not destroyed.clean:
-        yield "Destroyed: nothing was there."
+        yield "Nothing to destroy."
 
 
 def written_lines(written: Written) -> Iterator[str]:
@@ -233,7 +233,7 @@ def written_lines(written: Written) -> Iterator[str]:
     yield from (f"note: {note}" for note in written.notes)
     yield f"{written.folder}: {', '.join(written.changed) or 'nothing changed'}"
     if written.secrets:
-        yield f"secrets that the role wants in remote_cluster_secrets: {', '.join(written.secrets)}"
+        yield f"secrets that the role needs in remote_cluster_secrets: {', '.join(written.secrets)}"
     yield f"next: ansible-playbook -i {written.folder}/hosts.yml productive_k3s.infra.cluster"
 
 

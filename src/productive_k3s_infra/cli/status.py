@@ -50,7 +50,11 @@ def status(
 
     def run() -> int:
         if watch and (check or WANTED.is_document):
-            raise BadInput("what goes on is no document and no check", where="--watch", remedy="leave one of them out")
+            raise BadInput(
+                "a stream that does not end is neither a document nor a check",
+                where="--watch",
+                remedy="leave one of them out",
+            )
         # What cron mails is the one line; what is drawn again and again has its own place.
         terminal = open_terminal(assume_yes=False, quiet=watch or check)
         session = open_session(file, os.environ, terminal)
@@ -88,6 +92,6 @@ async def _watch(session: Session, interval: float) -> None:
     async for found in watch_status(session, interval):
         lines = list(status_lines(found))
         if redraws or lines != shown:
-            head = f"{found.cluster}, {datetime.now().astimezone():%H:%M:%S}, every {interval:g} s; Ctrl-C ends it"
+            head = f"{found.cluster}, {datetime.now().astimezone():%H:%M:%S}, every {interval:g} s; Ctrl-C stops"
             say((f"{_CLEAR}{head}" if redraws else f"{datetime.now().astimezone():%Y-%m-%dT%H:%M:%S%z}", *lines))
         shown = lines

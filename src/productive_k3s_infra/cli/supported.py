@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def supported_lines(supported: Supported) -> Iterator[str]:
     """Show where the bundle is, and what is missing in it."""
-    yield f"{supported.path}: {len(supported.files)} files, listed in its MANIFEST; secrets were taken out"
+    yield f"{supported.path}: {len(supported.files)} files, listed in its MANIFEST; secrets were removed"
     for missing in supported.missing:
         yield f"missing: {missing}"
-    yield "Names, addresses and labels of your hosts are in it: read it before you give it away."
+    yield "It contains names, addresses and labels of your hosts: read it before you share it."

@@ -157,14 +157,14 @@ class Terminal:
 
     def agree_to_destroy(self, cluster: str, dies: tuple[str, ...]) -> bool:
         self.close()
-        self._console.print(Text("These die:"))
+        self._console.print(Text("This will be deleted:"))
         for line in dies:
             self._console.print(Text(f"  {line}"))
         if self._assume_yes:
             return True
         if not self._interactive:
             return False
-        return self._ask(f"Type the cluster's name ({cluster}) to go on: ") == cluster
+        return self._ask(f"Type the cluster's name ({cluster}) to continue: ") == cluster
 
     def trust_host_key(self, host: str, keys: tuple[str, ...]) -> bool:
         self.close()
@@ -173,13 +173,13 @@ class Terminal:
         self._console.print(Text(f"{host} shows a host key that is not known yet:"))
         for key in keys:
             self._console.print(Text(f"  {key}"))
-        return self._yes("Is it the host's key? It is written to known_hosts beside the cluster file.")
+        return self._yes("Is this the host's key? If so, it is added to known_hosts beside the cluster file.")
 
     def sudo_password(self, host: str) -> Secret | None:
         self.close()
         if not self._interactive:
             return None
-        return Secret(self._ask(f"sudo password on {host}, tried on the other hosts too: ", hidden=True))
+        return Secret(self._ask(f"sudo password on {host} (also tried on the other hosts): ", hidden=True))
 
     def _yes(self, question: str) -> bool:
         return self._ask(f"{question} [y/N] ").strip().lower() in {"y", "yes"}

@@ -69,7 +69,7 @@ def _address(tree: Tree, path: Path, node: dict[str, Any], kind: str, can: Capab
         what = "several machines cannot have one address"
         yield found((*path, "count"), "file.count-with-address", what, remedy=remedy, at_key=True)
     elif "count" in node and not can.makes_machines:
-        what = "count is for providers that make machines"
+        what = "count is for providers that create machines"
         yield found((*path, "count"), "file.count", what, remedy="write a node with its address for each", at_key=True)
     elif can.address == "given" and "address" in node:
         what = f"a {kind} machine gets its address when it is made"

@@ -22,9 +22,9 @@ def require_agreed(session: Session, plan: Plan, prune: str | None = None) -> No
     if lost and session.interaction.unattended and not (named or (prune == PRUNE_ONE and len(lost) == 1)):
         word = "--prune" if len(lost) == 1 else f"--prune={plan.cluster}"
         raise NotAgreed(
-            "the file does not name them any more, and nobody is asked whether they go; nothing was changed",
+            "the file no longer names them, and their removal cannot be confirmed here; nothing was changed",
             where=", ".join(lost),
-            remedy=f"put them back into the file; or say {word}",
+            remedy=f"put them back into the file; or add {word}",
             code="plan.prune",
         )
     agreed = session.interaction.agree(plan)
@@ -32,8 +32,8 @@ def require_agreed(session: Session, plan: Plan, prune: str | None = None) -> No
         agreed = session.interaction.agree_to_destroy(plan.cluster, tuple(lost.values()))
     if not agreed:
         raise NotAgreed(
-            "nobody agreed to the plan, so nothing was changed",
-            remedy="look at pk3s plan, then agree on a terminal, or say --yes where nobody is asked",
+            "the plan was not approved, so nothing was changed",
+            remedy="review pk3s plan, then approve it on a terminal, or use --yes where no question can be asked",
         )
 
 

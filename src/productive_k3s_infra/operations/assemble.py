@@ -52,9 +52,7 @@ async def expect_validation(run: ApplyRun) -> None:
     """Note, before anything is changed, that no full validation has passed for what comes: a later apply has one."""
     asked = live_server(run.seen.situation)
     if run.plan.steps and asked is not None and not await note_passed(asked[0].name, run.fleet, ""):
-        run.session.interaction.note(
-            "it could not be noted that the cluster is to be validated in full: pk3s validate does it"
-        )
+        run.session.interaction.note("could not record that a full validation is due: run pk3s validate")
 
 
 async def assemble_cluster(run: ApplyRun) -> None:

@@ -70,7 +70,9 @@ def _require_agreed(session: Session, plan: Plan, situation: Situation) -> None:
             code=first.failure.code,
         )
     if plan.steps and not session.interaction.agree_to_destroy(session.spec.name, what_dies(plan, situation)):
-        raise NotAgreed("nothing was destroyed", remedy="type the cluster's name, or say --yes where nobody is asked")
+        raise NotAgreed(
+            "nothing was destroyed", remedy="type the cluster's name, or use --yes where no question can be asked"
+        )
 
 
 def _forget(session: Session) -> None:

@@ -56,7 +56,7 @@ def _dies(step: Step, situation: Situation) -> Iterator[str]:
     elif isinstance(step, UninstallHost):
         leaving = [leaving.host for leaving in situation.leaving.values()]
         address = next(host.address for host in (*situation.inventory.hosts, *leaving) if host.name == step.host)
-        lost = ", and with it the cluster's datastore" if step.role == "server" else ""
+        lost = ", and the cluster's datastore" if step.role == "server" else ""
         yield f"K3s on {step.host} ({address}), its pods and local volumes{lost}; the host stays"
 
 
@@ -82,8 +82,8 @@ def _left_by(result: StepResult) -> Left:
     what = "K3s" if isinstance(result.step, UninstallHost) else "the machine"
     if isinstance(result.step, DestroyShared):
         what = "what the machines share"
-    because = f"{result.skipped_for} did not end well"
-    skipped = Failure("destroy.skipped", "it was not begun", because, "mend that, then run pk3s destroy again")
+    because = f"{result.skipped_for} did not succeed"
+    skipped = Failure("destroy.skipped", "it was not started", because, "fix that, then run pk3s destroy again")
     return Left(what, result.step.host, result.failure or skipped)
 
 

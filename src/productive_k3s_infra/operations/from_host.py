@@ -122,7 +122,7 @@ def load_text(text: str, file: Path, environment: Mapping[str, str]) -> ClusterS
         return load_cluster_text(text, file, environment)
     except ClusterFileInvalid as error:
         raise BadInput(
-            "what these hosts have cannot be said in a cluster file",
+            "a cluster file cannot describe what these hosts have",
             where=str(file),
             evidence="; ".join(str(item).replace(f"{file}:", "line ") for item in error.mistakes),
             remedy="change it on the hosts first, in the way they were set up; nothing was written",

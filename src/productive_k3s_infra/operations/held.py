@@ -62,7 +62,7 @@ def _go_on(run: ApplyRun, saved: SavedFile) -> None:
     if saved.content.plan.steps:
         note(f"{saved.path}, made {saved.content.made}: {counts(saved.content.plan)}")
     if run.done_before:
-        note(f"done before by this plan: {', '.join(run.done_before)}")
+        note(f"already done by this plan: {', '.join(run.done_before)}")
 
 
 def _require_same(run: ApplyRun, saved: SavedFile) -> None:
@@ -70,12 +70,12 @@ def _require_same(run: ApplyRun, saved: SavedFile) -> None:
     if not found:
         return
     made = sum(1 for result in run.results if result.outcome == "done")
-    done = f"; {counted(made, 'step')} on machines had been done before, and no host was changed" if made else ""
+    done = f"; {counted(made, 'step')} on machines had already been done, and no host was changed" if made else ""
     raise Refused(
-        f"the hosts are not as they were planned for{done or ', and nothing was changed'}",
+        f"the hosts have changed since the plan was made{done or ', and nothing was changed'}",
         where=str(saved.path),
         evidence=_shown(difference_lines(found)),
-        remedy=f"look at a new plan and save it: pk3s plan --out {saved.path}",
+        remedy=f"make and review a new plan: pk3s plan --out {saved.path}",
         code="plan.stale",
     )
 

@@ -71,7 +71,7 @@ def require_acceptable(file: Path, wanted: NewCluster, environment: Mapping[str,
         load_cluster_text(render_cluster_file(wanted, file), file, environment)
     except ClusterFileInvalid as error:
         raise BadInput(
-            "no cluster file can say that",
+            "a cluster file cannot have these values",
             evidence="; ".join(dict.fromkeys(_said(item) for item in error.mistakes if isinstance(item, Mistake))),
             remedy="correct the options; nothing was written",
             code="init.not-valid",

@@ -77,7 +77,9 @@ def unrecorded(situation: Situation) -> tuple[str, ...]:
     first = situation.facts.get(situation.inventory.founder.name)
     if situation.record is not None or first is None or first.k3s.datastore is None:
         return ()
-    return ("this cluster is not in cluster.lock: pk3s apply records it, so that no second one is founded by mistake",)
+    return (
+        "this cluster is not in cluster.lock: pk3s apply records it, so that a second one is not created by mistake",
+    )
 
 
 def _target(session: Session, folder: Path | None) -> Path:

@@ -25,7 +25,7 @@ async def get_kubeconfig(session: Session) -> Path:
         raise StepFailed(
             "there is no cluster yet",
             where=inventory.founder.name,
-            evidence="its machine does not run",
+            evidence="its machine is not running",
             remedy="pk3s apply",
             code="cluster.missing",
         )

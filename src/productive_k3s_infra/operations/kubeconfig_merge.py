@@ -85,10 +85,10 @@ def _read(path: Path) -> str:
             return path.read_bytes().decode()
     except UnicodeDecodeError as error:
         raise BadInput(
-            "this is no kubeconfig that anything can be merged into",
+            "nothing can be merged into this kubeconfig",
             where=str(path),
             evidence="it is not UTF-8",
-            remedy="mend it or move it away; nothing was changed",
+            remedy="repair it or move it away; nothing was changed",
             code="kubeconfig.unusable",
         ) from error
     except BadInput as error:
@@ -100,8 +100,8 @@ def _read(path: Path) -> str:
 def _require_other(workspace: Workspace, path: Path) -> None:
     if path.resolve() == workspace.kubeconfig.resolve():
         raise BadInput(
-            "KUBECONFIG names this cluster's own file, into which nothing is merged",
+            "KUBECONFIG names this cluster's own file, and nothing is merged into that",
             where=str(path),
-            remedy="unset KUBECONFIG, or let it name your own file first",
+            remedy="unset KUBECONFIG, or put your own file first in it",
             code="kubeconfig.own",
         )

@@ -38,10 +38,10 @@ def since_of(text: str) -> int:
         return int(datetime.fromisoformat(text).timestamp())
     except ValueError:
         raise BadInput(
-            "this is no time",
+            "this is not a time",
             where="--since",
             evidence=text,
-            remedy="say 30s, 10m, 2h or 3d for so long ago, or a time: 2026-01-31T12:00:00+01:00",
+            remedy="use 30s, 10m, 2h or 3d for a time before now, or a date and time: 2026-01-31T12:00:00+01:00",
             code="logs.since",
         ) from None
 
@@ -69,6 +69,9 @@ async def ask_for_logs(host: HostSession, node: str, lines: int, since: int | No
     units = {str(unit): str(text) for unit, text in (result.data or {}).items()}
     if not units:
         raise StepFailed(
-            "no unit of K3s is on this host", where=node, remedy="pk3s status; pk3s apply installs it", code="logs.none"
+            "K3s is not installed on this host",
+            where=node,
+            remedy="run pk3s status; pk3s apply installs it",
+            code="logs.none",
         )
     return Logs(node, units, tuple(result.notes))

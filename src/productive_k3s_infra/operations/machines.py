@@ -37,6 +37,6 @@ async def make_machines(run: ApplyRun) -> None:
 
 
 def _unsettled(step: Step) -> Refusal:
-    remedy = "somebody else works on these machines: see that they do not, then run pk3s apply again"
-    what = "the machine changed while machines were made"
+    remedy = "someone else is working on these machines: wait until they have finished, then run pk3s apply again"
+    what = "the machine changed while machines were being created"
     return Refusal(step.host, Failure("machine.changed-meanwhile", what, step.reason, remedy, 4))

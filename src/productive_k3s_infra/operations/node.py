@@ -58,8 +58,8 @@ async def act_on_node(
             plan = plan_by_hand(session.spec.name, verb, server, node, timeout_seconds)
             reporter.planned(plan)
             if plan.disruptive and not session.interaction.agree(plan):
-                remedy = "agree on a terminal, or say --yes where nobody is asked"
-                raise NotAgreed(f"nobody agreed to the {verb}, so nothing was changed", where=node, remedy=remedy)
+                remedy = "approve it on a terminal, or use --yes where no question can be asked"
+                raise NotAgreed(f"the {verb} was not approved, so nothing was changed", where=node, remedy=remedy)
             tools = Tools(fleet, ProviderCalls(session.provider), TokenSource(fleet, server))
             (result,) = await execute(plan.steps, performing(tools), reporter)
         acted = ActedOnNode(verb, result, reporter.journal)
@@ -74,7 +74,7 @@ def _require_node(situation: Situation, node: str) -> str:
         raise StepFailed(
             "no server of the cluster answers",
             evidence="; ".join(why_silent(situation)),
-            remedy="see pk3s status",
+            remedy="run pk3s status",
             code="cluster.no-answer",
         )
     server, cluster = asked
@@ -82,7 +82,7 @@ def _require_node(situation: Situation, node: str) -> str:
     if node not in names:
         declared = any(host.name == node for host in situation.inventory.hosts)
         raise BadInput(
-            "it is in the file, and no node of the cluster yet" if declared else "no node has that name",
+            "it is in the file, but is not a node of the cluster yet" if declared else "no node has that name",
             where=node,
             evidence=f"nodes: {', '.join(names)}",
             remedy="pk3s apply lets it join" if declared else "correct its name",

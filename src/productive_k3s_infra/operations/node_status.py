@@ -76,7 +76,7 @@ def differences(status: Status, version: str) -> tuple[str, ...]:
     other = [f"{host.name} has {host.version}" for host in status.hosts if host.version not in {"", version}]
     said += [f"not {version}: {', '.join(other)}"] if other else []
     undeclared = ", ".join(status.undeclared_nodes)
-    said += [f"in the cluster, and not in the file: {undeclared}"] if undeclared else []
+    said += [f"in the cluster, but not in the file: {undeclared}"] if undeclared else []
     return tuple(said)
 
 
@@ -132,5 +132,5 @@ def _note(facts: Facts, node: NodeFact | None) -> str:
     if node is not None and not node.schedulable:
         notes.append("cordoned")
     if facts.k3s.running is not None and facts.k3s.running.digests not in (None, facts.k3s.on_disk):
-        notes.append("runs with other files than lie on disk")
+        notes.append("the files on disk differ from those it was started with")
     return "; ".join(notes)

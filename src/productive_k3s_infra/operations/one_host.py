@@ -21,10 +21,10 @@ async def host_called(session: Session, node: str) -> tuple[Host, Inventory]:
     if found.assumed:
         machine = survey.machine(node)
         raise StepFailed(
-            "its machine does not run",
+            "its machine is not running",
             where=node,
-            evidence=f"the provider says: {machine.state if machine is not None else 'missing'}",
-            remedy="pk3s apply makes or starts it",
+            evidence=f"the provider reports: {machine.state if machine is not None else 'missing'}",
+            remedy="pk3s apply creates or starts it",
             code="cluster.missing",
         )
     return found, Inventory(inventory.cluster, (found,))
@@ -36,10 +36,10 @@ def _no_node(session: Session, inventory: Inventory, node: str) -> BadInput:
     if record is not None and node in record.hosts:
         reach = record.hosts[node]
         return BadInput(
-            "the file does not name it any more",
+            "the file no longer names it",
             where=node,
             evidence=f"it was at {reach.user}@{reach.address}:{reach.port} when pk3s last saw it; nodes: {names}",
-            remedy="log in there by hand, or put it back into the file",
+            remedy="log in there with ssh, or put it back into the file",
             code="node.gone",
         )
     return BadInput(

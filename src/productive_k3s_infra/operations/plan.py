@@ -55,8 +55,8 @@ async def make_plan(
     if out is not None:
         require_writable_name(out)
     elif prune is not None:
-        what = "it says what a saved plan may lose, and no file is named"
-        raise BadInput(what, where="--prune", remedy="add --out FILE, or say it to pk3s apply", code="plan.beside")
+        what = "it applies to a saved plan, and no file for one is given"
+        raise BadInput(what, where="--prune", remedy="add --out FILE, or use it with pk3s apply", code="plan.beside")
     survey = await survey_of(session)
     inventory = inventory_of(session, survey)
     async with fleet_of(session, with_leaving(session, inventory, limit)) as fleet:

@@ -27,9 +27,9 @@ def get_run(workspace: Workspace, name: str) -> Run:
     if len(found) != 1:
         near = [path.stem for path in (found or journals)][-5:]
         raise BadInput(
-            "more than one run begins so" if found else "there is no such run",
+            "more than one run begins with this" if found else "there is no such run",
             where=name,
-            evidence=f"runs: {', '.join(near)}" if near else f"no journal is in {workspace.journals}",
+            evidence=f"runs: {', '.join(near)}" if near else f"there is no journal in {workspace.journals}",
             remedy="pk3s runs lists them" if near else "runs that change something keep a journal: pk3s apply",
             code="run.unknown",
         )

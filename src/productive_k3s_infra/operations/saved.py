@@ -43,9 +43,9 @@ def _require_named(plan: Plan, prune: str | None) -> None:
         return
     word = "--prune" if len(lost) == 1 else f"--prune={plan.cluster}"
     raise NotAgreed(
-        "the file does not name them any more, and a saved plan is applied without a question; it was not saved",
+        "the file no longer names them, and a saved plan is applied without a question; it was not saved",
         where=", ".join(lost),
-        remedy=f"put them back into the file; or say {word} to pk3s plan too",
+        remedy=f"put them back into the file; or add {word} to pk3s plan too",
         code="plan.prune",
     )
 
@@ -59,18 +59,18 @@ def open_saved(session: Session, path: Path, given: PlanOptions) -> SavedFile:
     saved, where = file.content, str(path)
     if saved.cluster != session.spec.name:
         raise BadInput(
-            f"the plan is of another cluster, {saved.cluster}",
+            f"the plan is for another cluster, {saved.cluster}",
             where=where,
-            evidence=f"{session.workspace.cluster_file} is of {session.spec.name}",
+            evidence=f"{session.workspace.cluster_file} is for {session.spec.name}",
             remedy=f"name the cluster file of {saved.cluster} with -f",
             code="plan.other-cluster",
         )
     if saved.cluster_file != _cluster_file_digest(session):
         raise BadInput(
-            "the cluster file is not the one that was planned: its content has changed since",
+            "the cluster file has changed since the plan was made",
             where=str(session.workspace.cluster_file),
             evidence=f"the plan was made {saved.made}",
-            remedy=f"make the plan again: pk3s plan --out {path}; or take the file of that time",
+            remedy=f"make the plan again: pk3s plan --out {path}; or restore the file as it was then",
             code="plan.other-file",
         )
     _require_no_others(given, saved.options)
@@ -89,7 +89,7 @@ def _require_no_others(given: PlanOptions, saved: PlanOptions) -> None:
         raise BadInput(
             f"the saved plan was not made with this {' and '.join(others)}",
             where="the command line",
-            remedy="leave it out: what the plan was made with holds; or make another plan with it",
+            remedy="leave it out: the options that the plan was made with apply; or make another plan with it",
             code="plan.beside",
         )
 

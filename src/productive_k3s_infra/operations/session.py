@@ -65,9 +65,9 @@ def running_inventory_of(session: Session, survey: Survey) -> Inventory:
     missing = [host.name for host in inventory.hosts if host.assumed]
     if missing:
         raise Refused(
-            "machines of this cluster do not run",
+            "machines of this cluster are not running",
             where=", ".join(missing),
-            remedy="pk3s apply makes or starts them",
+            remedy="pk3s apply creates or starts them",
             code="cluster.missing",
         )
     return inventory

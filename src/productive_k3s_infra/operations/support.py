@@ -45,7 +45,7 @@ async def make_support(session: Session, environment: Mapping[str, str], output:
     try:
         survey = await survey_of(session)
     except Pk3sError as error:
-        found.lack("all hosts, as the provider cannot be asked", error)
+        found.lack("all hosts, because the provider does not answer", error)
     else:
         inventory = inventory_of(session, survey)
         async with fleet_of(session, inventory) as fleet:

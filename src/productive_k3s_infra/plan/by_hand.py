@@ -35,7 +35,7 @@ def _step(verb: PersonsVerb, server: str, node: str, timeout_seconds: float) -> 
         id=name,
         host=server,
         node=node,
-        reason=f"its pods go elsewhere, and it takes no new ones until pk3s uncordon {node}",
+        reason=f"its pods are moved to other nodes, and it takes no new ones until pk3s uncordon {node}",
         impact="disrupt",
         timeout_seconds=timeout_seconds,
         by_apply=False,
@@ -56,7 +56,7 @@ def why_silent(situation: Situation) -> Iterator[str]:
         if failure is not None:
             yield f"{host.name}: {failure.what}"
         elif facts is None:
-            yield f"{host.name}: its machine does not run"
+            yield f"{host.name}: its machine is not running"
         elif _is_strange(situation, facts):
             yield f"{host.name}: it belongs to another cluster than cluster.lock records"
         elif facts.cluster is None:

@@ -176,7 +176,7 @@ def _to_push(situation: Situation, host: Host, request: Request, changes: tuple[
 
 def _reason(facts: Facts, changes: tuple[Change, ...]) -> str:
     if facts.k3s.role is None and any(change.action == "install-binary" for change in changes):
-        return "K3s is not on this host"
+        return "K3s is not installed"
     causes = [change.reason for change in changes if change.action not in ("wait-ready", "watch-node", "restart-unit")]
     reasons = list(dict.fromkeys(causes or [change.reason for change in changes]))
     more = f"; and {len(reasons) - _REASONS_SHOWN} more" if len(reasons) > _REASONS_SHOWN else ""
@@ -215,7 +215,9 @@ def node_labels(situation: Situation, _: Draft) -> Iterator[Item]:
         if facts is None or host.assumed:
             continue
         labels, taints = node_differences(request_for(situation, host), replace(facts, cluster=cluster))
-        words = [f"{key}={value}" if value is not None else f"{key} goes" for key, value in sorted(labels.items())]
+        words = [
+            f"{key}={value}" if value is not None else f"{key} is removed" for key, value in sorted(labels.items())
+        ]
         differing = [f"labels of the node differ: {', '.join(words)}"] if words else []
         if taints is not None:
             differing.append(f"its taints differ: {in_words(taints)}")

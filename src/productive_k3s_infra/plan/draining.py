@@ -66,7 +66,7 @@ def _drained(step: ApplyAgent, server: _Server | None, lifted: tuple[str, ...], 
         yield step
         return
     if node is not None and not node.ready:
-        yield _note(name, "it is restarted without a drain, as its node is not Ready: nobody would end its pods")
+        yield _note(name, "it is restarted without a drain: its node is not Ready, so its pods cannot be evicted")
         yield step
         if node.own_cordon:
             yield _lifting(step, server, ends)
@@ -75,14 +75,14 @@ def _drained(step: ApplyAgent, server: _Server | None, lifted: tuple[str, ...], 
         id=f"{name}/drain-node",
         host=server.name,
         node=name,
-        reason="its pods go elsewhere before K3s is restarted",
+        reason="its pods are moved to other nodes before K3s is restarted",
         impact="disrupt",
         needs=tuple(dict.fromkeys((*step.needs, *server.needs, *lifted))),
     )
     yield drain
     yield replace(step, needs=(*step.needs, drain.id))
     if node is not None and not node.schedulable and not node.own_cordon:
-        yield _note(name, f"a person has cordoned it; it is drained, and stays cordoned: pk3s uncordon {name}")
+        yield _note(name, f"it was cordoned manually; it is drained and stays cordoned: pk3s uncordon {name}")
     else:
         yield _lifting(step, server, ends)
 
@@ -109,7 +109,9 @@ def _left_cordons(situation: Situation, items: Sequence[Item], server: _Server) 
         if host.name in situation.facts and server.nodes is not None and server.nodes[host.name].ready:
             yield _uncordon(server, host.name, "an earlier apply left it cordoned; it takes new pods again", ())
         else:
-            yield _note(host.name, "an earlier apply left it cordoned; it stays so until it is reached and Ready")
+            yield _note(
+                host.name, "an earlier apply left it cordoned; it stays cordoned until it can be reached and is Ready"
+            )
 
 
 def _server(situation: Situation, draft: Draft) -> _Server | None:
@@ -139,8 +141,8 @@ def _no_server(host: str) -> Refusal:
         host,
         refused(
             "rollout.no-server",
-            "it would be restarted without the drain that spec.rollout asks for",
-            "no server says how the cluster is, and nothing planned here starts one",
+            "it would be restarted without the drain that spec.rollout requires",
+            "no server reports the state of the cluster, and this plan does not start one",
             "bring a server back (pk3s status shows them), or set spec.rollout.drain to false for this change",
         ),
     )

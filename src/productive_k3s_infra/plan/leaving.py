@@ -17,7 +17,7 @@ from productive_k3s_infra.plan.rule import Draft, Item, Note
 from productive_k3s_infra.plan.servers import live_server
 from productive_k3s_infra.plan.step import ForgetNode, RemoveNode, UninstallHost
 
-_REASON = "the node is not in the file any more"
+_REASON = "the node is no longer in the file"
 
 
 def leaving_nodes(situation: Situation, draft: Draft) -> Iterator[Item]:
@@ -42,7 +42,9 @@ def leaving_hosts(situation: Situation, draft: Draft) -> Iterator[Item]:
         if name in nodes and not after:
             continue
         if asked is None:
-            yield Note(f"{name}: K3s on it is left alone, as no server says whether its node has left", (name,))
+            yield Note(
+                f"{name}: K3s on it is not changed, because no server reports whether its node has left", (name,)
+            )
             continue
         yield from _host(situation, name, situation.leaving.get(name), after)
 
@@ -50,24 +52,24 @@ def leaving_hosts(situation: Situation, draft: Draft) -> Iterator[Item]:
 def _host(situation: Situation, name: str, leaving: Leaving | None, needs: tuple[str, ...]) -> Iterator[Item]:
     record = situation.record
     if leaving is None or record is None:
-        unknown = "K3s stays on its host, as cluster.lock does not say how it was reached"
+        unknown = "K3s stays on its host, because cluster.lock does not record how to reach it"
         yield Note(f"{name}: {unknown}; {_by_hand(situation)}", (name,))
         return
     facts = leaving.facts
     if facts is None:
         why = leaving.failure.what if leaving.failure is not None else "it did not answer"
-        gone = "if it is gone for good, take it out of cluster.lock"
-        again = "when it answers, pk3s apply takes K3s off"
+        gone = "if it is gone for good, remove it from cluster.lock"
+        again = "when it answers, pk3s apply uninstalls K3s"
         stays = f"K3s stays on {leaving.host.endpoint}: {why}; {again}; {_by_hand(situation)}; {gone}"
         yield Note(f"{name}: {stays}", (name,))
     elif facts.k3s.ca_hash and facts.k3s.ca_hash != record.ca_hash:
-        other = f"the host at {leaving.host.endpoint} belongs to another cluster by now; it is left alone"
+        other = f"the host at {leaving.host.endpoint} now belongs to another cluster; it is not changed"
         yield Note(f"{name}: {other}", (name,))
     elif needs or facts.k3s.role is not None or facts.k3s.ca_hash:
         yield UninstallHost(
             id=f"{name}/uninstall",
             host=name,
-            reason="its node has left; K3s goes from the host, with the volumes on it; the host stays",
+            reason="its node has left; K3s and the volumes on the host are removed; the host stays",
             impact="disrupt",
             needs=needs,
             role="agent",
@@ -78,7 +80,7 @@ def _host(situation: Situation, name: str, leaving: Leaving | None, needs: tuple
 def _by_hand(situation: Situation) -> str:
     record = situation.record
     cluster = record.ca_hash[:8] if record is not None else "HASH8"
-    return f"by hand there, as root: productive-k3s uninstall --cluster {cluster} --yes"
+    return f"manually there, as root: productive-k3s uninstall --cluster {cluster} --yes"
 
 
 def _ours(situation: Situation, nodes: tuple[NodeFact, ...]) -> tuple[NodeFact, ...]:
@@ -95,7 +97,7 @@ def undeclared_nodes(situation: Situation, draft: Draft) -> Iterator[Item]:
     declared = {*situation.survey.extra, *leaving, *(host.name for host in situation.inventory.hosts)}
     found = [node.name for node in asked[1].nodes if node.name not in declared]
     if found:
-        yield Note(f"in the cluster, and not in the file: {', '.join(found)}; they are left alone", tuple(found))
+        yield Note(f"in the cluster, but not in the file: {', '.join(found)}; they are not changed", tuple(found))
 
 
 def still_leaving(situation: Situation, cleaned: frozenset[str]) -> dict[str, Host]:

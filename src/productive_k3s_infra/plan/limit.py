@@ -30,7 +30,7 @@ def named(words: Iterable[str]) -> frozenset[str]:
     """
     names = [name.strip() for word in words for name in word.split(",")]
     if not all(names):
-        remedy = "write node names with commas between them: --limit agent-1,agent-2"
+        remedy = "separate node names with commas: --limit agent-1,agent-2"
         raise BadInput("a name is empty", where="--limit", remedy=remedy, code="limit.empty")
     return frozenset(names)
 
@@ -40,7 +40,7 @@ def require_alone(limit: Collection[str], *, new_cluster: bool, replacing: Colle
     beside = [name for name, is_there in (("--new-cluster", new_cluster), ("--replace", bool(replacing))) if is_there]
     if limit and beside:
         raise BadInput(
-            f"it cannot stand beside {' and '.join(beside)}: machines and the founding of a cluster are left out",
+            f"it cannot be combined with {' and '.join(beside)}: it leaves out machines and the creation of a cluster",
             where="--limit",
             remedy="leave one of them out",
             code="limit.beside",
@@ -136,7 +136,7 @@ def _not_compared(situation: Situation, steps: Iterable[Step], refused: Collecti
     there = {host.name for host in situation.inventory.agents if host.name in situation.facts}
     names = [name for name in _known(situation) if name in situation.limit & there - {*refused}]
     if names:
-        text = f"{', '.join(names)}: labels and taints were not compared, as no server answers ({_why(situation)})"
+        text = f"{', '.join(names)}: labels and taints were not compared, because no server answers ({_why(situation)})"
         yield Note(text, tuple(names))
 
 
@@ -145,8 +145,8 @@ def _refusals(situation: Situation, steps: tuple[Step, ...]) -> Iterator[Refusal
         if host.name in situation.limit and host.assumed:
             machine = situation.survey.machine(host.name)
             stopped = machine is not None and machine.state == "stopped"
-            what = "its machine does not run" if stopped else "has no machine yet"
-            remedy = f"{_WITHOUT}: with it machines are left out"
+            what = "its machine is not running" if stopped else "has no machine yet"
+            remedy = f"{_WITHOUT}: --limit leaves out machines"
             yield Refusal(host.name, Failure("limit.no-machine", what, "", remedy, 4))
     serving = any(isinstance(step, ApplyServer) for step in steps)
     for step in steps:
@@ -171,8 +171,8 @@ def _unserved(situation: Situation, step: ApplyStep, *, serving: bool) -> Failur
     unseen = _unseen(situation)
     if has_members(situation) or not unseen:
         return None
-    what = "a cluster is founded only after a look at all of its hosts: one may belong to a cluster already"
-    return Failure("limit.founds", what, f"not looked at: {', '.join(unseen)}", _WITHOUT, 4)
+    what = "a cluster is created only after all of its hosts were checked: one may already belong to a cluster"
+    return Failure("limit.founds", what, f"not checked: {', '.join(unseen)}", _WITHOUT, 4)
 
 
 def _unseen(situation: Situation) -> list[str]:
@@ -193,14 +193,14 @@ def _incomplete(situation: Situation, step: ApplyStep) -> Failure | None:
             told.append(host.name)
     if not told:
         return None
-    what = f"it is told the addresses of all nodes, and that of {', '.join(told)} is not known"
-    return Failure("limit.no-address", what, "their machines do not run", _WITHOUT, 4)
+    what = f"it needs the addresses of all nodes, and that of {', '.join(told)} is not known"
+    return Failure("limit.no-address", what, "their machines are not running", _WITHOUT, 4)
 
 
 def _why(situation: Situation) -> str:
     return "; ".join(
         f"{server.name}: {situation.unreached[server.name].what}"
         if server.name in situation.unreached
-        else f"{server.name}: {'its machine does not run' if server.assumed else 'its API does not answer'}"
+        else f"{server.name}: {'its machine is not running' if server.assumed else 'its API does not answer'}"
         for server in situation.inventory.servers
     )

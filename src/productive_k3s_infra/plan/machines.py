@@ -13,8 +13,8 @@ from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.rule import Draft, Item, Note
 from productive_k3s_infra.plan.step import ChangeShared, CreateMachine, StartMachine
 
-_WHY = {"missing": "the machine does not exist", "broken": "the machine was begun and not finished"}
-_STOPPED = "the machine does not run; what is on its disk stays"
+_WHY = {"missing": "the machine does not exist", "broken": "the machine was not completed"}
+_STOPPED = "the machine is not running; its disk is kept"
 _WORK = ("missing", "broken", "stopped")
 _DESTROYING = ("delete", "replace")
 
@@ -38,7 +38,7 @@ def shared_resources(situation: Situation, _: Draft) -> Iterator[Item]:
     shared = tuple(str(resource) for resource in survey.resources if resource.machine not in names)
     if shared and survey.owns_machines:
         cluster = situation.spec.name
-        why = "what the machines share is not as the file says"
+        why = "the resources that the machines share do not match the file"
         yield ChangeShared(
             id=f"{cluster}/shared-resources", host=cluster, reason=why, impact="change", resources=shared
         )
@@ -83,8 +83,8 @@ def destroyed_by_provider(situation: Situation, _: Draft) -> Iterator[Item]:
                 Failure(
                     "machine.plan-destroys",
                     f"the provider would {resource.action} {resource.name}",
-                    resource.what or "seen in the provider's own plan",
-                    "put back what was changed; take a node out of the file to have its machine destroyed in order",
+                    resource.what or "from the provider's own plan",
+                    "undo the change; to destroy a machine in an orderly way, remove its node from the file",
                     4,
                 ),
             )
@@ -98,9 +98,10 @@ def differing_machines(situation: Situation, _: Draft) -> Iterator[Item]:
                 machine.name,
                 Failure(
                     "machine.differs",
-                    "the machine is not as the file says, and cannot be changed while it lives",
+                    "the machine does not match the file, and cannot be changed in place",
                     "; ".join(machine.differences),
-                    f"write what it is into the file; --replace {machine.name} makes an agent anew, without its disk",
+                    f"write its current values into the file; --replace {machine.name} creates "
+                    "an agent's machine again and loses its disk",
                     4,
                 ),
             )

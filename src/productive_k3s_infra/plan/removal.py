@@ -12,7 +12,7 @@ from productive_k3s_infra.plan.rule import Draft, Item, Note
 from productive_k3s_infra.plan.servers import has_members, live_server
 from productive_k3s_infra.plan.step import DestroyMachine, ForgetNode, RemoveNode
 
-_NOT_IN_FILE = "the node is not in the file any more"
+_NOT_IN_FILE = "the node is no longer in the file"
 _DISK_LOST = "its node has left; its disk and the volumes on it are lost"
 
 
@@ -41,11 +41,11 @@ def stale_nodes(situation: Situation, _: Draft) -> Iterator[Item]:
         if facts is None or node is None or facts.k3s.has_node_password or _runs_k3s(facts):
             continue
         if node.ready and not situation.survey.owns_machines:
-            what = "another host lives in the cluster by this name"
-            remedy = "give this host another name in the file, or take the other one out of the cluster first"
+            what = "another host in the cluster has this name"
+            remedy = "give this host another name in the file, or remove the other one from the cluster first"
             yield Refusal(host.name, Failure("machine.name-in-use", what, f"at {node.internal_ip}", remedy, 4))
         else:
-            reason = "its Node is that of a host that is gone; K3s would refuse the new one"
+            reason = "its Node belongs to a host that no longer exists; K3s would refuse the new one"
             yield _forget(server.name, host.name, reason, ())
 
 
@@ -61,9 +61,12 @@ def removal_of(situation: Situation, draft: Draft, name: str, reason: str) -> It
         server, cluster = asked
         yield from _of_member(cluster, server.name, name, needs, reason)
     elif _never_founded(situation):
-        yield _destroy(name, needs, "its machine has no part in a cluster")
+        yield _destroy(name, needs, "its machine does not belong to a cluster")
     else:
-        yield Note(f"{name}: its machine is left alone, as the cluster does not say whether its node has left", (name,))
+        yield Note(
+            f"{name}: its machine is not changed, because the cluster does not report whether its node has left",
+            (name,),
+        )
 
 
 def _never_founded(situation: Situation) -> bool:
@@ -74,7 +77,7 @@ def _never_founded(situation: Situation) -> bool:
 def _of_member(cluster: ClusterFacts, server: str, name: str, needs: tuple[str, ...], reason: str) -> Iterator[Item]:
     node = next((node for node in cluster.nodes if node.name == name), None)
     if node is None:
-        yield _destroy(name, needs, "the machine is not in the file any more, and its node is not in the cluster")
+        yield _destroy(name, needs, "the machine is no longer in the file, and its node is not in the cluster")
         return
     for item in node_leaves(server, node, needs, reason):
         yield item
@@ -86,8 +89,8 @@ def node_leaves(server: str, node: NodeFact, needs: tuple[str, ...], reason: str
     """Return the step that takes a node out of the cluster, drained where that can be; a server's is refused."""
     name = node.name
     if "control-plane" in node.roles or "master" in node.roles:
-        remedy = "put the server back into the file; pk3s destroy takes the whole cluster away"
-        what = "its node is the cluster's server, with the datastore"
+        remedy = "put the server back into the file; pk3s destroy removes the whole cluster"
+        what = "its node is the cluster's server, which has the datastore"
         yield Refusal(name, Failure("machine.only-server", what, f"roles: {', '.join(node.roles)}", remedy, 4))
     elif not node.ready:
         why = f"{reason}: its node is not Ready, so nothing can be drained; it is deleted"
@@ -97,7 +100,7 @@ def node_leaves(server: str, node: NodeFact, needs: tuple[str, ...], reason: str
             id=f"{name}/remove-node",
             host=server,
             node=name,
-            reason=f"{reason}: it is drained, and leaves the cluster",
+            reason=f"{reason}: it is drained and removed from the cluster",
             impact="disrupt",
             needs=needs,
         )

@@ -11,7 +11,7 @@ from productive_k3s_infra.plan.requests import Situation
 from productive_k3s_infra.plan.rule import Draft, Item, Note
 
 _BRING_BACK = "bring a server back; a node can leave only a cluster that answers"
-_REASON = "the machine is made anew"
+_REASON = "the machine is created again"
 
 
 def refused_replacements(situation: Situation, _: Draft) -> Iterator[Item]:
@@ -55,10 +55,13 @@ def _not_replaceable(situation: Situation, name: str) -> Iterator[Refusal]:
     inventory, owned = situation.inventory, situation.survey.owns_machines
     known = [host.name for host in inventory.hosts]
     if name not in known or not owned:
-        what = "there is no such node in the file" if owned else "pk3s does not make these hosts"
+        what = "there is no such node in the file" if owned else "pk3s does not create these hosts"
         remedy = f"the file has {', '.join(known)}" if owned else "replace the host yourself"
         yield Refusal(name, Failure("machine.no-replace", f"{what}, so it cannot be replaced", "", remedy, 2))
     elif [server.name for server in inventory.servers] == [name]:
-        remedy = "write its old size into the file; or pk3s destroy, and apply again: everything in the cluster is lost"
-        what = "it is the only server: the cluster's datastore lies on its disk"
+        remedy = (
+            "write its old size into the file; or run pk3s destroy and pk3s "
+            "apply, which loses everything in the cluster"
+        )
+        what = "it is the only server: the cluster's datastore is on its disk"
         yield Refusal(name, Failure("machine.only-server", what, "", remedy, 4))

@@ -70,7 +70,7 @@ def differences(saved: Plan, now: Plan, ran: Collection[str] = ()) -> tuple[Diff
     before, after = _by_id(saved), _by_id(now)
     has_machines = any(step.stage == "machines" and step.id in ran for step in saved.steps)
     gone = (
-        Difference(step, f"is gone; it was planned because: {step.reason}")
+        Difference(step, f"is no longer needed; it was planned because: {step.reason}")
         for step in saved.steps
         if step.id not in after and step.id not in ran and not (has_machines and _is_assumed(step))
     )
@@ -139,7 +139,7 @@ def _how(saved: Step, step: Step) -> str:
             other = "other lines" if change.diff != before[name].diff else change.reason
             found.append(f"{name} differs ({other})")
     if step.impact == "disrupt" and saved.impact != "disrupt":
-        found.append("it interrupts what runs now")
+        found.append("it now interrupts what is running")
     return ", ".join(found) or ", ".join(_of_itself(saved, step))
 
 

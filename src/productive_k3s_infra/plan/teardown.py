@@ -98,7 +98,9 @@ def how_to_clean(situation: Situation, host: str) -> str:
     """Return what to do about K3s on a host that was not reached."""
     record = situation.record
     by_hand = f"productive-k3s uninstall --cluster {record.ca_hash[:8]} --yes" if record is not None else _BY_HAND
-    return f"when {host} answers, run pk3s destroy again (cluster.lock is kept for that); or there, as root: {by_hand}"
+    return (
+        f"when {host} answers, run pk3s destroy again (cluster.lock is kept for this); or run there, as root: {by_hand}"
+    )
 
 
 def _asked(situation: Situation) -> tuple[Host, ...]:
@@ -142,15 +144,17 @@ def _not_ours(situation: Situation, facts: Facts) -> Failure | None:
     record, ca = situation.record, facts.k3s.ca_hash
     if not _has_something_to_lose(facts) or (record is not None and ca == record.ca_hash):
         return None
-    found = f"its CA is {ca[:_SHOWN]}..." if ca else "its CA is lost"
+    found = f"its CA is {ca[:_SHOWN]}..." if ca else "its CA is missing"
     if record is None:
-        what = "K3s is there, and cluster.lock does not say that it is this cluster's"
-        remedy = f"take cluster.lock from version control; or write it: pk3s init --from-host; or {_BY_HAND}"
+        what = "K3s is installed there, and cluster.lock does not show that it belongs to this cluster"
+        remedy = f"restore cluster.lock from version control; or write it: pk3s init --from-host; or {_BY_HAND}"
         return Failure("destroy.no-record", what, found, remedy, 4)
     evidence = f"{found}, recorded is {record.ca_hash[:_SHOWN]}..."
     if not ca:
-        what = "whose K3s this is cannot be told"
-        remedy = "on the host: productive-k3s uninstall --cluster unknown lists what dies; then run this again"
+        what = "it is not known to which cluster this K3s belongs"
+        remedy = (
+            "on the host: productive-k3s uninstall --cluster unknown lists what would be deleted; then run this again"
+        )
         return Failure("destroy.ca-lost", what, evidence, remedy, 4)
-    remedy = "correct its address, or take the node out of the file; then run this again"
+    remedy = "correct its address, or remove the node from the file; then run this again"
     return Failure("destroy.other-cluster", "the host belongs to another cluster", evidence, remedy, 4)

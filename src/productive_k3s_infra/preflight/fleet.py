@@ -20,10 +20,10 @@ _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 CLOCK_WARNING_SECONDS = 1.0
 CLOCK_ERROR_SECONDS = 60.0
 _REMEDIES = {
-    "ssh.unreachable": "is the address right, the host up, and the SSH port open from here?",
-    "ssh.host-key-changed": "compare the key with the host's own; correct the file only if the host was made anew",
+    "ssh.unreachable": "is the address correct, the host running, and the SSH port reachable from here?",
+    "ssh.host-key-changed": "compare the key with the host's own; correct the file only if the host was recreated",
     "ssh.authentication": "check ssh.user and ssh.key of this node",
-    "sudo.refused": "allow the one command in sudoers, as the documentation prints it",
+    "sudo.refused": "allow the one command in sudoers, as shown in the documentation",
     "host.no-python": "install python3 on the host",
 }
 
@@ -38,9 +38,9 @@ def judge_reachable(look: PreflightContext) -> Iterator[Finding]:
         elif host.name in look.observed.measured:
             yield Finding(host.name, True, f"answers at {host.endpoint}")
         elif host.assumed:
-            yield Finding(host.name, True, "does not exist yet: it is made, and looked at then")
+            yield Finding(host.name, True, "does not exist yet: it is checked once it is created")
         else:
-            yield Finding(host.name, False, "was not asked")
+            yield Finding(host.name, False, "was not checked")
 
 
 def judge_node_names(look: PreflightContext) -> Iterator[Finding]:

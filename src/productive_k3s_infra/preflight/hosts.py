@@ -110,7 +110,7 @@ def judge_cgroup_version(look: PreflightContext, host: Host, facts: Facts) -> It
 def judge_cgroup_controllers(_: PreflightContext, host: Host, facts: Facts) -> Iterator[Finding]:
     found = facts.host.cgroup_controllers
     missing = [name for name in _CONTROLLERS.get(facts.host.cgroup_version, ()) if name not in found]
-    message = f"controllers are missing: {', '.join(missing)}" if missing else "the needed controllers are there"
+    message = f"controllers are missing: {', '.join(missing)}" if missing else "the required controllers are available"
     yield Finding(host.name, not missing, message, ", ".join(found) or "none")
 
 
@@ -127,7 +127,7 @@ def judge_swap(_: PreflightContext, host: Host, facts: Facts) -> Iterator[Findin
 
 def judge_selinux(_: PreflightContext, host: Host, facts: Facts) -> Iterator[Finding]:
     enforcing = facts.host.selinux.lower() == "enforcing"
-    yield Finding(host.name, not enforcing, f"SELinux is {facts.host.selinux or 'not there'}")
+    yield Finding(host.name, not enforcing, f"SELinux is {facts.host.selinux or 'not available'}")
 
 
 def judge_other_kubernetes(_: PreflightContext, host: Host, facts: Facts) -> Iterator[Finding]:
@@ -135,7 +135,7 @@ def judge_other_kubernetes(_: PreflightContext, host: Host, facts: Facts) -> Ite
     yield Finding(
         host.name,
         not others,
-        f"another Kubernetes is here: {', '.join(others)}" if others else "no other Kubernetes",
+        f"another Kubernetes is installed: {', '.join(others)}" if others else "no other Kubernetes",
         ", ".join(others),
         severity="warning" if facts.k3s.role is not None else "error",
     )

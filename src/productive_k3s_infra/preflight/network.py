@@ -111,7 +111,7 @@ def _network(text: str) -> Network | None:
 
 def judge_free_ports(look: PreflightContext, host: Host, facts: Facts) -> Iterator[Finding]:
     if runs_k3s(facts):
-        yield Finding(host.name, True, "K3s runs here and has them")
+        yield Finding(host.name, True, "K3s is running here and uses them")
         return
     taken = [item for item in facts.host.listeners if _collides(item, look, host)]
     held = sorted({f"{item.protocol}/{item.port} by {item.process or 'a process'}" for item in taken})
@@ -123,7 +123,7 @@ def judge_free_ports(look: PreflightContext, host: Host, facts: Facts) -> Iterat
         ", ".join(sorted(f"{item.process or 'a process'} on {item.address}:{item.port}" for item in taken)),
         # A stopped K3s leaves processes that its next start takes over.
         severity="warning" if facts.k3s.role is not None else "error",
-        remedy="these are left over from a K3s: run k3s-killall.sh there, or end them" if ours else "",
+        remedy="these processes are left over from K3s: run k3s-killall.sh there, or stop them" if ours else "",
     )
 
 
@@ -143,7 +143,7 @@ def _meets_loopback(address: str) -> bool:
 def judge_web_ports(look: PreflightContext, host: Host, facts: Facts) -> Iterator[Finding]:
     disabled = look.flag("server", "disable")
     if "traefik" in disabled or "servicelb" in disabled or runs_k3s(facts):
-        yield Finding(host.name, True, "nothing of K3s' is to take them anew")
+        yield Finding(host.name, True, "K3s does not need to bind them again")
         return
     taken = [item for item in facts.host.listeners if item.protocol == "tcp" and item.port in _WEB_PORTS]
     held = sorted({f"{item.port} by {item.process or 'a process'}" for item in taken})
@@ -160,7 +160,7 @@ def judge_firewall(look: PreflightContext, host: Host, facts: Facts) -> Iterator
         not active,
         f"active: {', '.join(active)}" if active else "no active firewall",
         ", ".join(active),
-        remedy=f"{remedy}; or switch it off",
+        remedy=f"{remedy}; or turn it off",
     )
 
 
@@ -169,9 +169,9 @@ def judge_reach(look: PreflightContext) -> Iterator[Finding]:
         yield Finding(
             look.inventory.cluster,
             False,
-            "whether the hosts reach each other's ports was not tried",
+            "the ports between the hosts were not tested",
             severity="info",
-            remedy="leave the probes switched on to have it tried",
+            remedy="leave the probes on to test them",
         )
         return
     silent = look.observed.unreachable

@@ -24,7 +24,7 @@ RULES: tuple[Rule, ...] = (
         ("error",),
         "the host answers over SSH, shows the host key known for it, and runs the host program through sudo",
         _HERE,
-        "see the failure code at the beginning of the evidence",
+        "look up the failure code at the beginning of the evidence",
         fleet.judge_reachable,
     ),
     Rule(
@@ -63,7 +63,7 @@ RULES: tuple[Rule, ...] = (
         "host.memory",
         ("error", "warning"),
         "server: 2 GB (error below 1 GB); agent: 512 MB (error below 256 MB); 7 % less passes, which the kernel keeps",
-        f"{_REQUIREMENTS}; the error bounds are this project's",
+        f"{_REQUIREMENTS}; the error limits are this project's",
         "give the host more memory",
         each_host(hosts.judge_memory),
     ),
@@ -80,13 +80,13 @@ RULES: tuple[Rule, ...] = (
         ("error", "warning"),
         "5 GB free for /var/lib/rancher (error below 1 GB); where K3s is installed, 1 GB (warning)",
         _HERE,
-        "make room, or mount a larger disk at /var/lib/rancher",
+        "free some space, or mount a larger disk at /var/lib/rancher",
         each_host(hosts.judge_disk),
     ),
     Rule(
         "host.writable",
         ("error",),
-        "no file system that is written to is read-only",
+        "no file system that pk3s or K3s writes to is read-only",
         _HERE,
         "mount it read-write",
         each_host(hosts.judge_read_only),
@@ -94,7 +94,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "host.exec",
         ("error",),
-        "programs may be run below /var/lib/rancher and /usr/local/bin: no mount option noexec",
+        "programs can be run below /var/lib/rancher and /usr/local/bin: no mount option noexec",
         f"{_HERE}: K3s unpacks its programs into its data directory and runs them there",
         "mount it without noexec (/etc/fstab, then mount -o remount,exec)",
         each_host(software.judge_exec),
@@ -102,8 +102,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "host.cloud-init",
         ("error", "warning"),
-        "cloud-init has ended, or has nothing to do (error while it runs: it installs packages, changes names and "
-        "restarts the network; a warning where it ended with an error)",
+        "cloud-init has finished, or has nothing to do (error while it runs: it installs packages, changes names and "
+        "restarts the network; a warning if it ended with an error)",
         "docs.cloud-init.io, boot stages",
         "wait on the host with: cloud-init status --wait; errors are in /var/log/cloud-init.log",
         each_host(software.judge_cloud_init),
@@ -111,7 +111,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "host.apparmor",
         ("warning",),
-        "apparmor_parser is there, where the kernel has AppArmor",
+        "apparmor_parser is installed if the kernel has AppArmor",
         "containerd, pkg/apparmor; k3s check-config; k3s-io/k3s issue 3406",
         "install the package apparmor: without it containers are not confined, pods that name a profile do not "
         "start, and with an older containerd no pod does",
@@ -120,16 +120,16 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "host.nameserver",
         ("warning",),
-        "/etc/resolv.conf, or that of systemd-resolved, names only servers that pods can ask: none on loopback; not "
-        "asked with the flag resolv-conf, or where machines have no way out",
-        "k3s-io/k3s, pkg/agent/config: K3s gives pods 8.8.8.8 else",
+        "/etc/resolv.conf, or that of systemd-resolved, names only DNS servers that pods can reach: none "
+        "on loopback; not checked with the flag resolv-conf, or if the machines have no internet access",
+        "k3s-io/k3s, pkg/agent/config: otherwise K3s gives pods 8.8.8.8",
         "name a server that is not on loopback, or set the flag resolv-conf to a file that does",
         each_host(software.judge_nameserver),
     ),
     Rule(
         "host.cgroup-version",
         ("error",),
-        "cgroup v2; v1 below Kubernetes 1.35, or where the kubelet is told that it will do",
+        "cgroup v2; v1 below Kubernetes 1.35, or if the kubelet is configured to allow it",
         "kubelet, failCgroupV1 (KEP-5573)",
         "boot with systemd.unified_cgroup_hierarchy=1, or set kubelet-arg: [fail-cgroupv1=false] under spec.k3s.server "
         "and under spec.k3s.agent",
@@ -140,13 +140,13 @@ RULES: tuple[Rule, ...] = (
         ("error",),
         "v2: cpu, cpuset, memory, pids; v1: memory, pids",
         "k3s-io/k3s, pkg/cgroups and pkg/daemons/agent",
-        "switch them on in the kernel's command line (cgroup_enable=memory) and start the host again",
+        "enable them on the kernel's command line (cgroup_enable=memory) and restart the host",
         each_host(hosts.judge_cgroup_controllers),
     ),
     Rule(
         "host.xtables",
         ("warning",),
-        "the kernel can match as iptables does",
+        "the kernel has the iptables match modules",
         "kube-proxy and flannel; k3s check-config",
         "install the kernel's modules (x_tables), or set kube-proxy-arg: [proxy-mode=nftables]",
         each_host(hosts.judge_xtables),
@@ -156,7 +156,7 @@ RULES: tuple[Rule, ...] = (
         ("warning",),
         "no swap",
         "k3s check-config",
-        "swapoff -a, and take it out of /etc/fstab; memory limits of pods are not exact with swap",
+        "run swapoff -a, and remove it from /etc/fstab; memory limits of pods are not exact with swap",
         each_host(hosts.judge_swap),
     ),
     Rule(
@@ -180,7 +180,7 @@ RULES: tuple[Rule, ...] = (
         ("error",),
         "each host has a machine-id, and no two have the same",
         "systemd, MACAddressPolicy=persistent: virtual interfaces of clones get one MAC",
-        "on all but one: remove /etc/machine-id, run systemd-machine-id-setup, and start the host again",
+        "on all but one: remove /etc/machine-id, run systemd-machine-id-setup, and restart the host",
         fleet.judge_machine_ids,
     ),
     Rule(
@@ -204,8 +204,9 @@ RULES: tuple[Rule, ...] = (
         ("error", "warning"),
         f"no two hosts are certainly more than {fleet.CLOCK_WARNING_SECONDS:g} s apart "
         f"(error above {fleet.CLOCK_ERROR_SECONDS:g} s)",
-        "etcd warns above 1 s; the error bound is this project's: who is behind refuses new certificates",
-        "have both follow one time server (systemd-timesyncd or chrony)",
+        "etcd warns above 1 s; the error limit is this project's: a host "
+        "whose clock is behind refuses new certificates",
+        "synchronise both with one time server (systemd-timesyncd or chrony)",
         fleet.judge_clocks,
     ),
     Rule(
@@ -213,7 +214,7 @@ RULES: tuple[Rule, ...] = (
         ("warning",),
         f"no host is certainly more than {fleet.CLOCK_ERROR_SECONDS:g} s away from this computer",
         f"{_HERE}: this computer verifies the API's certificate",
-        "set the clock of the one that is wrong",
+        "correct the clock that is wrong",
         fleet.judge_clock_here,
     ),
     Rule(
@@ -227,9 +228,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "node.cluster",
         ("error",),
-        "a host that is a member already is one of this cluster: its CA is the one in cluster.lock",
+        "a host that is already a member belongs to this cluster: its CA is the one in cluster.lock",
         _HERE,
-        "remove K3s from the host that belongs elsewhere, or correct cluster.lock",
+        "uninstall K3s from the host that belongs to another cluster, or correct cluster.lock",
         fleet.judge_cluster,
     ),
     Rule(
@@ -245,7 +246,7 @@ RULES: tuple[Rule, ...] = (
         ("error",),
         "a default route",
         "K3s documentation, air-gapped installation",
-        "add a default route; a dummy interface will do where there is no way out",
+        "add a default route; a dummy interface is enough if there is no internet access",
         each_host(network.judge_default_route),
     ),
     Rule(
@@ -271,7 +272,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "net.web-ports",
         ("warning",),
-        "tcp 80 and 443 are free, unless traefik or servicelb is disabled; not asked where K3s runs",
+        "tcp 80 and 443 are free, unless traefik or servicelb is disabled; not checked if K3s runs",
         "K3s documentation, networking services: ServiceLB takes them on every node",
         "stop what listens there, or disable traefik",
         each_host(network.judge_web_ports),
@@ -281,7 +282,7 @@ RULES: tuple[Rule, ...] = (
         ("error", "warning", "info"),
         "each host reaches https-listen-port (tcp/6443) of servers, tcp/10250 of all hosts (a warning), and flannel's "
         "port of all hosts: udp/8472, with wireguard-native udp/51820 and 51821. Agents reach the registration "
-        "address. Info if it was not tried",
+        "address. Info if it was not tested",
         _REQUIREMENTS,
         "open the port between these hosts, in firewalls and in the network",
         network.judge_reach,

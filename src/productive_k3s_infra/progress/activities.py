@@ -7,17 +7,17 @@ from collections import Counter
 from productive_k3s_infra.plan.model import Plan
 
 ACTIVITIES = {
-    "shared-resources": "change what the machines share",
+    "shared-resources": "change shared resources",
     "create-machine": "create the machine",
     "start-machine": "start the machine",
     "destroy-machine": "destroy the machine",
-    "destroy-shared": "destroy what is left",
-    "stage-artifacts": "push what it needs",
+    "destroy-shared": "destroy shared resources",
+    "stage-artifacts": "push files",
     "apply-server": "server",
     "apply-agent": "agent",
     "label-node": "labels",
-    "remove-node": "drain it, and take it out of the cluster",
-    "forget-node": "take it out of the cluster",
+    "remove-node": "drain and remove the node",
+    "forget-node": "remove the node",
     "cordon-node": "cordon",
     "drain-node": "drain",
     "uncordon-node": "uncordon",

@@ -69,7 +69,7 @@ class Reporter:
             skipped_for=result.skipped_for,
         )
         if result.outcome == "skipped":
-            self._interaction.note(f"skipped {step.id}: {result.skipped_for} did not end well")
+            self._interaction.note(f"skipped {step.id}: {result.skipped_for} did not succeed")
             return
         self._interaction.finished(
             step.subject, ACTIVITIES[step.action], result.seconds, failed=result.outcome != "done"
@@ -82,10 +82,12 @@ class Reporter:
         self._journal.record("stopping", running=[step.id for step in running])
         of_provider = [step.subject for step in running if isinstance(step, get_args(MachineStep))]
         if len(of_provider) < len(running):
-            self._interaction.note("stopping: each host finishes the change it is at")
+            self._interaction.note("stopping: each host finishes its current change")
         if of_provider:
             names = ", ".join(of_provider)
-            self._interaction.note(f"stopping: the provider ends what it is at ({names}); the cluster stays locked")
+            self._interaction.note(
+                f"stopping: the provider finishes its current work ({names}); the cluster stays locked"
+            )
 
     def validating(self, host: str, message: str) -> None:
         """What a host says while it validates."""

@@ -34,11 +34,11 @@ _VERIFY_CAUSES: dict[int, Cause] = {
 _REMEDIES: dict[Cause, str] = {
     "": "",
     "kubeconfig": "pk3s kubeconfig fetches it again",
-    "network": "is the server up, and the port open from here?",
-    "tls": "is it K3s that answers there?",
+    "network": "is the server running, and the port reachable from here?",
+    "tls": "does K3s answer there?",
     "name": "add the address to tlsSan: pk3s apply writes it and restarts the server",
-    "issuer": "another cluster answers there, or the kubeconfig is an old one: pk3s kubeconfig fetches it again",
-    "expired": "restart K3s on the server: it renews what has ended or ends soon",
+    "issuer": "another cluster answers there, or the kubeconfig is out of date: pk3s kubeconfig fetches it again",
+    "expired": "restart K3s on the server: it renews expired and expiring certificates",
     "not-yet-valid": "set the clock of this computer or of the server",
 }
 _BEYOND = (
@@ -170,7 +170,7 @@ def judge_api(
             seen.days_left > _WARN_DAYS,
             "warning",
             f"{seen.days_left:.0f} days left",
-            remedy="" if seen.days_left > _WARN_DAYS else "restart K3s on the server: it renews what ends soon",
+            remedy="" if seen.days_left > _WARN_DAYS else "restart K3s on the server: it renews expiring certificates",
         ),
     )
 
@@ -179,8 +179,8 @@ def _reached(seen: ApiState) -> str:
     if not seen.error:
         return "answers, certificate verified"
     if seen.cause in {"network", "kubeconfig"}:
-        return "is not reached from this computer"
-    return "answers, and its certificate is not to be trusted"
+        return "cannot be reached from this computer"
+    return "answers, but its certificate cannot be trusted"
 
 
 def _comparable(name: str) -> str:

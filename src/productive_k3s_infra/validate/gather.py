@@ -136,8 +136,8 @@ async def _api(
                 inventory.founder.address,
                 False,
                 "error",
-                "was not looked at: there is no kubeconfig",
-                remedy="pk3s kubeconfig fetches it from a server that runs",
+                "was not checked: there is no kubeconfig",
+                remedy="pk3s kubeconfig fetches it from a running server",
             ),
         )
     # The look blocks for as long as the network lets it, with a deadline of its own.

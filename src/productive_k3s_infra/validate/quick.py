@@ -17,7 +17,7 @@ from productive_k3s_infra.validate.report import Report, Scope, merge
 Answer = Result | Pk3sError
 
 # What helps whom the host program's own words do not: the cluster is asked from where the file has a server.
-_REMEDIES = {"request.scope": "K3s does not run there as the file wants it: see what pk3s plan says of it"}
+_REMEDIES = {"request.scope": "K3s is not running there as the file describes: run pk3s plan for details"}
 
 
 def expectation(spec: ClusterSpec, inventory: Inventory) -> Expectation:
@@ -61,7 +61,7 @@ def checks_of(host: str, answer: Answer) -> tuple[CheckResult, ...]:
     failures = tuple(_failed(host, failure) for failure in answer.failures)
     if answer.checks or failures:
         return (*answer.checks, *failures)
-    what = f"the validation on the host ended as {answer.outcome} and found nothing"
+    what = f"the validation on the host ended as {answer.outcome} and reported nothing"
     remedy = f"run productive-k3s validate on {host}"
     return (CheckResult("host.validated", host, False, "error", what, remedy=remedy),)
 

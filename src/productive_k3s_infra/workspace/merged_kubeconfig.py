@@ -177,9 +177,9 @@ def _taken(section: str, where: str, ours: Ours) -> Refused:
 
 def _unusable(where: str, evidence: str) -> BadInput:
     return BadInput(
-        "this is no kubeconfig that anything can be merged into",
+        "nothing can be merged into this kubeconfig",
         where=where,
         evidence=evidence,
-        remedy="mend it or move it away; nothing was changed",
+        remedy="repair it or move it away; nothing was changed",
         code="kubeconfig.unusable",
     )

@@ -26,8 +26,8 @@ ASKING = Path(__file__).with_name("asking.py")
 SECONDS = 60.0
 QUESTIONS = {
     "plan": (("nothing", "apply"), "Apply this plan? [y/N]"),
-    "destroy": (("nothing", "destroy"), "Type the cluster's name (edge) to go on:"),
-    "host key": (("host-key", "plan"), "Is it the host's key?"),
+    "destroy": (("nothing", "destroy"), "Type the cluster's name (edge) to continue:"),
+    "host key": (("host-key", "plan"), "Is this the host's key?"),
     "sudo": (("sudo", "plan"), "sudo password on server-1"),
 }
 

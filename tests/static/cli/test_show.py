@@ -147,7 +147,7 @@ def test_an_apply_that_failed_shows_the_step_what_was_skipped_and_the_journal() 
         "  seen: CA aa",
         "  next: remove it",
         "  more: pk3s explain k3s.ca-mismatch",
-        "skipped agent-2/apply-agent: agent-1/apply-agent did not end well",
+        "skipped agent-2/apply-agent: agent-1/apply-agent did not succeed",
         "journal: /x/journal",
         "Not applied: 1 of 2 steps failed, 1 skipped, 0 done.",
     ]
@@ -172,7 +172,7 @@ def test_what_went_wrong_beside_the_steps_loses_nothing_of_the_result() -> None:
     lines = list(applied_lines(given))
     assert "edge: valid (full: 1 check, 0 failed, 0 warnings)" in lines
     assert "error: edge: the kubeconfig cannot be fetched [kube.no-kubeconfig]" in lines
-    assert lines[-1].startswith("Applied in 2.0 s: 1 step; 1 thing went wrong")
+    assert lines[-1].startswith("Applied in 2.0 s: 1 step; 1 thing also went wrong")
     assert given.exit_code == 5
     assert encode(apply_answer(given))["troubles"][0]["code"] == "kube.no-kubeconfig"
 
@@ -233,7 +233,7 @@ def test_status_is_one_line_a_host_and_names_strangers() -> None:
         "NAME      ROLE    ADDRESS    MACHINE  SERVICE  VERSION       NODE   NOTE",
         "server-1  server  10.0.0.11  running  active   v1.34.4+k3s1  Ready",
         "agent-1   agent   -          missing  -        -             -",
-        "in the cluster, and not in the file: old-1",
+        "in the cluster, but not in the file: old-1",
         "1 of 2 nodes are Ready; not Ready: agent-1",
     ]
 
@@ -246,10 +246,10 @@ def test_destroying_says_what_went_and_what_is_left() -> None:
         "error: agent-1: no connection [ssh.unreachable]",
         "  next: is it up?",
         "  more: pk3s explain ssh.unreachable",
-        "Nothing of K3s was there: agent-2.",
+        "K3s was not installed on: agent-2.",
         "Destroyed: server-1.",
         "Left: K3s on agent-1 (see above).",
     ]
-    assert "nothing was there" not in " ".join(destroyed_lines(Destroyed((), (), left)))
-    assert list(destroyed_lines(Destroyed(()))) == ["Destroyed: nothing was there."]
+    assert "Nothing to destroy" not in " ".join(destroyed_lines(Destroyed((), (), left)))
+    assert list(destroyed_lines(Destroyed(()))) == ["Nothing to destroy."]
     assert destroy_answer(Destroyed((), (), left)).left[0].host == "agent-1"

@@ -106,7 +106,7 @@ async def test_a_change_that_the_first_agent_does_not_survive_leaves_the_others_
     applied = await apply(replace(world.session, spec=changed), probe=False)
     assert [result.outcome for result in applied.results] == ["failed", "skipped"]
     assert applied.as_before == ("agent-2",)
-    assert "on the settings of before, as their turn did not come: agent-2" in list(applied_lines(applied))
+    assert "still on the old settings, because the run did not get to them: agent-2" in list(applied_lines(applied))
     assert apply_answer(applied).as_before == ("agent-2",)
 
 
@@ -202,7 +202,7 @@ async def test_machines_that_change_while_others_are_made_are_refused_not_forgot
     assert applied.exit_code == 4
     assert [refusal.failure.code for refusal in applied.plan.refusals] == ["machine.changed-meanwhile"]
     assert len(applied.results) == 3
-    assert list(applied_lines(applied))[-1].endswith("3 steps on machines had been done before.")
+    assert list(applied_lines(applied))[-1].endswith("3 steps on machines had already been done.")
 
 
 async def test_a_replaced_machine_leaves_goes_comes_and_joins(machines: World) -> None:

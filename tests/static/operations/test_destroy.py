@@ -98,7 +98,7 @@ async def test_a_host_with_nothing_to_lose_needs_no_proof(world: World) -> None:
     destroyed = await destroy(world.session)
     assert next(call.arguments for call in world.fleet.calls if call.verb == "uninstall") == ("--yes",)
     assert (destroyed.gone, destroyed.clean) == ((), ("agent-1", "agent-2", "server-1"))
-    assert "Nothing of K3s was there: agent-1, agent-2, server-1." in list(destroyed_lines(destroyed))
+    assert "K3s was not installed on: agent-1, agent-2, server-1." in list(destroyed_lines(destroyed))
 
 
 async def test_a_dead_agent_does_not_hold_up_the_rest_and_is_named_with_the_way_to_clean_it(world: World) -> None:
@@ -110,7 +110,7 @@ async def test_a_dead_agent_does_not_hold_up_the_rest_and_is_named_with_the_way_
     assert (left.host, left.failure.code) == ("agent-1", "ssh.unreachable")
     assert f"productive-k3s uninstall --cluster {CA[:8]}" in left.failure.remedy
     text = "\n".join(destroyed_lines(destroyed))
-    assert "nothing was there" not in text
+    assert "Nothing to destroy" not in text
     assert text.endswith("Left: K3s, if it was there, on agent-1 (see above).")
     assert world.session.workspace.lock_file.exists(), "agent-1 is cleaned with it later"
     world.refuse()
@@ -196,4 +196,4 @@ async def test_nothing_that_is_there_is_nothing_to_ask(machines: World) -> None:
     machines.provider.seen = replace(machines.provider.seen, machines=(), shared=())
     destroyed = await destroy(machines.session)
     assert machines.person.dies == []
-    assert list(destroyed_lines(destroyed)) == ["Destroyed: nothing was there."]
+    assert list(destroyed_lines(destroyed)) == ["Nothing to destroy."]

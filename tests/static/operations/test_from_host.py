@@ -45,7 +45,7 @@ def test_file_and_lock_are_written_and_the_plan_on_them_is_told(tmp_path: Path) 
         "cluster.yaml",
     ]
     lines = list(adopted_lines(adopted))
-    assert lines[0].endswith(f"cluster.lock written: 1 server, 1 agent, K3s {VERSION}, etcd")
+    assert lines[0].endswith(f"cluster.lock: 1 server, 1 agent, K3s {VERSION}, etcd")
     # Each node gets the cluster's mark, through the API.
     assert any(line.startswith("2 steps for ") and line.endswith(": ~ 2 change.") for line in lines)
     assert not [line for line in lines if line.startswith("!")]

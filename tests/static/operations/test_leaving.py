@@ -90,7 +90,7 @@ async def test_a_node_without_our_mark_is_somebody_else_s(world: World) -> None:
         relabelled(world, "agent-3", labels)
         plan = await plan_of(world, 2)
         assert plan.is_empty
-        assert "in the cluster, and not in the file: agent-3; they are left alone" in plan.notes
+        assert "in the cluster, but not in the file: agent-3; they are not changed" in plan.notes
 
 
 async def test_a_host_that_cannot_be_reached_keeps_k3s_and_the_plan_says_what_to_do(world: World) -> None:
@@ -121,7 +121,7 @@ async def test_a_host_that_belongs_to_another_cluster_by_now_is_left_alone(world
     world.facts["agent-3"] = on_k3s(world.facts["agent-3"], ca_hash=OTHER_CA)
     plan = await plan_of(world, 2)
     assert [step.id for step in plan.steps] == ["agent-3/remove-node"]
-    assert [note for note in plan.notes if "belongs to another cluster by now" in note]
+    assert [note for note in plan.notes if "now belongs to another cluster" in note]
 
 
 async def test_a_node_whose_drain_is_blocked_keeps_its_host(world: World) -> None:

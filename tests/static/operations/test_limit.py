@@ -188,7 +188,7 @@ async def test_that_it_cannot_be_noted_is_said(world: World) -> None:
     world.instead["validate"] = lambda _: Result("failed")
     applied = await apply(wishing(world), probe=False, limit=ONE)
     assert applied.exit_code == 0
-    assert [note for note in world.person.notes if "pk3s validate does it" in note]
+    assert [note for note in world.person.notes if "run pk3s validate" in note]
 
 
 async def test_what_nobody_agreed_to_notes_nothing(world: World) -> None:

@@ -129,7 +129,7 @@ async def test_what_a_person_cordoned_stays_so_and_the_end_says_it(world: World)
     applied = await apply(wishing(world, 50), probe=False)
     assert ("server-1", "drain", "agent-2") in asked(world)
     assert (node(world, "agent-1").schedulable, node(world, "agent-2").schedulable) == (True, False)
-    assert any("agent-2: a person has cordoned it" in line for line in applied_lines(applied))
+    assert any("agent-2: it was cordoned manually" in line for line in applied_lines(applied))
 
 
 async def test_a_cordon_that_came_meanwhile_is_said_too(world: World) -> None:
@@ -144,4 +144,4 @@ async def test_a_cordon_that_came_meanwhile_is_said_too(world: World) -> None:
     world.instead["node"] = answer
     said = list(applied_lines(await apply(wishing(world, 50), probe=False)))
     assert f"note: {stays}" in said
-    assert "note: agent-1: nobody makes these pods anew: x/alone" in said
+    assert "note: agent-1: nothing recreates these pods: x/alone" in said

@@ -72,7 +72,7 @@ async def test_a_real_journal_says_what_waited_for_what(world: World) -> None:
     assert list(runs_answer((run,)).runs[0].critical_path) == path
     lines = list(run_lines(run))
     assert lines[0].startswith("apply of edge, ")
-    assert lines[0].endswith("ended well")
+    assert lines[0].endswith("succeeded")
     assert any(line.startswith("* server-1/apply-server") for line in lines)
 
 
@@ -90,9 +90,9 @@ async def test_a_failure_and_what_was_skipped_for_it(world: World) -> None:
     )
     skipped = by_id["agent-1/apply-agent"]
     assert (skipped.outcome, skipped.waited_for, skipped.is_critical) == ("skipped", "server-1/apply-server", False)
-    assert "ended with" in next(run_lines(run))
+    assert "exited with" in next(run_lines(run))
     (row,) = list(runs_lines(list_runs(world.session.workspace)))[1:]
-    assert "ended with" in row
+    assert "exited with" in row
 
 
 def test_the_critical_path_is_the_chain_that_ended_last() -> None:
@@ -117,7 +117,7 @@ def test_a_run_that_was_killed_is_told_as_far_as_it_goes() -> None:
     run = run_of("x", (STARTED, PLAN, begun, entry(5.0, "host", step="s/apply-server")))
     (one,) = run.steps
     assert (one.outcome, one.seconds, run.exit_code) == ("unknown", 3.0, None)
-    assert "does not say how it ended" in next(run_lines(run))
+    assert "does not show how it ended" in next(run_lines(run))
 
 
 def test_an_empty_journal_is_a_run_of_which_nothing_is_known() -> None:
@@ -126,7 +126,7 @@ def test_an_empty_journal_is_a_run_of_which_nothing_is_known() -> None:
 
 async def test_which_run_is_said_clearly(world: World) -> None:
     workspace = world.session.workspace
-    assert list(runs_lines(list_runs(workspace))) == ["No run has left a journal here yet."]
+    assert list(runs_lines(list_runs(workspace))) == ["There are no journals of runs here yet."]
     with pytest.raises(BadInput) as caught:
         get_run(workspace, "last")
     assert caught.value.code == "run.unknown"
@@ -148,7 +148,7 @@ async def test_a_journal_that_cannot_be_read_does_not_hide_the_others(world: Wor
     await asyncio.to_thread(broken.write_text, "no journal\n")
     _, bad, well = runs_lines(list_runs(world.session.workspace))
     assert "cannot be read" in bad
-    assert "ended well" in well
+    assert "succeeded" in well
     assert len(read_journal(good)) > 3
     with pytest.raises(BadInput, match="not a line of a journal"):
         get_run(world.session.workspace, broken.stem)

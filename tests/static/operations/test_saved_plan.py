@@ -190,7 +190,7 @@ async def test_what_somebody_else_did_is_said(world: World) -> None:
     world.fleet.calls.clear()
     with pytest.raises(Refused) as caught:
         await apply_saved(world)
-    assert "agent-2/apply-agent is gone; it was planned because: " in caught.value.evidence
+    assert "agent-2/apply-agent is no longer needed; it was planned because: " in caught.value.evidence
     assert world.verbs() == []
 
 
@@ -226,7 +226,7 @@ async def test_a_run_that_was_cut_off_goes_on_with_its_plan(world: World) -> Non
     assert applied.exit_code == 0
     assert [result.step.id for result in applied.results] == ["agent-2/apply-agent"]
     assert applied.done_before == ("server-1/apply-server", "agent-1/apply-agent")
-    assert "done before by this plan: server-1/apply-server, agent-1/apply-agent" in world.person.notes
+    assert "already done by this plan: server-1/apply-server, agent-1/apply-agent" in world.person.notes
     assert world.person.asked == []
 
 
@@ -292,7 +292,7 @@ async def test_what_real_facts_add_is_done_unless_it_interrupts(
     with pytest.raises(Refused) as caught:
         await apply_saved(machines)
     assert caught.value.code == "plan.stale"
-    assert "1 step on machines had been done before, and no host was changed" in caught.value.what
+    assert "1 step on machines had already been done, and no host was changed" in caught.value.what
     assert caught.value.evidence.startswith("agent-1/apply-agent is new: ")
     assert machines.verbs() == []
 
@@ -437,11 +437,11 @@ async def test_a_plan_of_another_pk3s_is_refused(key: str, value: object, world:
 async def test_a_plan_of_another_cluster_or_file_is_refused(world: World) -> None:
     await save(world)
     other = world.session.spec.model_copy(update={"name": "core"})
-    with pytest.raises(BadInput, match="of another cluster, edge") as caught:
+    with pytest.raises(BadInput, match="for another cluster, edge") as caught:
         open_saved(replace(world.session, spec=other), out_of(world), NOTHING)
     assert caught.value.code == "plan.other-cluster"
     world.session.workspace.cluster_file.write_text("kind: Cluster\n# changed\n")
-    with pytest.raises(BadInput, match="content has changed") as caught:
+    with pytest.raises(BadInput, match="has changed since the plan was made") as caught:
         open_saved(world.session, out_of(world), NOTHING)
     assert caught.value.code == "plan.other-file"
 

@@ -85,7 +85,7 @@ async def test_what_is_not_as_declared_is_told(world: World) -> None:
     assert server.cluster is not None
     extra = replace(server.cluster.nodes[0], name="stray")
     world.facts["server-1"] = replace(server, cluster=replace(server.cluster, nodes=(*server.cluster.nodes, extra)))
-    assert differences(await get_status(world.session), version) == ("in the cluster, and not in the file: stray",)
+    assert differences(await get_status(world.session), version) == ("in the cluster, but not in the file: stray",)
     world.refuse(agent_1=GONE)
     assert "not reached: agent-1" in differences(await get_status(world.session), version)
 

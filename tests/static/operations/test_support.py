@@ -171,7 +171,7 @@ async def test_a_bundle_is_made_when_the_provider_fails(tmp_path: Path) -> None:
 
     session = replace(session_of(tmp_path / "site"), provider=cast("Any", Broken()))
     made = await support.make_support(session, ENVIRONMENT, None)
-    assert made.missing[0].startswith("all hosts, as the provider cannot be asked")
+    assert made.missing[0].startswith("all hosts, because the provider does not answer")
     assert "cluster.yaml" in made.files
     assert (await support.make_support(session, ENVIRONMENT, None)).path == made.path
 

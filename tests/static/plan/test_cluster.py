@@ -42,7 +42,7 @@ def test_from_nothing_the_server_comes_first_and_agents_need_only_it() -> None:
     plan = plan_stages(situation(spec(3)))
     assert ids(plan) == ["server-1/apply-server", *(f"agent-{n}/apply-agent" for n in (1, 2, 3))]
     assert [step.needs for step in plan.steps] == [(), *[("server-1/apply-server",)] * 3]
-    assert {step.reason for step in plan.steps} == {"K3s is not on this host"}
+    assert {step.reason for step in plan.steps} == {"K3s is not installed"}
 
 
 def test_pushed_artifacts_travel_to_the_server_first_and_to_agents_before_it_is_ready() -> None:
@@ -276,7 +276,7 @@ def test_nodes_that_the_file_does_not_name_are_named_and_left_alone() -> None:
     plan = plan_stages(replace(there, facts={**there.facts, "server-1": unmarked}))
     assert plan.is_empty
     assert [note for note in plan.notes if "agent-2" in note] == [
-        "in the cluster, and not in the file: agent-2; they are left alone"
+        "in the cluster, but not in the file: agent-2; they are not changed"
     ]
 
 

@@ -117,7 +117,7 @@ def test_what_a_person_cordoned_is_drained_stays_cordoned_and_is_said() -> None:
     assert found["agent-1/apply-agent"] == ("agent-1/drain-node",)
     assert found["agent-2/drain-node"] == ("agent-1/apply-agent",)
     assert [note for note in plan.notes if note.startswith("agent-1")] == [
-        "agent-1: a person has cordoned it; it is drained, and stays cordoned: pk3s uncordon agent-1"
+        "agent-1: it was cordoned manually; it is drained and stays cordoned: pk3s uncordon agent-1"
     ]
 
 
@@ -128,7 +128,7 @@ def test_a_node_that_is_not_ready_is_mended_without_a_drain_and_it_is_said() -> 
         "agent-1/apply-agent": (),
         "agent-1/uncordon-node": ("agent-1/apply-agent",),
     }
-    assert any("restarted without a drain, as its node is not Ready" in note for note in plan.notes)
+    assert any("restarted without a drain: its node is not Ready" in note for note in plan.notes)
 
 
 def test_the_next_batch_waits_for_a_cordon_that_was_left_too() -> None:
@@ -219,7 +219,7 @@ def test_a_node_that_may_be_broken_stays_cordoned(known: bool) -> None:
         left = replace(left, facts={name: facts for name, facts in left.facts.items() if name != "agent-1"})
     plan = plan_stages(left)
     assert not [step for step in plan.steps if isinstance(step, UncordonNode)]
-    assert any("an earlier apply left it cordoned; it stays so" in note for note in plan.notes)
+    assert any("an earlier apply left it cordoned; it stays cordoned" in note for note in plan.notes)
 
 
 def test_the_cluster_is_not_validated_while_a_cordon_is_being_lifted() -> None:

@@ -133,7 +133,7 @@ def test_what_no_server_could_be_asked_for_is_not_said_to_be_right() -> None:
     plan = limited(without(running(), "server-1"), "agent-1")
     assert plan.is_empty
     assert plan.notes == (
-        "agent-1: labels and taints were not compared, as no server answers (server-1: no connection)",
+        "agent-1: labels and taints were not compared, because no server answers (server-1: no connection)",
     )
     assert not limited(running(), "agent-1").notes
 
@@ -143,7 +143,7 @@ def test_a_cluster_is_founded_only_after_a_look_at_all_hosts() -> None:
     fresh = situation(spec(2))
     plan = limited(fresh, "server-1", "agent-1")
     assert codes(plan) == [("server-1", "limit.founds")]
-    assert plan.refusals[0].failure.evidence == "not looked at: agent-2"
+    assert plan.refusals[0].failure.evidence == "not checked: agent-2"
     whole = limited(fresh, "server-1", "agent-1", "agent-2")
     assert ids(whole) == ids(plan_stages(fresh))
 
@@ -166,7 +166,7 @@ def test_what_a_provider_says_of_machines_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "what"), [("missing", "has no machine yet"), ("stopped", "its machine does not run")]
+    ("state", "what"), [("missing", "has no machine yet"), ("stopped", "its machine is not running")]
 )
 def test_a_named_machine_that_is_not_there_is_refused(state: MachineState, what: str) -> None:
     seen = on_machines(running(), server_1="running", agent_1="running", agent_2=state)

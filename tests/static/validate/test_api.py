@@ -70,7 +70,7 @@ def test_a_certificate_that_is_not_to_be_trusted(
     assert seen.cause == cause, seen
     (check,) = judge_api(seen, ())
     assert (check.id, check.passed, check.severity) == ("api.reachable", False, "error")
-    assert check.message == "answers, and its certificate is not to be trusted"
+    assert check.message == "answers, but its certificate cannot be trusted"
     assert check.evidence
     assert remedy in check.remedy
 
@@ -97,7 +97,7 @@ def test_nobody_there_and_nobody_who_speaks_tls(ca: Authority) -> None:
     assert "timed out" in silent.error
     assert "refused" in refused.error
     assert refused.address == f"127.0.0.1:{port}"
-    assert judge_api(refused, ())[0].message == "is not reached from this computer"
+    assert judge_api(refused, ())[0].message == "cannot be reached from this computer"
 
 
 def test_what_lies_behind_a_jump_host_may_be_out_of_reach(ca: Authority) -> None:

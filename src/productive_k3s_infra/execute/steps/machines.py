@@ -65,7 +65,7 @@ class ProviderCalls:
         """Make or start a machine, or change what is shared. Done is what runs afterwards."""
         batch = self._making = self._making or _Batch()
         batch.members.append((step, say))
-        batch.run = batch.run or asyncio.create_task(self._make(batch), name="make machines")
+        batch.run = batch.run or asyncio.create_task(self._make(batch), name="create machines")
         return (await _of(batch.run))[step.id]
 
     async def destroy(self, step: DestroyMachine | DestroyShared, say: Say) -> Result:
@@ -127,8 +127,8 @@ def _made(step: MachineStep, survey: Survey, failure: Failure | None) -> Result:
     if machine is not None and machine.state == "running":
         return Result("done")
     seen = "it is not there" if machine is None else f"it is {machine.state}; {machine.evidence}".rstrip("; ")
-    remedy = "see what the provider says of it, then run pk3s apply again: it goes on from what is there"
-    lacking = Failure("machine.not-running", "the provider ended well, and the machine does not run", seen, remedy)
+    remedy = "check what the provider reports about it, then run pk3s apply again: it continues from the current state"
+    lacking = Failure("machine.not-running", "the provider succeeded, but the machine is not running", seen, remedy)
     return Result("failed", failures=(failure or lacking,))
 
 

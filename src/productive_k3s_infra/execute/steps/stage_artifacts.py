@@ -53,7 +53,7 @@ def _file(tools: Tools, host: str, artifact: Artifact) -> _File:
         raise StepFailed(
             f"{artifact.name} is not on this computer",
             where=host,
-            remedy="run pk3s apply again: it is fetched anew",
+            remedy="run pk3s apply again: it is fetched again",
             code="artifact.missing",
         )
     return _File(artifact, path, path.stat().st_size)

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
 
 LOOK = "look"
-PORTS = "try the ports"
+PORTS = "test the ports"
 VALIDATE = "validate"
-MACHINES = "look at the machines"
+MACHINES = "check the machines"
 RELEASE = "find the release's files"
 KUBECONFIG = "fetch the kubeconfig"
 COLLECT = "collect facts and logs"

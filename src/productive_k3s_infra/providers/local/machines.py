@@ -338,4 +338,6 @@ def _require_root() -> None:
             code="local.system",
         )
     if os.geteuid() != 0:
-        raise Refused("only root can make machines on this computer", remedy="run it as root (sudo)", code="local.root")
+        raise Refused(
+            "only root can create machines on this computer", remedy="run it as root (sudo)", code="local.root"
+        )
