@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from productive_k3s_infra.errors import ClusterFileInvalid, Pk3sError
+from productive_k3s_infra.plan.folding import folded
 from productive_k3s_infra.plan.lines import Complaint, Line, cause_lines
 from productive_k3s_infra.plan.marks import counted
 from productive_k3s_infra.plan.text import body_text, end_text, limit_lines, note_lines, refused_summary, unreached_text
@@ -155,7 +156,7 @@ def applied_lines(applied: Applied, *, full: bool = False) -> Iterator[str]:
     for trouble in applied.troubles:
         yield from failure_lines(applied.plan.cluster, trouble)
     if applied.as_before:
-        yield f"on the settings of before, as their turn did not come: {', '.join(applied.as_before)}"
+        yield f"on the settings of before, as their turn did not come: {folded(applied.as_before)}"
     if applied.journal is not None and applied.exit_code:
         yield f"journal: {applied.journal}"
     if applied.results and applied.preflight.passed:
@@ -206,7 +207,7 @@ def status_lines(status: Status) -> Iterator[str]:
     ]
     yield from table(("NAME", "ROLE", "ADDRESS", "MACHINE", "SERVICE", "VERSION", "NODE", "NOTE"), rows)
     if status.undeclared_nodes:
-        yield f"in the cluster, and not in the file: {', '.join(status.undeclared_nodes)}"
+        yield f"in the cluster, and not in the file: {folded(status.undeclared_nodes)}"
     yield status.verdict
 
 
@@ -215,9 +216,9 @@ def destroyed_lines(destroyed: Destroyed) -> Iterator[str]:
     for left in destroyed.left:
         yield from failure_lines(left.host, left.failure)
     if destroyed.clean:
-        yield f"Nothing of K3s was there: {', '.join(destroyed.clean)}."
+        yield f"Nothing of K3s was there: {folded(destroyed.clean)}."
     if destroyed.gone:
-        yield f"Destroyed: {', '.join(destroyed.gone)}."
+        yield f"Destroyed: {folded(destroyed.gone)}."
     if destroyed.left:
         yield f"Left: {'; '.join(f'{left.what} on {left.host}' for left in destroyed.left)} (see above)."
     elif not destroyed.gone and not destroyed.clean:

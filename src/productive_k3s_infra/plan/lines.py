@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from productive_k3s_infra.plan.folding import folded
 from productive_k3s_infra.plan.marks import Mark
 
 Kind = Mark | Literal["", "counts", "added", "taken", "quiet", "bad"]
@@ -37,7 +38,7 @@ def cause_lines(label: str, causes: Iterable[Complaint]) -> Iterator[Line]:
     for cause in causes:
         groups.setdefault((cause.what, cause.remedy), []).append(cause)
     for (what, remedy), members in groups.items():
-        yield Line(f"{label}: {', '.join(dict.fromkeys(one.subject for one in members))}: {what}", "bad")
+        yield Line(f"{label}: {folded(dict.fromkeys(one.subject for one in members))}: {what}", "bad")
         yield from (Line(f"  seen: {seen}") for seen in _evidence(members))
         if remedy:
             yield Line(f"  next: {remedy}")
