@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -98,11 +98,16 @@ def findings_lines(report: Report) -> Iterator[str]:
     return (line.text for line in findings_text(report.failed))
 
 
-def findings_text(checks: Iterable[CheckResult]) -> Iterator[Line]:
-    """Show failed checks, those of the same cause together."""
+def findings_text(checks: Iterable[CheckResult], *, explained: Collection[str] = ()) -> Iterator[Line]:
+    """Show failed checks, those of the same cause together, and once for each id the command that explains it.
+
+    Ids in `explained` are explained elsewhere in the same output.
+    """
+    told = set(explained)
     for severity, found in groupby(checks, key=lambda check: check.severity):
-        causes = (Complaint(one.subject, f"{one.message} [{one.id}]", one.evidence, one.remedy) for one in found)
-        yield from cause_lines(severity, causes)
+        causes = [Complaint(one.subject, one.message, one.id, one.evidence, one.remedy) for one in found]
+        yield from cause_lines(severity, causes, explained=told)
+        told.update(cause.code for cause in causes)
 
 
 def failure_lines(where: str, failure: Failure) -> Iterator[str]:
@@ -123,8 +128,9 @@ def planned_lines(planned: Planned, *, full: bool = False) -> Iterator[str]:
 def planned_text(planned: Planned, *, full: bool = False) -> Iterator[Line]:
     """Show a plan with what the preflight found: warnings before the counts, and last what apply would stop at."""
     failed = planned.preflight.failed
+    errors = {check.id for check in failed if check.severity == "error"}
     yield from body_text(planned.plan, full=full)
-    yield from findings_text(check for check in failed if check.severity != "error")
+    yield from findings_text((check for check in failed if check.severity != "error"), explained=errors)
     yield from last_text(planned)
 
 
