@@ -17,7 +17,7 @@ What = Annotated[
     str,
     typer.Argument(
         metavar="CODE|CHECK|PAGE",
-        help="What stands in brackets behind a message; or failure-codes, checks, preflight, cluster-file, aws.",
+        help="What stands in brackets behind a message; or the name of a page, which `pages` lists.",
     ),
 ]
 
@@ -25,7 +25,7 @@ What = Annotated[
 def explain(what: What, *, output: Output = Format.text) -> None:
     """Say what a failure code or a check means and what to do; or print a page. Nothing is asked of the network.
 
-    Examples: `pk3s explain ssh.host-key-changed`, `pk3s explain node.ready`, `pk3s explain cluster-file`.
+    Examples: `pk3s explain ssh.host-key-changed`, `pk3s explain node.ready`, `pk3s explain pages`.
     """
     from productive_k3s_infra.answers.verbs import explain_answer
     from productive_k3s_infra.operations.explain import explain as operation

@@ -111,7 +111,7 @@ def test_what_explains_a_check_is_named_once_for_all_its_findings() -> None:
     again = replace(BAD, subject="agent-2", message="a year apart", remedy="use two")
     milder = replace(BAD, subject="agent-3", severity="warning", message="2 s apart")
     lines = list(report_lines(Report("edge", "full", (BAD, again, milder, WARNED))))
-    assert [line for line in lines if line.startswith("error:") or line.startswith("warning:")] == [
+    assert [line for line in lines if line.startswith(("error:", "warning:"))] == [
         "error: server-1, agent-1: 61 s apart [host.clock]",
         "error: agent-2: a year apart [host.clock]",
         "warning: agent-3: 2 s apart [host.clock]",
