@@ -63,11 +63,14 @@ def explain(name: str) -> Explained:
 
 def entries(name: str, text: str) -> Iterator[Entry]:
     """PURE: yield the rows of a page's tables whose first cell names codes or checks."""
-    section = ""
+    part = section = ""
     head: list[str] = []
     for line in text.splitlines():
-        if line.startswith("#"):
-            section, head = line.lstrip("# "), []
+        if line.startswith("### "):
+            section, head = f"{part}: {line.lstrip('# ')}", []
+        elif line.startswith("#"):
+            part = section = line.lstrip("# ")
+            head = []
         elif not line.startswith("|"):
             head = []
         elif not head:

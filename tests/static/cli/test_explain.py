@@ -31,6 +31,8 @@ def test_every_code_that_can_be_given_is_explained() -> None:
         said = list(explained_lines(explain(code)))
         assert said[0].startswith(f"{code} ("), code
         assert len(said) > 2, code
+        told = {title for entry in explain(code).entries if entry.page == "failure-codes" for title, _ in entry.cells}
+        assert told == ({"what happened", "what to do", "exit"} if code in codes else set()), code
         assert not any("](" in line for line in said), code
 
 
@@ -43,6 +45,15 @@ def test_a_cell_with_a_bar_is_one_cell() -> None:
     text = "## Part\n\n| code | what |\n|---|---|\n| `a.b`, `a.c` | x \\| y [z](q.md) |\n"
     (entry,) = entries("page", text)
     assert (entry.section, entry.names, entry.cells) == ("Part", ("a.b", "a.c"), (("what", "x | y z"),))
+
+
+def test_a_row_is_told_with_the_part_and_the_section_that_it_stands_in() -> None:
+    table = "| code | what |\n|---|---|\n| `a.b` | x |\n"
+    text = f"# Page\n\n## You did\n\n### This\n\n{table}\n## You asked\n\n{table}"
+    assert [entry.section for entry in entries("page", text)] == ["You did: This", "You asked"]
+    assert next(explained_lines(explain("ssh.key-encrypted"))) == (
+        "ssh.key-encrypted (pk3s connected to a host: User, key and login; all of them: pk3s explain failure-codes)"
+    )
 
 
 @pytest.mark.parametrize("name", PAGES)

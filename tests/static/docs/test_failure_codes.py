@@ -25,6 +25,8 @@ REMARKS = {"file.newer-version", "file.no-effect", "file.version-past-end"}
 @dataclass(frozen=True)
 class Row:
     codes: tuple[str, ...]
+    happened: str
+    remedy: str
     exits: str
 
 
@@ -52,7 +54,7 @@ def rows() -> list[Row]:
     for line in DOCUMENT.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]
         if line.startswith("| `") and len(cells) == 4:
-            found.append(Row(tuple(quoted(cells[0])), cells[3].strip("| ")))
+            found.append(Row(tuple(quoted(cells[0])), cells[1], cells[2], cells[3].strip("| ")))
     return found
 
 
@@ -137,6 +139,14 @@ def test_a_reader_is_told_nothing_of_tests() -> None:
     heads = {line for line in text.splitlines() if line.startswith("| code ")}
     assert heads == {"| code | what happened | what to do | exit |"}
     assert re.findall(r"\btests?(?:ed)?\b|\.py\b", text) == []
+
+
+def test_each_row_says_in_sentences_what_happened_and_what_to_do() -> None:
+    for row in rows():
+        assert row.happened[0].isupper() or row.happened[0] in "`$" or row.happened.startswith("pk3s "), row.codes
+        assert row.happened.endswith("."), row.codes
+        assert row.remedy.endswith((".", "`")), row.codes
+        assert not row.remedy.startswith("See "), row.codes
 
 
 def test_each_code_is_shown_by_a_test(walk: Walk) -> None:
