@@ -149,6 +149,10 @@ def last_text(planned: Planned) -> Iterator[Line]:
 
 def applied_lines(applied: Applied, *, full: bool = False) -> Iterator[str]:
     """Show how an apply ended: findings that stopped it, or what was done, the report, and where the journal is."""
+    return _explained_once(_applied_lines(applied, full=full))
+
+
+def _applied_lines(applied: Applied, *, full: bool) -> Iterator[str]:
     yield from findings_lines(applied.preflight)
     if not applied.results and applied.preflight.passed:
         yield from (line.text for line in (*body_text(applied.plan, full=full), *end_text(applied.plan)))
@@ -218,6 +222,10 @@ def status_lines(status: Status) -> Iterator[str]:
 
 def destroyed_lines(destroyed: Destroyed) -> Iterator[str]:
     """Show what went, and what is left where, with the way to clean it."""
+    return _explained_once(_destroyed_lines(destroyed))
+
+
+def _destroyed_lines(destroyed: Destroyed) -> Iterator[str]:
     for left in destroyed.left:
         yield from failure_lines(left.host, left.failure)
     if destroyed.clean:
@@ -241,6 +249,15 @@ def written_lines(written: Written) -> Iterator[str]:
     if written.secrets:
         yield f"secrets that the role wants in remote_cluster_secrets: {', '.join(written.secrets)}"
     yield f"next: ansible-playbook -i {written.folder}/hosts.yml productive_k3s.infra.cluster"
+
+
+def _explained_once(lines: Iterable[str]) -> Iterator[str]:
+    """Leave out the command that explains a code where it was shown before: many hosts may fail in one way."""
+    shown: set[str] = set()
+    for line in lines:
+        if not line.startswith("  more: ") or line not in shown:
+            yield line
+            shown.add(line)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

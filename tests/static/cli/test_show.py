@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,12 +118,26 @@ def test_what_explains_a_check_is_named_once_for_all_its_findings() -> None:
         "warning: agent-3: 2 s apart [host.clock]",
         "warning: agent-1: swap [host.swap]",
     ]
-    assert [line for line in lines if "explain" in line] == [
-        "  more: pk3s explain host.clock",
-        "  more: pk3s explain host.swap",
-    ]
+    assert more(lines) == ["  more: pk3s explain host.clock", "  more: pk3s explain host.swap"]
     assert lines.index("  more: pk3s explain host.clock") == 3
     assert max(len(line) for line in lines if "explain" in line) < 40
+
+
+def test_what_explains_a_failure_is_named_once_for_all_hosts_that_it_met() -> None:
+    other = replace(FAILED, step=replace(STEP, id="agent-3/apply-agent"))
+    assert more(applied_lines(applied(results=(FAILED, other)))) == ["  more: pk3s explain k3s.ca-mismatch"]
+    gone = Failure("ssh.unreachable", "no connection")
+    left = tuple(Left("K3s", name, gone) for name in ("agent-1", "agent-2"))
+    lines = list(destroyed_lines(Destroyed((), (), left)))
+    assert [line for line in lines if line.startswith("error:")] == [
+        "error: agent-1: no connection [ssh.unreachable]",
+        "error: agent-2: no connection [ssh.unreachable]",
+    ]
+    assert more(lines) == ["  more: pk3s explain ssh.unreachable"]
+
+
+def more(lines: Iterable[str]) -> list[str]:
+    return [line for line in lines if "pk3s explain" in line]
 
 
 def test_in_a_plan_a_check_that_warns_and_refuses_is_explained_where_it_refuses() -> None:
