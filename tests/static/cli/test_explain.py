@@ -19,6 +19,7 @@ from productive_k3s_infra.errors import BadInput, HostUnreachable
 from productive_k3s_infra.operations.explain import entries, explain, readable
 from productive_k3s_infra.preflight.rules import RULES
 from static.cli.test_app import pk3s
+from static.docs import test_checks
 from static.docs.failure_codes import Walk, read_modules
 
 ROOT = Path(__file__).parents[3]
@@ -27,7 +28,9 @@ ROOT = Path(__file__).parents[3]
 def test_every_code_that_can_be_given_is_explained() -> None:
     codes = set(Walk(read_modules(ROOT / "src")).codes)
     assert len(codes) > 200
-    for code in codes | {rule.id for rule in RULES}:
+    checks = set(test_checks.in_code())
+    assert len(checks) > 20
+    for code in codes | checks | {rule.id for rule in RULES}:
         said = list(explained_lines(explain(code)))
         assert said[0].startswith(f"{code} ("), code
         assert len(said) > 2, code
