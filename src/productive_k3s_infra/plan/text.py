@@ -70,7 +70,7 @@ def refusal_text(plan: Plan, *, told: Collection[str] = ()) -> Iterator[Line]:
     refusals = [(one.host, one.failure) for one in plan.refusals if one.host not in told]
     return cause_lines(
         "refused",
-        (Complaint(host, f"{why.what} [{why.code}]", why.evidence, why.remedy) for host, why in refusals),
+        (Complaint(host, why.what, why.code, why.evidence, why.remedy) for host, why in refusals),
     )
 
 
@@ -79,7 +79,7 @@ def unreached_text(plan: Plan, *, told: Collection[str] = ()) -> Iterator[Line]:
     unreached = [(one.host, one.failure) for one in plan.unreached if one.host not in told]
     return cause_lines(
         "not planned",
-        (Complaint(host, f"{why.what} [{why.code}]", why.evidence, why.remedy) for host, why in unreached),
+        (Complaint(host, why.what, why.code, why.evidence, why.remedy) for host, why in unreached),
     )
 
 

@@ -223,6 +223,12 @@ def test_links_of_the_repository_become_links_of_the_site(
     assert hooks.site_link(here, target, pages) == link
 
 
+def test_a_command_that_prints_a_page_is_a_link_to_it_on_the_site(site: Path) -> None:
+    page = site / "use-cases/onprem-basic/index.html"
+    assert '<a href="../../how-to/onprem.html"><code>pk3s explain onprem</code></a>' in page.read_text("utf-8")
+    assert "<code>pk3s explain pages</code>" in page.read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

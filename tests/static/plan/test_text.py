@@ -164,11 +164,13 @@ def test_vetoes_stand_last_by_cause_with_evidence_and_remedy() -> None:
         Refusal("server-2", other),
     )
     lines = list(plan_lines(Plan("edge", (AGENT,), refusals=refusals)))
-    assert lines[-5:] == [
+    assert lines[-7:] == [
         "refused: server-1, server-2: another version [k3s.version-differs]",
         "  seen: v1.33.1+k3s1",
         "  next: ask for it",
+        "  more: pk3s explain k3s.version-differs",
         "refused: agent-1: no systemd [host.no-systemd]",
+        "  more: pk3s explain host.no-systemd",
         "Refused: 3 hosts refuse what was planned; nothing was changed.",
     ]
 
@@ -179,10 +181,12 @@ def test_hosts_that_were_not_reached_stand_last() -> None:
     assert list(plan_lines(Plan("edge", (), unreached=gone))) == [
         "The hosts that answered need no change.",
         "not planned: agent-2, agent-3: no connection [ssh.unreachable]",
+        "  more: pk3s explain ssh.unreachable",
     ]
-    assert list(plan_lines(Plan("edge", (AGENT,), unreached=gone)))[-2:] == [
+    assert list(plan_lines(Plan("edge", (AGENT,), unreached=gone)))[-3:] == [
         "1 step for edge: + 1 create.",
         "not planned: agent-2, agent-3: no connection [ssh.unreachable]",
+        "  more: pk3s explain ssh.unreachable",
     ]
 
 
