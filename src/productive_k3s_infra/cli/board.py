@@ -97,6 +97,15 @@ class Board:
         group.longest = max(group.longest, seconds)
         return self._groups.pop(activity) if group.ended >= max(group.begun, group.expected) else None
 
+    def dropped(self, subject: str, activity: str) -> None:
+        """End a row of which nothing is known, as if it had never begun."""
+        self._rows.pop((subject, activity), None)
+        group = self._groups.get(activity)
+        if group is not None:
+            group.begun -= 1
+            if not group.begun:
+                del self._groups[activity]
+
     def left(self) -> list[Group]:
         """Return the groups that nothing runs of and that were expected to have more, and forget them."""
         idle = [name for name in self._groups if all(row.activity != name for row in self._rows.values())]

@@ -127,6 +127,12 @@ class Terminal:
         if self._board.is_empty:
             self._stop_drawing()
 
+    def dropped(self, subject: str, activity: str) -> None:
+        """Say nothing: why the run ends is said once, below."""
+        self._board.dropped(subject, activity)
+        if self._board.is_empty:
+            self._stop_drawing()
+
     def refresh(self) -> None:
         """Draw the board as it is now, without waiting for the next time."""
         if self._live is not None:

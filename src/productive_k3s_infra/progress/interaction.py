@@ -32,6 +32,10 @@ class Interaction(Protocol):
         """It ended."""
         ...
 
+    def dropped(self, subject: str, activity: str) -> None:
+        """It was ended before it came to anything: nothing is known of it, neither good nor bad."""
+        ...
+
     def agree(self, plan: Plan) -> bool:
         """Show the plan and ask whether to go on."""
         ...
