@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from productive_k3s_infra.workspace.record import read_record
+from static.command_line import environment
 from static.operations.world import write_cluster_file
 
-ROOT = Path(__file__).parents[3]
 ASKING = Path(__file__).with_name("asking.py")
 SECONDS = 60.0
 QUESTIONS = {
@@ -90,11 +90,6 @@ def in_front(folder: Path, *arguments: str, deaf: bool = False, term: str = "xte
         process.wait()
         for descriptor in {person.terminal, person.its} - {-1}:
             os.close(descriptor)
-
-
-def environment() -> dict[str, str]:
-    paths = [str(ROOT / "src"), str(ROOT / "tests"), *(path for path in sys.path if path)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TERM": "xterm", "COLUMNS": "200"}
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from productive_k3s_infra.cli.show import error_lines, failure_lines
 from productive_k3s_infra.errors import BadInput, HostUnreachable
 from productive_k3s_infra.operations.explain import entries, explain
 from productive_k3s_infra.preflight.rules import RULES
-from static.cli.test_app import pk3s
+from static.command_line import pk3s
 from static.docs.failure_codes import Walk, read_modules
 
 ROOT = Path(__file__).parents[3]

@@ -19,7 +19,7 @@ from productive_k3s_infra.operations.kubeconfig_merge import (
     unmerge_kubeconfig,
 )
 from productive_k3s_infra.operations.session import Session
-from static.cli.test_app import pk3s
+from static.command_line import pk3s
 from static.operations.world import Person, World, answer_for, session_of, write_cluster_file
 
 # As kubectl writes one, with what people add.
