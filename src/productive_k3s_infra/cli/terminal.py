@@ -157,9 +157,9 @@ class Terminal:
                 self._console.print(painted(line))
         return self._assume_yes or (self._interactive and self._yes("Apply this plan?"))
 
-    def expect(self, plan: Plan) -> None:
+    def expect(self, plan: Plan, then: str = "") -> None:
         """Know how many of each kind are to come: see `Expecting`."""
-        self._board.expect(activities_of(plan))
+        self._board.expect(activities_of(plan), then)
 
     def agree_to_destroy(self, cluster: str, dies: tuple[str, ...]) -> bool:
         self.close()

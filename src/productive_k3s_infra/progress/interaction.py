@@ -57,6 +57,6 @@ class Interaction(Protocol):
 class Expecting(Protocol):
     """An Interaction that also shows how much of a plan is done. Whoever does not need that has no such method."""
 
-    def expect(self, plan: Plan) -> None:
-        """Know which steps are about to come."""
+    def expect(self, plan: Plan, then: str = "") -> None:
+        """Know which steps are about to come, and what follows them."""
         ...
