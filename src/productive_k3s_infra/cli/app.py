@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# More letters than any sentence has.
+_WHOLE = 1000
+
 Verb = TypeVar("Verb", bound=Callable[..., None])
 
 
@@ -55,6 +58,12 @@ class _Verbs(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, ["--prune=" if word == "--prune" else word for word in args])
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Say the first sentence of each verb whole, on more than one line if it has to be: click would cut it off."""
+        verbs = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.get_short_help_str(_WHOLE)) for name, verb in verbs if verb is not None])
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
         begin(args)
@@ -83,6 +92,7 @@ app = _App(
     help="One cluster file in, a validated K3s cluster out; the same file keeps the cluster right afterwards.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # plain text, as of kubectl and git: drawn boxes cost as much time as all the rest
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
