@@ -47,6 +47,7 @@ _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 _ROW = re.compile(r"<tr>.*?</tr>", re.DOTALL)
 _HEAD = re.compile(r"<th[^>]*>(.*?)</th>", re.DOTALL)
 _TAG = re.compile(r"<[^>]+>")
+_ROW_TEXT = re.compile(r"^\|.*$", re.MULTILINE)
 _LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s]+)\)")
 
 
@@ -87,7 +88,9 @@ def on_page_markdown(markdown: str, *, page: Page, files: Files, **_: Any) -> st
     if here in CODES:
         markdown = _FIRST_CELL.sub(with_anchors, markdown)
     parts = _FENCE.split(markdown)
-    text = (part if index % 2 else _LINK.sub(rewritten, lists_apart(part)) for index, part in enumerate(parts))
+    text = (
+        part if index % 2 else _LINK.sub(rewritten, bars_in_code(lists_apart(part))) for index, part in enumerate(parts)
+    )
     linked = (
         part if index % 2 else _EXPLAIN.sub(lambda found: explained(here, found), part)
         for index, part in enumerate(text)
@@ -124,6 +127,11 @@ def labelled(table: str) -> str:
         return re.sub(r"<td", lambda _: f'<td data-label="{next(names, "")}"', row[0])
 
     return _ROW.sub(cells, table)
+
+
+def bars_in_code(text: str) -> str:
+    r"""Take the backslash of `a\|b` away in the cells of tables: on the site a bar in code parts no cells by itself."""
+    return _ROW_TEXT.sub(lambda row: _CODE.sub(lambda code: code[0].replace("\\|", "|"), row[0]), text)
 
 
 def lists_apart(text: str) -> str:

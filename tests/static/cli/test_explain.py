@@ -18,7 +18,7 @@ from productive_k3s_infra.cli.show import error_lines, failure_lines
 from productive_k3s_infra.errors import BadInput, HostUnreachable
 from productive_k3s_infra.operations.explain import entries, explain, readable
 from productive_k3s_infra.preflight.rules import RULES
-from static.cli.test_app import pk3s
+from static.command_line import pk3s
 from static.docs import test_checks
 from static.docs.failure_codes import Walk, read_modules
 

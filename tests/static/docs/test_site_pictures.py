@@ -13,6 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 SOURCES = sorted((ROOT / "docs/pictures").glob("*.d2"))
+# Of a screen that is 390 pixels wide; `max-height` of pictures in docs/site/site.css; what can just be read.
+PHONE_COLUMN, MOST_HEIGHT, SMALLEST_LETTERS = 350, 800, 10
 SHOWN = re.compile(r"!\[([^\]]*)\]\(((?:\S*/)?[\w-]+\.svg)\)")
 
 
@@ -56,6 +58,18 @@ def test_a_picture_is_for_light_and_dark_and_fetches_nothing(source: Path) -> No
     text = picture_of(source).read_text(encoding="utf-8")
     assert "prefers-color-scheme:dark" in text.replace(" ", "")
     assert re.findall(r"(?:href|src)=\"(?!#|data:)[^\"]*|url\((?![\"']?(?:#|data:))[^)]*", text) == []
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_a_picture_can_be_read_on_a_phone(source: Path) -> None:
+    """It is made as small as it has to be for the column of a phone and for the height that site.css leaves it."""
+    text = picture_of(source).read_text(encoding="utf-8")
+    box = re.search(r'viewBox="0 0 (\d+) (\d+)"', text)
+    assert box
+    width, height = map(int, box.groups())
+    scale = min(1.0, PHONE_COLUMN / width, MOST_HEIGHT / height)
+    letters = min(float(size) for size in re.findall(r"font-size:([\d.]+)px", text))
+    assert letters * scale >= SMALLEST_LETTERS
 
 
 def test_each_picture_is_shown_with_words() -> None:
