@@ -109,7 +109,7 @@ def _say_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     say_version: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """One cluster file in, a validated K3s cluster out; the same file keeps the cluster right afterwards."""
@@ -133,9 +133,9 @@ def plan(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Save the plan, for pk3s apply FILE."),
     ] = None,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 3 if there are changes.")] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 3 if there are changes.")] = False,
 ) -> None:
-    """Show what apply would do on which host, why, with what impact; change nothing.
+    """Show what apply would do on each host, why, and with what impact. Nothing is changed.
 
     Marks: + create, ~ change, ! restart (it interrupts what runs), v drain, - remove a node, x destroy.
 
@@ -174,7 +174,7 @@ def plan(
 def apply(
     plan: Annotated[
         Path | None,
-        typer.Argument(metavar="PLAN", help="A plan that was saved with --out: do exactly that, ask nobody."),
+        typer.Argument(metavar="PLAN", help="A plan saved with --out: do exactly that, without questions."),
     ] = None,
     file: File = DEFAULT_FILE,
     *,
@@ -186,9 +186,9 @@ def apply(
     replace_nodes: Replace = None,
     prune: Prune = None,
     limit: Limit = None,
-    probe: Annotated[bool, typer.Option(help="Try the ports between the hosts before K3s is there.")] = True,
+    probe: Annotated[bool, typer.Option(help="Try the ports between the hosts before K3s is installed.")] = True,
 ) -> None:
-    """Make the cluster what the file says: machines, cluster; then validate. A second time changes nothing.
+    """Make the cluster match the file: machines, then the cluster, then a validation. A second run changes nothing.
 
     Examples: `pk3s apply`, `pk3s apply --yes -o json`, `pk3s apply --limit agent-1,agent-2`, `pk3s apply edge.plan`.
     """
@@ -289,7 +289,7 @@ def support(
         typer.Option("--out", metavar="FILE.tar.gz", help="By default support.tar.gz in .pk3s/CLUSTER/."),
     ] = None,
 ) -> None:
-    """Write one file for whoever shall help: facts, plan, journals, logs; without secrets, whatever is broken.
+    """Write one file for the people who help you: facts, plan, journals and logs, without secrets.
 
     Examples: `pk3s support`, `pk3s support --out support.tar.gz`.
     """
@@ -309,7 +309,7 @@ def support(
 def destroy(
     file: File = DEFAULT_FILE, *, output: Output = Format.text, progress: Progress = ProgressForm.text, yes: Yes = False
 ) -> None:
-    """Destroy the machines that pk3s made; take K3s off hosts that it did not make.
+    """Destroy the machines that pk3s made; uninstall K3s from hosts that it did not make.
 
     Examples: `pk3s destroy`, `pk3s destroy --yes -o json`.
     """

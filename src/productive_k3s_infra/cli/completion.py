@@ -26,11 +26,11 @@ class Shell(str, Enum):
 
 
 Which = Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", help="The shell.")]
-Install = Annotated[bool, typer.Option("--install", help="Write it where your shell looks, and say where.")]
+Install = Annotated[bool, typer.Option("--install", help="Write it where your shell looks for it, and show where.")]
 
 
 def completion(shell: Which, *, install: Install = False) -> None:
-    """Print what lets a shell complete verbs, options and the names of ./cluster.yaml's nodes; or install it.
+    """Print or install shell completion for commands, options, and the node names in ./cluster.yaml.
 
     Examples: `pk3s completion bash --install`, `source <(pk3s completion zsh)`, `pk3s completion fish | source`.
     """

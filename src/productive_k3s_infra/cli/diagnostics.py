@@ -33,13 +33,16 @@ def _want_debug(value: bool) -> bool:
 Verbose = Annotated[
     bool,
     typer.Option(
-        "--verbose", "-v", callback=_want_verbose, help="Say on standard error what is asked of hosts and run here."
+        "--verbose",
+        "-v",
+        callback=_want_verbose,
+        help="Show on standard error what pk3s asks of hosts and runs on this computer.",
     ),
 ]
 Debug = Annotated[
     bool,
     typer.Option(
-        "--debug", callback=_want_debug, help="Write more than that into a file, also what SSH says; its name is shown."
+        "--debug", callback=_want_debug, help="Write even more to a file, including what SSH says. Its name is shown."
     ),
 ]
 _OURS = "productive_k3s_infra"

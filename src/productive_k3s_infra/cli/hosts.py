@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from productive_k3s_infra.operations.logs import Logs
     from productive_k3s_infra.operations.session import Session
 
-Lines = Annotated[int, typer.Option("--lines", "-n", min=1, max=20_000, help="Of each unit, at most.")]
+Lines = Annotated[int, typer.Option("--lines", "-n", min=1, max=20_000, help="At most this many lines of each unit.")]
 Since = Annotated[
-    str, typer.Option("--since", metavar="TIME", help="From then on: 30s, 10m, 2h, 3d ago, or an ISO time.")
+    str, typer.Option("--since", metavar="TIME", help="Start at this time: 30s, 10m, 2h or 3d ago, or an ISO time.")
 ]
-Follow = Annotated[bool, typer.Option("--follow", help="Go on with what comes, until Ctrl-C.")]
+Follow = Annotated[bool, typer.Option("--follow", help="Keep showing new lines until Ctrl-C.")]
 Command = Annotated[
     list[str] | None,
     typer.Argument(metavar="[-- COMMAND]", help="What to run there. One word is read by the host's shell."),
@@ -40,7 +40,7 @@ def logs(
     since: Since = "",
     follow: Follow = False,
 ) -> None:
-    """Show what K3s said last on a node's host, as its journal has it; secrets are taken out there.
+    """Show the latest log lines of K3s on a node's host. Secrets are removed before they leave the host.
 
     Examples: `pk3s logs agent-1`, `pk3s logs server-1 --since 10m`, `pk3s logs agent-1 --follow`.
     """

@@ -23,18 +23,18 @@ _SAID_BY_HOSTS = ("provider", "server", "agent", "agents", "region", "allow", "v
 Name = Annotated[str, typer.Option(help="The cluster's name.")]
 Provider = Annotated[str | None, typer.Option(help="local (default), multipass, onprem or aws.")]
 Servers = Annotated[list[str] | None, typer.Option(help="The server (onprem): an address, or user@host:port.")]
-Agents = Annotated[list[str] | None, typer.Option(help="An agent (onprem), likewise; again for more.")]
+Agents = Annotated[list[str] | None, typer.Option(help="An agent (onprem), in the same form; repeat for more.")]
 AgentCount = Annotated[
     int | None, typer.Option(min=0, help="Number of agents where machines are made. Default: 2, aws 0.")
 ]
 Region = Annotated[str, typer.Option(help="The region (aws).")]
 Allowed = Annotated[
     list[str] | None,
-    typer.Option(metavar="CIDR", help="A network from which machines may be reached (aws); again for more."),
+    typer.Option(metavar="CIDR", help="A network from which machines may be reached (aws); repeat for more."),
 ]
 FromHosts = Annotated[
     list[str] | None,
-    typer.Option(metavar="ADDRESS", help="A host of a cluster that runs, whoever made it; again for each."),
+    typer.Option(metavar="ADDRESS", help="A host of an existing cluster, no matter who made it; repeat for each host."),
 ]
 User = Annotated[
     str, typer.Option(help="The SSH user (onprem, aws, --from-host). Default: ~/.ssh/config's, else root, aws ubuntu.")
@@ -46,8 +46,10 @@ Port = Annotated[
 Key = Annotated[str, typer.Option(help="The private SSH key (onprem, aws, --from-host).")]
 Jump = Annotated[str, typer.Option(metavar="USER@HOST:PORT", help="A host to go through (onprem, aws, --from-host).")]
 Artifacts = Annotated[str, typer.Option(metavar="WHERE", help="A mirror or directory of the release.")]
-Version = Annotated[str, typer.Option(help="An exact K3s version; otherwise the channel is asked.")]
-Channel = Annotated[str, typer.Option(help="The channel that is asked once for its version. Default: stable.")]
+Version = Annotated[str, typer.Option(help="An exact K3s version. Default: the current one of the channel.")]
+Channel = Annotated[
+    str, typer.Option(help="The channel whose current version is written into the file. Default: stable.")
+]
 
 
 def init(
@@ -72,9 +74,9 @@ def init(
     version: Version = "",
     channel: Channel = "",
 ) -> None:
-    """Write a first cluster file, with an exact version in it, or the file of a cluster that is there (--from-host).
+    """Write a first cluster file with an exact K3s version, or the file of an existing cluster (--from-host).
 
-    On a terminal, with none of these options but -f, it asks.
+    On a terminal, without any option except -f, it asks questions.
 
     Examples: `pk3s init`, `pk3s init --provider onprem --server 10.0.0.11`, `pk3s init --from-host 10.0.0.11`.
     """

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from productive_k3s_infra.operations.kubeconfig_merge import Merged
 
 Merge = Annotated[bool, typer.Option("--merge", help="Put its context into your own kubeconfig, named as the cluster.")]
-Unmerge = Annotated[bool, typer.Option("--unmerge", help="Take that out of your own kubeconfig again.")]
-Use = Annotated[bool, typer.Option("--use", help="With --merge: make it the current context.")]
+Unmerge = Annotated[bool, typer.Option("--unmerge", help="Remove it from your own kubeconfig.")]
+Use = Annotated[bool, typer.Option("--use", help="With --merge: also make it the current context.")]
 
 
 def kubeconfig(

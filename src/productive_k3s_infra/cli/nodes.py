@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 Node = Annotated[
     str, typer.Argument(metavar="NODE", help="Its name, as pk3s status shows it.", autocompletion=complete_node)
 ]
-Timeout = Annotated[int, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long the pods may take to go.")]
+Timeout = Annotated[
+    int, typer.Option("--timeout", metavar="SECONDS", min=1, help="How many seconds the pods may take to leave.")
+]
 _DRAIN_SECONDS = 300
 
 
 def cordon(
     node: Node, file: File = DEFAULT_FILE, *, output: Output = Format.text, progress: Progress = ProgressForm.text
 ) -> None:
-    """Let a node take no new pods until you uncordon it: apply never lifts what a person cordoned.
+    """Keep new pods off a node until you uncordon it: apply never uncordons what a person cordoned.
 
     Example: `pk3s cordon agent-1`.
     """
@@ -55,7 +57,7 @@ def drain(
 def uncordon(
     node: Node, file: File = DEFAULT_FILE, *, output: Output = Format.text, progress: Progress = ProgressForm.text
 ) -> None:
-    """Let a node take new pods again, whoever cordoned it.
+    """Let a node take new pods again, no matter who cordoned it.
 
     Example: `pk3s uncordon agent-1`.
     """

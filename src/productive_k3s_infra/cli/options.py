@@ -45,7 +45,7 @@ Output = Annotated[
         "--output",
         "-o",
         callback=want_output,
-        help="text, or one document with nothing left out, json or yaml; also of an error.",
+        help="text, or one complete document: json or yaml. An error is such a document too.",
     ),
 ]
 Progress = Annotated[
@@ -53,7 +53,7 @@ Progress = Annotated[
     typer.Option(
         "--progress",
         callback=want_progress,
-        help="How progress is told on standard error: text, json (an object a line, and nobody is asked) or none.",
+        help="How progress is shown on standard error: text, json (one object per line, without questions) or none.",
     ),
 ]
 PlanOutput = Annotated[
@@ -62,18 +62,18 @@ PlanOutput = Annotated[
         "--output",
         "-o",
         callback=want_output,
-        help="text; one document, json or yaml, also of an error; markdown for a merge request.",
+        help="text; one complete document: json or yaml; or markdown for a merge request.",
     ),
 ]
-Full = Annotated[bool, typer.Option("--full", help="Nothing in brief: the lines that differ in files, every check.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree to everything; nobody is asked.")]
+Full = Annotated[bool, typer.Option("--full", help="Show everything: the lines that differ in files, and every check.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree to everything, without questions.")]
 NewCluster = Annotated[
-    bool, typer.Option("--new-cluster", help="Found a cluster though cluster.lock records another one.")
+    bool, typer.Option("--new-cluster", help="Found a new cluster although cluster.lock records another one.")
 ]
 Replace = Annotated[
     list[str] | None,
     typer.Option(
-        "--replace", metavar="NODE", autocompletion=complete_node, help="Make this node's machine anew; again for more."
+        "--replace", metavar="NODE", autocompletion=complete_node, help="Recreate this node's machine; repeat for more."
     ),
 ]
 Prune = Annotated[
@@ -81,8 +81,8 @@ Prune = Annotated[
     typer.Option(
         "--prune",
         metavar="[CLUSTER]",
-        help="With --yes, and in a saved plan: let go what the file does not name any more; more than one only with "
-        "the cluster's name.",
+        help="With --yes, and in a saved plan: remove what the file no longer names. To remove more than one, give the "
+        "cluster's name.",
     ),
 ]
 Limit = Annotated[
@@ -91,7 +91,7 @@ Limit = Annotated[
         "--limit",
         metavar="NODE[,NODE]",
         autocompletion=complete_node,
-        help="Only these nodes; again for more. Other nodes, machines and the full validation are left out.",
+        help="Only these nodes; repeat for more. Other nodes, machines and the full validation are left out.",
     ),
 ]
 DEFAULT_FILE = Path("cluster.yaml")

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from productive_k3s_infra.operations.node_status import Status
     from productive_k3s_infra.operations.session import Session
 
-Watch = Annotated[bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")]
-Interval = Annotated[float, typer.Option("--interval", metavar="SECONDS", min=1, help="Between two looks of --watch.")]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Look again at intervals until Ctrl-C.")]
+Interval = Annotated[
+    float, typer.Option("--interval", metavar="SECONDS", min=1, help="Seconds between two looks of --watch.")
+]
 Check = Annotated[
-    bool, typer.Option("--check", help="One line, and exit code 6 where the cluster is not as declared: for cron.")
+    bool, typer.Option("--check", help="Show one line, and exit with 6 if the cluster is not as declared: for cron.")
 ]
 # Erase what is there and begin at the top, ECMA-48.
 _CLEAR = "\x1b[H\x1b[2J"
@@ -38,7 +40,7 @@ def status(
     interval: Interval = 5.0,
     check: Check = False,
 ) -> None:
-    """Show one line a host: machine, service, version, Ready.
+    """Show one line per host: machine, service, version, Ready.
 
     Examples: `pk3s status`, `pk3s status --watch`, `pk3s status --check || mail -s edge ops@k3s.example`.
     """

@@ -7,7 +7,7 @@ from productive_k3s_infra.cli.running import finish, say_result
 
 
 def version(*, output: Output = Format.text) -> None:
-    """Say which pk3s this is, up to which K3s it knows the flags, its Python, and the host program's digest.
+    """Show the version of pk3s, the newest K3s whose flags it knows, its Python, and the host program's digest.
 
     Examples: `pk3s version`, `pk3s version -o json`.
     """
