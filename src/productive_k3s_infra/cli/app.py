@@ -291,7 +291,7 @@ def support(
         typer.Option("--out", metavar="FILE.tar.gz", help="Where to write. Default: .pk3s/CLUSTER/support.tar.gz."),
     ] = None,
 ) -> None:
-    """Collect facts, plan, journals and logs in one file to send to somebody who helps. Secrets are left out.
+    """Collect facts, plan, journals and logs in one file that you can send to support. Secrets are left out.
 
     Examples: `pk3s support`, `pk3s support --out support.tar.gz`.
     """
