@@ -16,10 +16,13 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from productive_k3s_infra._shipped import PAGES
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Documents outside docs/ that are pages, by the path that they have in the repository.
 ELSEWHERE = (
     "use-cases/*/README.md",
+    "use-cases/*/topology.svg",
     "ansible/README.md",
     "ansible/roles/*/README.md",
     "opentofu/README.md",
@@ -35,6 +38,7 @@ PLAYER = REPOSITORY / "build/player"
 CODES = {"failure-codes.md", "checks.md", "preflight.md"}
 # What the repository's first page is on the site.
 _INDEX = {"README.md": "index.md", "docs": "index.md"}
+_EXPLAIN = re.compile(r"(?<!\[)`pk3s explain ([a-z0-9][\w.-]*)`")
 _FENCE = re.compile(r"(^ *```.*?^ *```[^\S\n]*$)", re.MULTILINE | re.DOTALL)
 _ITEM = re.compile(r" *(?:[-*]|[0-9]+\.) ")
 _FIRST_CELL = re.compile(r"^\| (?=`)([^|]+?) \|", re.MULTILINE)
@@ -43,6 +47,7 @@ _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 _ROW = re.compile(r"<tr>.*?</tr>", re.DOTALL)
 _HEAD = re.compile(r"<th[^>]*>(.*?)</th>", re.DOTALL)
 _TAG = re.compile(r"<[^>]+>")
+_ROW_TEXT = re.compile(r"^\|.*$", re.MULTILINE)
 _LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s]+)\)")
 
 
@@ -83,13 +88,29 @@ def on_page_markdown(markdown: str, *, page: Page, files: Files, **_: Any) -> st
     if here in CODES:
         markdown = _FIRST_CELL.sub(with_anchors, markdown)
     parts = _FENCE.split(markdown)
-    text = (part if index % 2 else _LINK.sub(rewritten, lists_apart(part)) for index, part in enumerate(parts))
-    return "".join(text)
+    text = (
+        part if index % 2 else _LINK.sub(rewritten, bars_in_code(lists_apart(part))) for index, part in enumerate(parts)
+    )
+    linked = (
+        part if index % 2 else _EXPLAIN.sub(lambda found: explained(here, found), part)
+        for index, part in enumerate(text)
+    )
+    return "".join(linked)
 
 
 def on_page_content(html: str, **_: Any) -> str:
     """Give each cell the name of its column, which narrow screens show before it in place of the table's head."""
     return _TABLE.sub(lambda table: labelled(table[0]), html)
+
+
+def explained(here: str, command: re.Match[str]) -> str:
+    """Link a command that prints a page to that page: a copied folder has the command only, the site has both."""
+    page = PAGES.get(command[1])
+    return (
+        command[0]
+        if page in {None, here}
+        else f"[{command[0]}]({posixpath.relpath(page, posixpath.dirname(here) or '.')})"
+    )
 
 
 def with_anchors(cell: re.Match[str]) -> str:
@@ -106,6 +127,11 @@ def labelled(table: str) -> str:
         return re.sub(r"<td", lambda _: f'<td data-label="{next(names, "")}"', row[0])
 
     return _ROW.sub(cells, table)
+
+
+def bars_in_code(text: str) -> str:
+    r"""Take the backslash of `a\|b` away in the cells of tables: on the site a bar in code parts no cells by itself."""
+    return _ROW_TEXT.sub(lambda row: _CODE.sub(lambda code: code[0].replace("\\|", "|"), row[0]), text)
 
 
 def lists_apart(text: str) -> str:

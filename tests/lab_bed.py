@@ -2,6 +2,7 @@
 
 Fixtures (registered in tests/conftest.py)
     k3s_release   session: the release directory, `--k3s-release DIR` or the lab K3s (built when it is not there yet)
+    kubectl_tool  session: the release's kubectl, for this computer
     lab           function: a Bed whose machines are destroyed after the test
     module_lab    module: a Bed for machines that the tests of one module share
 
@@ -203,6 +204,14 @@ def cgroup_version() -> int:
 def k3s_release(request: pytest.FixtureRequest) -> Release:
     """The K3s that live tests use: the lab K3s unless `--k3s-release` names another."""
     return find_release(request.config.getoption("--k3s-release"))
+
+
+@pytest.fixture(scope="session")
+def kubectl_tool(tmp_path_factory: pytest.TempPathFactory, k3s_release: Release) -> Path:
+    """The release's kubectl; what it unpacks stays beside it."""
+    tool = tmp_path_factory.mktemp("kubectl") / "kubectl"
+    tool.symlink_to(k3s_release.binary)
+    return tool
 
 
 @pytest.fixture

@@ -48,16 +48,16 @@ def parser() -> argparse.ArgumentParser:
     stage.add_argument(
         "--file", metavar="SHA256:SIZE:NAME", action="append", default=[], help="again: the files, one after the other"
     )
-    uninstall = _verb(verbs, "uninstall", "take K3s off this host", _uninstall)
+    uninstall = _verb(verbs, "uninstall", "uninstall K3s from this host", _uninstall)
     uninstall.add_argument(
         "--cluster", metavar="HASH", help="the cluster that is meant: 8 to 64 digits of its CA's hash, or `unknown`"
     )
     uninstall.add_argument("--yes", action="store_true", help="agree to lose a server's datastore")
     uninstall.add_argument("--force", action="store_true", help="even if other nodes belong to the cluster, or may")
-    uninstall.add_argument("--plan", action="store_true", help="say what would go, and take nothing")
+    uninstall.add_argument("--plan", action="store_true", help="print what would be removed; remove nothing")
     key = _verb(verbs, "host-key", "give this host an SSH host key of its own", _host_key)
     how = key.add_mutually_exclusive_group(required=True)
-    how.add_argument("--prepare", action="store_true", help="make it and say its public half; it is not used yet")
+    how.add_argument("--prepare", action="store_true", help="create it and print its public half; it is not used yet")
     how.add_argument("--rotate", action="store_true", help="use it from now on; open connections stay")
     _reading_verbs(verbs)
     return top
@@ -73,7 +73,7 @@ def _verb(verbs: Any, name: str, text: str, function: Verb) -> argparse.Argument
 def _install_flags(flags: argparse.ArgumentParser, name: str) -> None:
     flags.add_argument("--request", metavar="-", help="read the whole request as JSON from standard input")
     flags.add_argument("--plan", action="store_true", help="print the changes that a run would make; write nothing")
-    flags.add_argument("--exit-code", action="store_true", help="with --plan: end with 3 if there are changes")
+    flags.add_argument("--exit-code", action="store_true", help="with --plan: exit with 3 if there are changes")
     flags.add_argument("--version", metavar="V", dest="k3s_version", help=f"of K3s (default {DEFAULT_VERSION})")
     flags.add_argument(
         "--artifacts", metavar="WHERE", help=f"a directory <version>/..., or a URL shaped like {RELEASES} (the default)"
@@ -88,8 +88,8 @@ def _install_flags(flags: argparse.ArgumentParser, name: str) -> None:
     if name != "agent":
         flags.add_argument("--tls-san", metavar="NAME", action="append", default=[], help="a name of the API address")
         flags.add_argument("--datastore", choices=("etcd", "sqlite"), default="etcd")
-        flags.add_argument("--new-cluster", action="store_true", help="found a cluster though one is recorded")
-        flags.add_argument("--tokens", action="store_true", help="in the end say what `token` says; they are secrets")
+        flags.add_argument("--new-cluster", action="store_true", help="found a new cluster although one is recorded")
+        flags.add_argument("--tokens", action="store_true", help="finally print what `token` prints; it is secret")
     if name != "single-node":
         flags.add_argument("--server", metavar="URL", help="https://ADDRESS:6443 of a server")
         flags.add_argument("--token-file", metavar="FILE", help="holds the token in its secure form (K10...)")
@@ -99,9 +99,11 @@ def _reading_verbs(verbs: Any) -> None:
     _verb(verbs, "facts", "what is true on this host; writes nothing", _facts)
     _verb(verbs, "token", "the tokens of this server's cluster; they are secrets", _token)
     _verb(verbs, "kubeconfig", "this server's admin kubeconfig; it is a secret", _kubeconfig)
-    logs = _verb(verbs, "logs", "what K3s' units said last, without secrets", _logs)
+    logs = _verb(verbs, "logs", "the latest log lines of K3s' units, without secrets", _logs)
     logs.add_argument("--lines", type=int, default=1000, metavar="N", help="of each unit, at most")
-    logs.add_argument("--since", type=int, metavar="TIME", help="from this Unix time on; a negative one: seconds ago")
+    logs.add_argument(
+        "--since", type=int, metavar="TIME", help="start at this Unix time; a negative number: seconds ago"
+    )
     validate = _verb(verbs, "validate", "check the host, or the whole cluster from here", _validate)
     validate.add_argument("--scope", choices=("host", "cluster"), default="host")
     validate.add_argument("--full", action="store_true", help="run a pod on every node")
@@ -115,7 +117,7 @@ def _reading_verbs(verbs: Any) -> None:
     node.add_argument(
         "--by-apply",
         action="store_true",
-        help="for drivers: the cordon of cordon and drain is an apply's; uncordon lifts such a one, and no person's",
+        help="for drivers: mark a cordon as made by an apply; uncordon lifts only such a cordon, never a person's",
     )
     probe = _verb(verbs, "probe", "listen on ports, or connect to them", _probe)
     probe.add_argument("--listen", metavar="PORTS", help="as tcp/6443,udp/8472")

@@ -10,14 +10,13 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parent
 _CHECKOUT = _PACKAGE.parents[1]
 
-# As a person asks for them.
-PAGES = {
-    "failure-codes": "failure-codes.md",
-    "checks": "checks.md",
-    "preflight": "preflight.md",
-    "cluster-file": "cluster-file.md",
-    "aws": "how-to/aws.md",
-}
+_LOOKED_UP = ("failure-codes", "checks", "preflight", "cluster-file", "contract")
+_HOW_TO = (
+    *("adopt", "ansible", "aws", "by-hand", "certificates", "ci", "debug", "flags", "install", "labels"),
+    *("local", "multipass", "nodes", "offline", "onprem", "plan", "proxy", "runs", "ssh", "teams"),
+)
+# Below docs/, by the names that a person asks for.
+PAGES = {name: f"{name}.md" for name in _LOOKED_UP} | {name: f"how-to/{name}.md" for name in _HOW_TO}
 SCHEMA = "cluster-file.schema.json"
 
 

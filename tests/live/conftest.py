@@ -13,14 +13,6 @@ from pk3s_bed import Site, make_site
 NewSite = Callable[..., Site]
 
 
-@pytest.fixture(scope="session")
-def kubectl_tool(tmp_path_factory: pytest.TempPathFactory, k3s_release: Release) -> Path:
-    """The release's kubectl; what it unpacks stays beside it."""
-    tool = tmp_path_factory.mktemp("kubectl") / "kubectl"
-    tool.symlink_to(k3s_release.binary)
-    return tool
-
-
 @pytest.fixture
 def new_site(tmp_path: Path, k3s_release: Release, kubectl_tool: Path) -> Iterator[NewSite]:
     """Make sites whose machines go with the test."""

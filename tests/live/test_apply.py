@@ -233,6 +233,43 @@ def test_a_changed_server_flag_restarts_the_server_once(
     assert list(site.expect(0, "apply", "--yes", "-o", "json").steps) == ["server-1/apply-server"]
 
 
+def test_a_saved_plan_goes_on_after_a_kill_in_the_middle_of_a_step(
+    site: Site, fingerprint: Fingerprint, may_start_anew: set[str]
+) -> None:
+    """SIGKILL of pk3s while the server starts anew: the same plan waits for that, and starts nothing once more.
+
+    Then there is nothing left of it. Once somebody else has changed something, it is refused.
+    """
+    may_start_anew.add("server-1")
+    saved = ".saved.plan"
+    with site.edited(WITH_A_FLAG):
+        (step,) = site.expect(0, "plan", "--out", saved, "-o", "json").document["plan"]["steps"]
+        assert (step["id"], step["impact"]) == ("server-1/apply-server", "disrupt")
+
+        running = site.begin("apply", saved)
+        running.until(r"server-1 +restart k3s ")
+        running.process.kill()
+        assert running.end().code == -9
+        again = site.expect(0, "apply", saved, "-o", "json")
+        assert again.steps == {"server-1/apply-server": ["wait:k3s"]}
+        after = site.fingerprint()
+        assert after.nodes == fingerprint.nodes
+
+        last = site.expect(0, "apply", saved)
+        assert "Nothing to change." in last.out
+        assert "already done by this plan: server-1/apply-server" in last.err
+        assert site.fingerprint() == after
+
+        site.on("server-1", "sed -i '/event-ttl/d; /kube-apiserver-arg/d' /etc/rancher/k3s/config.yaml")
+        site.on("server-1", "echo 'debug: true' >> /etc/rancher/k3s/config.yaml")
+        refused = site.expect(4, "apply", saved).err
+        assert "[plan.stale]" in refused
+        assert "server-1/apply-server differs: " in refused
+        assert site.fingerprint() == after
+    assert "[plan.other-file]" in site.expect(2, "apply", saved).err
+    site.expect(0, "apply", "--yes")
+
+
 def test_an_added_agent_joins_and_leaves_again_before_its_machine_goes(site: Site, fingerprint: Fingerprint) -> None:
     try:
         with site.edited(("count: 2", "count: 3")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import subprocess
 import sys
@@ -20,6 +21,7 @@ COLLECTION = f"{SHIPPED}/ansible_collections/productive_k3s/infra"
 MODULE = "productive_k3s_infra/providers/aws/modules/aws-nodes"
 # A page of the repository, as a message would name it.
 PAGE = re.compile(r"\bdocs/[\w/.-]+|\b[\w-]+\.md\b")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
 # What finds the page, and what says where a rule comes from, in comments and docstrings.
 _PROSE = re.compile(r'"""(?:[^"\\]|\\.|"(?!""))*"""|#[^\n]*')
 
@@ -88,3 +90,21 @@ def test_nothing_that_is_said_names_a_page_by_its_place_in_the_repository(wheel:
         if name.endswith(".py") and name != "productive_k3s_infra/_shipped.py"
     }
     assert {name: pages for name, pages in said.items() if pages} == {}
+
+
+def test_links_of_texts_in_the_wheel_lead_to_what_is_in_it(wheel: zipfile.ZipFile) -> None:
+    """The pages that `pk3s explain` prints are not opened as files: it prints commands in place of their links."""
+    names = wheel.namelist()
+    printed = {f"{SHIPPED}/docs/{file}" for file in PAGES.values()}
+    texts = [name for name in names if name.endswith(".md") and name not in printed]
+    places = {
+        (name, target): posixpath.normpath(posixpath.join(posixpath.dirname(name), target.partition("#")[0]))
+        for name in texts
+        for target in LINK.findall(wheel.read(name).decode())
+        if "://" not in target
+    }
+    assert len(texts) >= 4
+    assert len(places) >= 2
+    assert [
+        link for link, place in places.items() if not any(f"{name}/".startswith(f"{place}/") for name in names)
+    ] == []

@@ -32,7 +32,7 @@ options:
     required: true
     suboptions:
       path:
-        description: Where the program lies on the controller.
+        description: Where the program is on the controller.
         type: path
         required: true
       sha256:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
 from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s_infra.cli.completion import answer_shells, completion
@@ -47,20 +47,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# More letters than any sentence has.
+_WHOLE = 1000
+
 Verb = TypeVar("Verb", bound=Callable[..., None])
-
-
-def _without_bool(options: Any) -> Any:
-    """Return the options as they are shown: a flag takes no value, so none is named behind it."""
-    for option in options:
-        if getattr(option, "is_flag", False):
-            option.metavar = ""
-    return options
-
-
-class _Verb(TyperCommand):
-    def get_params(self, ctx: Any) -> Any:
-        return _without_bool(super().get_params(ctx))
 
 
 class _Verbs(TyperGroup):
@@ -69,8 +59,11 @@ class _Verbs(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, ["--prune=" if word == "--prune" else word for word in args])
 
-    def get_params(self, ctx: Any) -> Any:
-        return _without_bool(super().get_params(ctx))
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Say the first sentence of each verb whole, on more than one line if it has to be: click would cut it off."""
+        verbs = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.get_short_help_str(_WHOLE)) for name, verb in verbs if verb is not None])
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
         begin(args)
@@ -87,7 +80,7 @@ class _App(typer.Typer):
         """Register a verb, as typer does, with the options that all verbs have."""
 
         def register(verb: Verb) -> Verb:
-            super(_App, self).command(*names, cls=_Verb, **settings)(with_diagnostics(verb))
+            super(_App, self).command(*names, **settings)(with_diagnostics(verb))
             return verb
 
         return register
@@ -99,6 +92,7 @@ app = _App(
     help="Install a K3s cluster from one file, check that it works, and keep it as the file says.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # plain text, as of kubectl and git: drawn boxes cost as much time as all the rest
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
@@ -297,7 +291,7 @@ def support(
         typer.Option("--out", metavar="FILE.tar.gz", help="Where to write. Default: .pk3s/CLUSTER/support.tar.gz."),
     ] = None,
 ) -> None:
-    """Collect facts, plan, journals and logs in one file to send to somebody who helps. Secrets are left out.
+    """Collect facts, plan, journals and logs in one file that you can send to support. Secrets are left out.
 
     Examples: `pk3s support`, `pk3s support --out support.tar.gz`.
     """

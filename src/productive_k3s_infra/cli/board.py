@@ -19,6 +19,8 @@ _LONG_SECONDS = 600
 _FRESH_SECONDS = 10
 # With less room than this for what a host does, the last it said counts more than what it is all about.
 _ROOMY = 30
+# On fewer lines what runs counts more than what follows.
+_ROOM_FOR_MORE = 5
 # Ends of groups name so many hosts.
 _MOST_NAMES = 5
 
@@ -65,15 +67,16 @@ class Board:
         self._rows: dict[tuple[str, str], Row] = {}
         self._groups: dict[str, Group] = {}
         self._expected: Counter[str] = Counter()
+        self._then = ""
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing runs."""
         return not self._rows
 
-    def expect(self, activities: Counter[str]) -> None:
-        """Know how many of each are to come."""
-        self._expected = Counter(activities)
+    def expect(self, activities: Counter[str], then: str = "") -> None:
+        """Know how many of each are to come, and what follows once all of them are over."""
+        self._expected, self._then = Counter(activities), then
 
     def started(self, subject: str, activity: str) -> None:
         """Begin a row, and a group if it is the first."""
@@ -97,26 +100,41 @@ class Board:
         group.longest = max(group.longest, seconds)
         return self._groups.pop(activity) if group.ended >= max(group.begun, group.expected) else None
 
+    def dropped(self, subject: str, activity: str) -> None:
+        """End a row of which nothing is known, as if it had never begun."""
+        self._rows.pop((subject, activity), None)
+        group = self._groups.get(activity)
+        if group is not None:
+            group.begun -= 1
+            if not group.begun:
+                del self._groups[activity]
+
     def left(self) -> list[Group]:
         """Return the groups that nothing runs of and that were expected to have more, and forget them."""
         idle = [name for name in self._groups if all(row.activity != name for row in self._rows.values())]
         return [self._groups.pop(name) for name in idle]
 
     def lines(self, width: int, height: int, *, unicode: bool = True) -> list[list[Piece]]:
-        """Return what to draw: counts, then who runs longest, then how many more do. Nothing is wider than `width`."""
+        """Return what to draw: counts, who runs longest, how many more do, what follows. None is wider than `width`."""
         now = self._clock()
         heads = [head for group in list(self._groups.values()) if (head := _head(group))]
         drawn: list[list[Piece]] = [[(_fit(f"  {head}", width, unicode=unicode), "bold")] for head in heads]
         drawn = drawn[: max(0, height - 1)]
         rows = sorted(self._rows.values(), key=lambda row: row.since)
-        room = max(0, height - len(drawn))
+        ahead = [[(_fit(f"    then {self._then}", width, unicode=unicode), "dim")]] if self._is_ahead(height) else []
+        room = max(0, height - len(drawn) - len(ahead))
         shown = rows if len(rows) <= room else rows[: max(0, room - 1)]
         names = min(max((cell_len(row.subject) for row in shown), default=0), max(8, width // 3))
         times = max((len(duration(now - row.since)) for row in shown), default=0)
         drawn += (_row(row, now, (names, times), width, unicode=unicode) for row in shown)
         if len(shown) < len(rows) and room:
             drawn.append([(_fit(f"    and {len(rows) - len(shown)} more", width, unicode=unicode), "dim")])
-        return drawn
+        return drawn + ahead
+
+    def _is_ahead(self, height: int) -> bool:
+        """Whether something follows the steps that run, and there is room to say so: not while hosts are looked at."""
+        runs = any(row.activity not in READING for row in self._rows.values())
+        return bool(self._then) and runs and height >= _ROOM_FOR_MORE
 
 
 def _head(group: Group) -> str:

@@ -17,8 +17,7 @@ What = Annotated[
     str,
     typer.Argument(
         metavar="CODE|CHECK|PAGE",
-        help="The code in brackets at the end of a message, or a page: failure-codes, checks, preflight, cluster-file, "
-        "aws.",
+        help="The code in brackets at the end of a message, or the name of a page. `pages` lists the pages.",
     ),
 ]
 
@@ -26,7 +25,7 @@ What = Annotated[
 def explain(what: What, *, output: Output = Format.text) -> None:
     """Explain a failure code or a check and what to do about it, or print a page. Works offline.
 
-    Examples: `pk3s explain ssh.host-key-changed`, `pk3s explain node.ready`, `pk3s explain cluster-file`.
+    Examples: `pk3s explain ssh.host-key-changed`, `pk3s explain node.ready`, `pk3s explain pages`.
     """
     from productive_k3s_infra.answers.verbs import explain_answer
     from productive_k3s_infra.operations.explain import explain as operation

@@ -67,7 +67,7 @@ class FirstQuestions:
         return said in {"y", "yes"} if said else default
 
     def _with_exact_version(self, wanted: NewCluster) -> FirstFile:
-        """Return the file. What was typed is not lost where the channel server does not answer: the version is asked."""
+        """Return the file. What was typed is kept where no channel server answers: the version is asked."""
         try:
             return first_file(self.file, wanted, self.environment)
         except StepFailed as error:

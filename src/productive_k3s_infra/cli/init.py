@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,9 @@ from productive_k3s_infra.cli.running import finish, open_terminal, say, say_res
 
 if TYPE_CHECKING:
     from productive_k3s_infra.cluster_file.first_file import NewCluster
-    from productive_k3s_infra.operations.from_host import ToAdopt
+
+# What a cluster that is there says itself, by its hosts.
+_SAID_BY_HOSTS = ("provider", "server", "agent", "agents", "region", "allow", "version", "channel")
 
 Name = Annotated[str, typer.Option(metavar="NAME", help="The cluster's name.")]
 Provider = Annotated[str | None, typer.Option(metavar="KIND", help="local (default), multipass, onprem or aws.")]
@@ -36,7 +39,7 @@ Allowed = Annotated[
 ]
 FromHosts = Annotated[
     list[str] | None,
-    typer.Option(metavar="ADDRESS", help="A host of a running cluster, whoever installed it. Repeat it for each host."),
+    typer.Option(metavar="ADDRESS", help="A host of a running cluster that pk3s does not know yet. Repeat it for each host."),
 ]
 User = Annotated[
     str,
@@ -93,46 +96,40 @@ def init(
 
     Examples: `pk3s init`, `pk3s init --provider onprem --server 10.0.0.11`, `pk3s init --from-host 10.0.0.11`.
     """
-    from productive_k3s_infra.cluster_file.first_file import NewCluster, require_only_hosts
-    from productive_k3s_infra.hosts.named_hosts import Named
-    from productive_k3s_infra.operations.from_host import ToAdopt
+    from productive_k3s_infra.cluster_file.first_file import NewCluster
 
-    servers, hosts, networks = tuple(server or ()), tuple(agent or ()), tuple(allow or ())
-
-    def run() -> int:
-        if _is_nothing_said(context) and sys.stdin.isatty() and sys.stderr.isatty():
-            return _ask(file)
-        if from_host:
-            others = {"--provider": provider, "--server": servers, "--agent": hosts, "--agents": agents}
-            others |= {"--region": region, "--allow": networks, "--version": version, "--channel": channel}
-            require_only_hosts(others)
-            return _adopt(file, ToAdopt(name, Named(from_host, user, port or 0, key, jump), artifacts))
-        return _begin(
-            file,
-            NewCluster(
-                name=name,
-                provider=provider or "local",
-                version=version,
-                servers=servers,
-                agents=hosts,
-                agent_count=agents,
-                user=user,
-                port=port,
-                key=key,
-                jump=jump,
-                artifacts=artifacts,
-                region=region,
-                allowed=networks,
-                channel=channel,
-            ),
-        )
-
-    finish(run)
+    wanted = NewCluster(
+        name=name,
+        provider=provider or "local",
+        version=version,
+        servers=tuple(server or ()),
+        agents=tuple(agent or ()),
+        agent_count=agents,
+        user=user,
+        port=port,
+        key=key,
+        jump=jump,
+        artifacts=artifacts,
+        region=region,
+        allowed=tuple(allow or ()),
+        channel=channel,
+    )
+    finish(lambda: _run(context, file, wanted, from_host or []))
 
 
-def _is_nothing_said(context: typer.Context) -> bool:
-    sources = (context.get_parameter_source(name) for name in context.params if name != "file")
-    return all(source is None or source.name in {"DEFAULT", "DEFAULT_MAP"} for source in sources)
+def _run(context: typer.Context, file: Path, wanted: NewCluster, from_host: list[str]) -> int:
+    """Ask somebody who is there and said nothing; look at a cluster that is there; else write what was said."""
+    said = {name: value for name, value in context.params.items() if name != "file" and _is_said(context, name)}
+    if not said and sys.stdin.isatty() and sys.stderr.isatty():
+        return _ask(file)
+    if from_host:
+        return _adopt(file, wanted, from_host, {f"--{name}": said[name] for name in _SAID_BY_HOSTS if name in said})
+    return _begin(file, wanted)
+
+
+def _is_said(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name not in {"DEFAULT", "DEFAULT_MAP"}
 
 
 def _ask(file: Path) -> int:
@@ -167,11 +164,16 @@ def _try(file: Path) -> int:
     return planned.exit_code
 
 
-def _adopt(file: Path, there: ToAdopt) -> int:
+def _adopt(file: Path, wanted: NewCluster, addresses: list[str], beside: Mapping[str, object]) -> int:
     from productive_k3s_infra.answers.made import adopted_answer
     from productive_k3s_infra.cli.adopted import adopted_lines
-    from productive_k3s_infra.operations.from_host import init_from_hosts
+    from productive_k3s_infra.cluster_file.first_file import require_only_hosts
+    from productive_k3s_infra.hosts.named_hosts import Named
+    from productive_k3s_infra.operations.from_host import ToAdopt, init_from_hosts
 
+    require_only_hosts(beside)
+    hosts = Named(addresses, wanted.user, wanted.port or 0, wanted.key, wanted.jump)
+    there = ToAdopt(wanted.name, hosts, wanted.artifacts)
     person = open_terminal(assume_yes=False)
     adopted = wait_for(init_from_hosts(file, there, os.environ, person), person)
     return say_result(adopted_answer(adopted), adopted_lines(adopted))

@@ -57,7 +57,7 @@ def drain(
 def uncordon(
     node: Node, file: File = DEFAULT_FILE, *, output: Output = Format.text, progress: Progress = ProgressForm.text
 ) -> None:
-    """Allow new pods on a node again, whoever cordoned it.
+    """Allow new pods on a node again, no matter who cordoned it.
 
     Example: `pk3s uncordon agent-1`.
     """

@@ -66,6 +66,11 @@ class ProgressLines(Terminal):
         line = ProgressLine(time=_now(), kind="finished", subject=subject, activity=activity, failed=failed)
         self._say(replace(line, seconds=round(seconds, 3)))
 
+    def dropped(self, subject: str, activity: str) -> None:
+        """A program hears the end of everything that began, and that it came to nothing."""
+        now = time.monotonic()
+        self.finished(subject, activity, now - self._since.get(subject, now), failed=True)
+
     def agree(self, plan: Plan) -> bool:
         steps = tuple(f"{step.id}: {step.reason}" for step in plan.steps)
         return self._ask_nobody(plan.cluster, "Apply this plan?", steps, agreed=self._agrees)

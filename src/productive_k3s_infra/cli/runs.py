@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from productive_k3s_infra.operations.run_timeline import Run
 
 Which = Annotated[str | None, typer.Argument(metavar="[ID]", help="The id of a run, the beginning of it, or last.")]
-_BAR = 24
+_BAR = 16
 
 
 def runs(
@@ -61,7 +61,7 @@ def runs_lines(found: tuple[Run, ...]) -> Iterator[str]:
 
 
 def run_lines(run: Run) -> Iterator[str]:
-    """PURE: the steps of one run in time. A star marks those of the critical path."""
+    """PURE: the steps of one run in time, as wide as 80 columns hold. A star marks those of the critical path."""
     from productive_k3s_infra.cli.show import table
 
     yield f"{run.verb} of {run.cluster}, {run.started}: {run.seconds:.1f} s, {_result(run)}"
@@ -71,18 +71,20 @@ def run_lines(run: Run) -> Iterator[str]:
         yield f"failed: {', '.join(run.failures)}"
     if not run.steps:
         return
+    numbers = {step.id: str(number) for number, step in enumerate(run.steps, 1)}
     rows = [
         (
-            f"{'*' if step.is_critical else ' '} {step.id}",
+            f"{'*' if step.is_critical else ' '}{numbers[step.id]:>3}",
+            step.id,
             step.outcome if not step.failure else f"{step.outcome} [{step.failure}]",
             f"{step.began:.1f}",
             f"{step.seconds:.1f}",
             _bar(step.began, step.seconds, run.seconds),
-            step.waited_for or "-",
+            numbers.get(step.waited_for, step.waited_for) or "-",
         )
         for step in run.steps
     ]
-    yield from table(("  STEP", "OUTCOME", "BEGAN", "TOOK", "IN TIME", "WAITED FOR"), rows)
+    yield from table(("  NO", "STEP", "OUTCOME", "BEGAN", "TOOK", "IN TIME", "AFTER"), rows)
     path = run.critical_path
     if path:
         took = sum(step.seconds for step in path)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from productive_k3s_infra.errors import ClusterFileInvalid, Pk3sError
+from productive_k3s_infra.plan.folding import folded
 from productive_k3s_infra.plan.lines import Complaint, Line, cause_lines
 from productive_k3s_infra.plan.marks import counted
 from productive_k3s_infra.plan.text import body_text, end_text, limit_lines, note_lines, refused_summary, unreached_text
@@ -98,11 +99,16 @@ def findings_lines(report: Report) -> Iterator[str]:
     return (line.text for line in findings_text(report.failed))
 
 
-def findings_text(checks: Iterable[CheckResult]) -> Iterator[Line]:
-    """Show failed checks, those of the same cause together."""
+def findings_text(checks: Iterable[CheckResult], *, explained: Collection[str] = ()) -> Iterator[Line]:
+    """Show failed checks, those of the same cause together, and once for each id the command that explains it.
+
+    Ids in `explained` are explained elsewhere in the same output.
+    """
+    told = set(explained)
     for severity, found in groupby(checks, key=lambda check: check.severity):
-        causes = (Complaint(one.subject, f"{one.message} [{one.id}]", one.evidence, one.remedy) for one in found)
-        yield from cause_lines(severity, causes)
+        causes = [Complaint(one.subject, one.message, one.id, one.evidence, one.remedy) for one in found]
+        yield from cause_lines(severity, causes, explained=told)
+        told.update(cause.code for cause in causes)
 
 
 def failure_lines(where: str, failure: Failure) -> Iterator[str]:
@@ -123,8 +129,9 @@ def planned_lines(planned: Planned, *, full: bool = False) -> Iterator[str]:
 def planned_text(planned: Planned, *, full: bool = False) -> Iterator[Line]:
     """Show a plan with what the preflight found: warnings before the counts, and last what apply would stop at."""
     failed = planned.preflight.failed
+    errors = {check.id for check in failed if check.severity == "error"}
     yield from body_text(planned.plan, full=full)
-    yield from findings_text(check for check in failed if check.severity != "error")
+    yield from findings_text((check for check in failed if check.severity != "error"), explained=errors)
     yield from last_text(planned)
 
 
@@ -143,6 +150,10 @@ def last_text(planned: Planned) -> Iterator[Line]:
 
 def applied_lines(applied: Applied, *, full: bool = False) -> Iterator[str]:
     """Show how an apply ended: findings that stopped it, or what was done, the report, and where the journal is."""
+    return _explained_once(_applied_lines(applied, full=full))
+
+
+def _applied_lines(applied: Applied, *, full: bool) -> Iterator[str]:
     yield from findings_lines(applied.preflight)
     if not applied.results and applied.preflight.passed:
         yield from (line.text for line in (*body_text(applied.plan, full=full), *end_text(applied.plan)))
@@ -155,7 +166,7 @@ def applied_lines(applied: Applied, *, full: bool = False) -> Iterator[str]:
     for trouble in applied.troubles:
         yield from failure_lines(applied.plan.cluster, trouble)
     if applied.as_before:
-        yield f"still on the old settings, because the run did not get to them: {', '.join(applied.as_before)}"
+        yield f"still on the old settings, because the run did not get to them: {folded(applied.as_before)}"
     if applied.journal is not None and applied.exit_code:
         yield f"journal: {applied.journal}"
     if applied.results and applied.preflight.passed:
@@ -206,18 +217,22 @@ def status_lines(status: Status) -> Iterator[str]:
     ]
     yield from table(("NAME", "ROLE", "ADDRESS", "MACHINE", "SERVICE", "VERSION", "NODE", "NOTE"), rows)
     if status.undeclared_nodes:
-        yield f"in the cluster, but not in the file: {', '.join(status.undeclared_nodes)}"
+        yield f"in the cluster, but not in the file: {folded(status.undeclared_nodes)}"
     yield status.verdict
 
 
 def destroyed_lines(destroyed: Destroyed) -> Iterator[str]:
     """Show what went, and what is left where, with the way to clean it."""
+    return _explained_once(_destroyed_lines(destroyed))
+
+
+def _destroyed_lines(destroyed: Destroyed) -> Iterator[str]:
     for left in destroyed.left:
         yield from failure_lines(left.host, left.failure)
     if destroyed.clean:
-        yield f"K3s was not installed on: {', '.join(destroyed.clean)}."
+        yield f"K3s was not installed on: {folded(destroyed.clean)}."
     if destroyed.gone:
-        yield f"Destroyed: {', '.join(destroyed.gone)}."
+        yield f"Destroyed: {folded(destroyed.gone)}."
     if destroyed.left:
         yield f"Left: {'; '.join(f'{left.what} on {left.host}' for left in destroyed.left)} (see above)."
     elif not destroyed.gone and not destroyed.clean:
@@ -235,6 +250,15 @@ def written_lines(written: Written) -> Iterator[str]:
     if written.secrets:
         yield f"secrets that the role needs in remote_cluster_secrets: {', '.join(written.secrets)}"
     yield f"next: ansible-playbook -i {written.folder}/hosts.yml productive_k3s.infra.cluster"
+
+
+def _explained_once(lines: Iterable[str]) -> Iterator[str]:
+    """Leave out the command that explains a code where it was shown before: many hosts may fail in one way."""
+    shown: set[str] = set()
+    for line in lines:
+        if not line.startswith("  more: ") or line not in shown:
+            yield line
+            shown.add(line)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -127,6 +127,12 @@ class Terminal:
         if self._board.is_empty:
             self._stop_drawing()
 
+    def dropped(self, subject: str, activity: str) -> None:
+        """Say nothing: why the run ends is said once, below."""
+        self._board.dropped(subject, activity)
+        if self._board.is_empty:
+            self._stop_drawing()
+
     def refresh(self) -> None:
         """Draw the board as it is now, without waiting for the next time."""
         if self._live is not None:
@@ -151,9 +157,9 @@ class Terminal:
                 self._console.print(painted(line))
         return self._assume_yes or (self._interactive and self._yes("Apply this plan?"))
 
-    def expect(self, plan: Plan) -> None:
+    def expect(self, plan: Plan, then: str = "") -> None:
         """Know how many of each kind are to come: see `Expecting`."""
-        self._board.expect(activities_of(plan))
+        self._board.expect(activities_of(plan), then)
 
     def agree_to_destroy(self, cluster: str, dies: tuple[str, ...]) -> bool:
         self.close()

@@ -139,7 +139,7 @@ class Proxy(Written):
 
 
 class K3s(Written):
-    """What K3s shall be: version, datastore, names of the API, flags per role."""
+    """How K3s is set up: version, datastore, names of the API, flags per role."""
 
     version: Annotated[str, checked(text_checks.version)] = Field(description="Exact version.")
     artifacts: Annotated[Artifacts, left_out(dict)] = Field(
@@ -164,7 +164,7 @@ class K3s(Written):
     files: Files = Field(
         default={},
         description="Files of this computer that flags name, as an audit policy: name on the hosts (below "
-        "/etc/rancher/k3s/files) and where it lies here. No secrets: plans show them.",
+        "/etc/rancher/k3s/files) and the path on this computer. No secrets: plans show them.",
     )
     server: Flags = Field(default={}, description="K3s flags of servers, long names without dashes.")
     agent: Flags = Field(default={}, description="K3s flags of agents, long names without dashes.")
@@ -234,13 +234,13 @@ class Rollout(Written):
 
 
 class Spec(Written):
-    """What the cluster shall be."""
+    """What the cluster should be."""
 
     provider: Provider = Field(description="Where the machines come from.")
     ssh: Annotated[ClusterSsh, left_out(dict)] = Field(
         default=ClusterSsh(), description="How hosts are reached, unless a node says it."
     )
-    k3s: K3s = Field(alias="k3s", description="What K3s shall be.")
+    k3s: K3s = Field(alias="k3s", description="How K3s is set up.")
     hosts_file: Truth = Field(
         default=False, description="Whether the nodes' names are written into the hosts' /etc/hosts."
     )
@@ -258,7 +258,7 @@ class ClusterDocument(Written):
     api_version: Literal["productive-k3s/v1alpha1"] = Field(description="Version of this file's form.")
     kind: Literal["Cluster"] = Field(description="Always Cluster.")
     metadata: Metadata = Field(description="What the cluster is called.")
-    spec: Spec = Field(description="What the cluster shall be.")
+    spec: Spec = Field(description="What the cluster should be.")
 
 
 class ClusterSpec(Spec):

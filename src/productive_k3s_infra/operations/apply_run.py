@@ -13,6 +13,7 @@ from productive_k3s_infra.execute.steps.machines import ProviderCalls
 from productive_k3s_infra.execute.steps.tokens import TokenSource
 from productive_k3s_infra.execute.steps.tools import Tools
 from productive_k3s_infra.hosts.fleet.session import Fleet
+from productive_k3s_infra.hosts.fleet.telling import VALIDATE
 from productive_k3s_infra.operations.applied import Applied
 from productive_k3s_infra.operations.observe import Observation, observe, with_leaving
 from productive_k3s_infra.operations.session import Session, fleet_of, inventory_of, survey_of
@@ -94,6 +95,11 @@ class ApplyRun:
         )
         self.reporter.looked("hosts and the release's files", time.monotonic() - began)
         self.plan = plan_stages(self.seen.situation)
+
+    @property
+    def then(self) -> str:
+        """What follows once all steps are done: only a whole apply validates the cluster."""
+        return "" if self.options.limit else VALIDATE
 
     def tools(self) -> Tools:
         """Return what steps are carried out with."""

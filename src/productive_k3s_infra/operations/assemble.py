@@ -37,7 +37,7 @@ async def check_hosts(run: ApplyRun) -> None:
             probes = await probe_ports(judged(run.seen.situation), targets, run.fleet, listening)
     run.reporter.looked("ports between the hosts", time.monotonic() - began)
     run.preflight = preflight(run.session, run.seen, run.plan, probes)
-    run.reporter.planned(run.plan)
+    run.reporter.planned(run.plan, then=run.then)
     run.reporter.reported(run.preflight)
     run.over = not run.preflight.passed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from productive_k3s_infra.errors import BadInput
 
 # Where codes and checks stand in tables, the first cell naming them.
 TABLES = ("failure-codes", "checks", "preflight")
-_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+# The name that lists the pages.
+LIST = "pages"
+_FENCE = re.compile(r"(^ *```.*?^ *```[^\S\n]*$)", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`]+)`")
-# Which test shows a code is for whoever works on pk3s.
-_LEFT_OUT = {"tested"}
+_NAMES = {file: name for name, file in PAGES.items()}
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,10 @@ class Explained:
 
 def explain(name: str) -> Explained:
     """Return what the pages say. Raises BadInput with the nearest names where they say nothing."""
+    if name == LIST:
+        return Explained(name, text="".join(f"{one:<14} {_title(page(one))}\n" for one in PAGES))
     if name in PAGES:
-        return Explained(name, text=page(name))
+        return Explained(name, text=readable(name, page(name)))
     known = [entry for table in TABLES for entry in entries(table, page(table))]
     found = tuple(entry for entry in known if name in entry.names)
     if found:
@@ -58,11 +63,14 @@ def explain(name: str) -> Explained:
 
 def entries(name: str, text: str) -> Iterator[Entry]:
     """PURE: yield the rows of a page's tables whose first cell names codes or checks."""
-    section = ""
+    part = section = ""
     head: list[str] = []
     for line in text.splitlines():
-        if line.startswith("#"):
-            section, head = line.lstrip("# "), []
+        if line.startswith("### "):
+            section, head = f"{part}: {line.lstrip('# ')}", []
+        elif line.startswith("#"):
+            part = section = line.lstrip("# ")
+            head = []
         elif not line.startswith("|"):
             head = []
         elif not head:
@@ -70,11 +78,36 @@ def entries(name: str, text: str) -> Iterator[Entry]:
         elif _CODE.match(_cells(line)[0]):
             cells = _cells(line)
             said = tuple(
-                (title, _LINK.sub(r"\1", cell))
-                for title, cell in zip(head[1:], cells[1:], strict=False)
-                if cell and title not in _LEFT_OUT
+                (title, readable(name, cell)) for title, cell in zip(head[1:], cells[1:], strict=False) if cell
             )
             yield Entry(name, section, tuple(_CODE.findall(cells[0])), said)
+
+
+def readable(name: str, text: str) -> str:
+    """PURE: return the text of the page `name` for where no link can be followed and no picture be seen.
+
+    A link to a page or a code that pk3s can explain becomes the command for it, any other leaves its words.
+    """
+
+    def plain(match: re.Match[str]) -> str:
+        picture, words, target = match.groups()
+        if picture:
+            return f"(Picture: {words})"
+        if "://" in target:
+            return f"{words} ({target})"
+        path = target.partition("#")[0]
+        place = posixpath.dirname(PAGES.get(name, ""))
+        other = _NAMES.get(posixpath.normpath(posixpath.join(place, path))) if path else None
+        if other is None or other == name:
+            return words
+        code = _CODE.fullmatch(words) if other in TABLES else None
+        return f"{words} (pk3s explain {code[1] if code else other})"
+
+    return "".join(part if index % 2 else _LINK.sub(plain, part) for index, part in enumerate(_FENCE.split(text)))
+
+
+def _title(text: str) -> str:
+    return text.partition("\n")[0].lstrip("# ")
 
 
 def _cells(line: str) -> list[str]:

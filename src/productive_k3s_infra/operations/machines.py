@@ -25,7 +25,7 @@ async def make_machines(run: ApplyRun) -> None:
     if not covers(run.agreed, run.plan):
         require_agreed(run.session, run.plan, run.options.prune)
     run.agreed = run.plan
-    run.reporter.planned(run.plan)
+    run.reporter.planned(run.plan, then=run.then)
     run.results = await execute(steps, performing(run.tools()), run.reporter)
     if failed(run.results):
         run.over = True

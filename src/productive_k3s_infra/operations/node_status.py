@@ -8,6 +8,7 @@ from productive_k3s.contract.exit_code import ExitCode
 from productive_k3s.contract.facts import Facts, NodeFact
 from productive_k3s_infra.inventory.model import Host, Inventory
 from productive_k3s_infra.inventory.observed import Observed
+from productive_k3s_infra.plan.folding import folded
 from productive_k3s_infra.plan.marks import counted
 from productive_k3s_infra.providers.protocol import Survey
 
@@ -64,18 +65,18 @@ class Status:
         total, bad = len(self.hosts), [*self.unreached, *self.not_ready]
         ready = f"{total - len(bad)} of {counted(total, 'node')}"
         said = [f"{ready} is Ready" if total == 1 else f"{ready} are Ready"]
-        said += [f"not reached: {', '.join(self.unreached)}"] if self.unreached else []
-        said += [f"not Ready: {', '.join(self.not_ready)}"] if self.not_ready else []
+        said += [f"not reached: {folded(self.unreached)}"] if self.unreached else []
+        said += [f"not Ready: {folded(self.not_ready)}"] if self.not_ready else []
         return "; ".join(said)
 
 
 def differences(status: Status, version: str) -> tuple[str, ...]:
     """Say what is not as the file declares it, of `version` too; what is not known is no sameness."""
-    said = [f"not reached: {', '.join(status.unreached)}"] if status.unreached else []
-    said += [f"not Ready: {', '.join(status.not_ready)}"] if status.not_ready else []
+    said = [f"not reached: {folded(status.unreached)}"] if status.unreached else []
+    said += [f"not Ready: {folded(status.not_ready)}"] if status.not_ready else []
     other = [f"{host.name} has {host.version}" for host in status.hosts if host.version not in {"", version}]
-    said += [f"not {version}: {', '.join(other)}"] if other else []
-    undeclared = ", ".join(status.undeclared_nodes)
+    said += [f"not {version}: {folded(other)}"] if other else []
+    undeclared = folded(status.undeclared_nodes)
     said += [f"in the cluster, but not in the file: {undeclared}"] if undeclared else []
     return tuple(said)
 

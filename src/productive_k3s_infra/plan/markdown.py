@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Iterable, Iterator
 
+from productive_k3s_infra.plan.folding import folded
 from productive_k3s_infra.plan.groups import groups_of
 from productive_k3s_infra.plan.lines import Line
 from productive_k3s_infra.plan.marks import MARKS, counts, mark_of
@@ -27,7 +28,7 @@ def markdown_lines(plan: Plan, last: Iterable[Line]) -> Iterator[str]:
     yield ""
     shown: dict[tuple[str, ...], str] = {}
     for group in groups_of(plan):
-        who = f" on {', '.join(group.subjects)}" if len(group.steps) > 1 else ""
+        who = f" on {folded(group.subjects)}" if len(group.steps) > 1 else ""
         head = f"<code>{MARKS[mark_of(group.first)]}</code> {html.escape(f'{group.title}{who}: {group.reason}')}"
         text = [line.text for line in group_text(group, shown, full=True)][1:]
         if not text:

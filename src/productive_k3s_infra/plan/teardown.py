@@ -152,9 +152,9 @@ def _not_ours(situation: Situation, facts: Facts) -> Failure | None:
     evidence = f"{found}, recorded is {record.ca_hash[:_SHOWN]}..."
     if not ca:
         what = "it is not known to which cluster this K3s belongs"
-        remedy = (
-            "on the host: productive-k3s uninstall --cluster unknown lists what would be deleted; then run this again"
-        )
+        # Without --plan an agent's leftovers would go at once.
+        listing = "productive-k3s uninstall --cluster unknown --plan"
+        remedy = f"on the host: {listing} lists what would be deleted; uninstall there, then run this again"
         return Failure("destroy.ca-lost", what, evidence, remedy, 4)
     remedy = "correct its address, or remove the node from the file; then run this again"
     return Failure("destroy.other-cluster", "the host belongs to another cluster", evidence, remedy, 4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from productive_k3s_infra.plan.folding import folded
 from productive_k3s_infra.plan.groups import Group, groups_of
 from productive_k3s_infra.plan.lines import Complaint, Line, cause_lines
 from productive_k3s_infra.plan.marks import MARKS, counted, counts, mark_of, mark_of_change
@@ -39,7 +40,7 @@ def body_text(plan: Plan, *, full: bool = False) -> Iterator[Line]:
     for group in groups_of(plan):
         yield from group_text(group, shown, full=full)
     why = unchanged_of(plan)
-    yield from (Line(f"  {', '.join(hosts)}: nothing to do, {reason}", "quiet") for reason, hosts in why.items())
+    yield from (Line(f"  {folded(hosts)}: nothing to do, {reason}", "quiet") for reason, hosts in why.items())
     yield from (Line(line) for line in note_lines(plan))
 
 
@@ -61,7 +62,7 @@ def _summary(plan: Plan) -> Iterator[str]:
     elif plan.unreached:
         yield "The hosts that answered need no change."
     elif not plan.refusals:
-        yield f"Nothing to change on {', '.join(plan.limit)}." if plan.limit else "Nothing to change."
+        yield f"Nothing to change on {folded(plan.limit)}." if plan.limit else "Nothing to change."
 
 
 def refusal_text(plan: Plan, *, told: Collection[str] = ()) -> Iterator[Line]:
@@ -69,7 +70,7 @@ def refusal_text(plan: Plan, *, told: Collection[str] = ()) -> Iterator[Line]:
     refusals = [(one.host, one.failure) for one in plan.refusals if one.host not in told]
     return cause_lines(
         "refused",
-        (Complaint(host, f"{why.what} [{why.code}]", why.evidence, why.remedy) for host, why in refusals),
+        (Complaint(host, why.what, why.code, why.evidence, why.remedy) for host, why in refusals),
     )
 
 
@@ -78,14 +79,14 @@ def unreached_text(plan: Plan, *, told: Collection[str] = ()) -> Iterator[Line]:
     unreached = [(one.host, one.failure) for one in plan.unreached if one.host not in told]
     return cause_lines(
         "not planned",
-        (Complaint(host, f"{why.what} [{why.code}]", why.evidence, why.remedy) for host, why in unreached),
+        (Complaint(host, why.what, why.code, why.evidence, why.remedy) for host, why in unreached),
     )
 
 
 def limit_lines(plan: Plan) -> Iterator[str]:
     """Show, where the plan is of some nodes only, which ones and what was left out."""
     if plan.limit:
-        names = ", ".join(plan.limit)
+        names = folded(plan.limit)
         yield f"Only {names} (--limit): other nodes, machines and the full validation were left out."
 
 
@@ -107,7 +108,7 @@ def note_lines(plan: Plan) -> Iterator[str]:
         hosts = found.setdefault(rest if sign and name in known else note, [])
         hosts += [name] if sign and name in known else []
     for text, hosts in found.items():
-        yield f"note: {', '.join(hosts)}: {text}" if hosts else f"note: {text}"
+        yield f"note: {folded(hosts)}: {text}" if hosts else f"note: {text}"
 
 
 def group_text(group: Group, shown: dict[tuple[str, ...], str], *, full: bool) -> Iterator[Line]:
@@ -115,7 +116,7 @@ def group_text(group: Group, shown: dict[tuple[str, ...], str], *, full: bool) -
     mark = mark_of(group.first)
     yield Line(f"{MARKS[mark]} {group.title}: {group.reason}", mark)
     if len(group.steps) > 1:
-        yield Line(f"      on {', '.join(group.subjects)}")
+        yield Line(f"      on {folded(group.subjects)}")
     yield from _needs_text(group, full=full)
     yield from (Line(f"    {MARKS[mark]} {resource}", mark) for resource in group.resources)
     if group.token:
@@ -135,7 +136,7 @@ def _needs_text(group: Group, *, full: bool) -> Iterator[Line]:
     elif needs and not full and len(needs) > _MOST_NEEDS:
         yield Line("      each after steps of its own (--full)", "quiet")
     else:
-        yield from (Line(f"      {', '.join(who)} after {', '.join(what)}", "quiet") for what, who in needs.items())
+        yield from (Line(f"      {folded(who)} after {', '.join(what)}", "quiet") for what, who in needs.items())
 
 
 def _diff_text(group: Group, index: int, shown: dict[tuple[str, ...], str]) -> Iterator[Line]:
@@ -144,7 +145,7 @@ def _diff_text(group: Group, index: int, shown: dict[tuple[str, ...], str]) -> I
         if not diff:
             continue
         if len(diffs) > 1:
-            yield Line(f"        on {', '.join(who)}:", "quiet")
+            yield Line(f"        on {folded(who)}:", "quiet")
         if diff in shown:
             yield Line(f"        as on {shown[diff]}", "quiet")
             continue
@@ -155,7 +156,7 @@ def _diff_text(group: Group, index: int, shown: dict[tuple[str, ...], str]) -> I
 
 def refused_summary(errors: int, plan: Plan) -> str:
     """Return what applying a plan would come to where errors were found; it names who was not reached."""
-    names = ", ".join(item.host for item in plan.unreached)
+    names = folded(item.host for item in plan.unreached)
     return (
         f"Apply would be refused: {counted(errors, 'error')} (see above){f'; not reached: {names}' if names else ''}."
     )

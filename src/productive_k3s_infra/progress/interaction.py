@@ -32,6 +32,10 @@ class Interaction(Protocol):
         """It ended."""
         ...
 
+    def dropped(self, subject: str, activity: str) -> None:
+        """It was ended before it came to anything: nothing is known of it, neither good nor bad."""
+        ...
+
     def agree(self, plan: Plan) -> bool:
         """Show the plan and ask whether to go on."""
         ...
@@ -53,6 +57,6 @@ class Interaction(Protocol):
 class Expecting(Protocol):
     """An Interaction that also shows how much of a plan is done. Whoever does not need that has no such method."""
 
-    def expect(self, plan: Plan) -> None:
-        """Know which steps are about to come."""
+    def expect(self, plan: Plan, then: str = "") -> None:
+        """Know which steps are about to come, and what follows them."""
         ...

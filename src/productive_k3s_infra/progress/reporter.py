@@ -36,11 +36,14 @@ class Reporter:
         """Write down how long a look took."""
         self._journal.record("looked", what=what, seconds=round(seconds, 3))
 
-    def planned(self, plan: Plan) -> None:
-        """Write down the whole plan, which holds no secret, and let the person's board know what comes."""
+    def planned(self, plan: Plan, *, then: str = "") -> None:
+        """Write down the whole plan, which holds no secret, and let the person's board know what comes.
+
+        `then` is what follows once all of its steps are done.
+        """
         self._journal.record("plan", plan=encode(plan))
         if isinstance(self._interaction, Expecting):
-            self._interaction.expect(plan)
+            self._interaction.expect(plan, then)
 
     def holds_to(self, digest: str) -> None:
         """Write down which saved plan the run carries out: a later run of it goes on from there."""

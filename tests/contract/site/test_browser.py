@@ -62,6 +62,19 @@ CUT_OFF = """() => {
   return found;
 }"""
 
+# Blocks of code in which a letter is under the button that copies. The space at which a line wraps is outside the text.
+HIDDEN = """() => [...document.querySelectorAll(".md-content pre")].flatMap(block => {
+  const button = block.querySelector(".md-code__nav, .md-clipboard"), text = document.createRange();
+  if (!button) return [];
+  const code = block.querySelector("code"), over = button.getBoundingClientRect();
+  const edge = code.getBoundingClientRect().right - parseFloat(getComputedStyle(code).paddingRight);
+  text.selectNodeContents(code);
+  const hidden = [...text.getClientRects()].some(
+    one => one.width && Math.min(one.right, edge) > over.left && one.top < over.bottom && one.bottom > over.top);
+  return hidden ? [`the button is over: ${block.textContent.trim().slice(0, 60)}`] : [];
+})"""
+BUTTONS = "() => document.querySelectorAll('.md-content pre :is(.md-code__nav, .md-clipboard)').length"
+
 FITS = "() => document.scrollingElement.scrollWidth <= innerWidth"
 SETTLED_MS = 3000
 
@@ -139,15 +152,18 @@ def site(folder: Path, base: str, browser: Browser) -> Iterator[Site]:
     context.close()
 
 
-def test_nothing_is_cut_off_and_nobody_else_is_asked(site: Site) -> None:
-    found = []
+def test_nothing_is_cut_off_or_hidden_and_nobody_else_is_asked(site: Site) -> None:
+    found, buttons = [], 0
     for name in site.names():
         site.open(name)
         for width in WIDTHS:
             site.resize(width)
-            found += [f"{name} at {width} px: {one}" for one in site.page.evaluate(CUT_OFF)]
+            wrong = (*site.page.evaluate(CUT_OFF), *site.page.evaluate(HIDDEN))
+            found += [f"{name} at {width} px: {one}" for one in wrong]
+            buttons += site.page.evaluate(BUTTONS)
     assert found == []
     assert site.elsewhere == set()
+    assert buttons > len(WIDTHS) * len(site.names())
 
 
 @pytest.mark.parametrize("wide", ["<pre style='white-space:pre;overflow:auto'>{}</pre>", "<b>{}</b>"])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,54 +14,11 @@ import yaml
 from productive_k3s_infra.workspace.directory import Workspace
 from productive_k3s_infra.workspace.lock import hold
 from static.answers.documents import mistakes_in, require_answer
+from static.command_line import FILE, ROOT, command, environment, pk3s, with_other_part
 
-ROOT = Path(__file__).parents[3]
-FILE = """\
-apiVersion: productive-k3s/v1alpha1
-kind: Cluster
-metadata: {name: edge}
-spec:
-  provider: {kind: onprem}
-  k3s: {version: v1.34.4+k3s1}
-  nodes: [{name: server-1, role: server, address: 127.0.0.1, ssh: {port: 1}}]
-"""
 MISTAKES = FILE.replace("v1.34.4+k3s1", "latest").replace("role: server", "rule: server")
-# The first part of an apply is another one.
-PART = """\
-import asyncio, sys
-from productive_k3s_infra.cli.app import main
-from productive_k3s_infra.operations import apply
-
-async def part(run):
-    {body}
-
-apply.APPLY = (part,)
-main()
-"""
-BUG = PART.format(body='raise KeyError("nobody expected it")')
-SLOW = PART.format(body='print("begun", file=sys.stderr, flush=True); await asyncio.sleep(60)')
-
-
-def command(*words: str, code: str = "") -> list[str]:
-    return [sys.executable, *(("-c", code) if code else ("-m", "productive_k3s_infra")), *words]
-
-
-def environment() -> dict[str, str]:
-    paths = os.pathsep.join([str(ROOT / "src"), *(path for path in sys.path if path)])
-    return {**os.environ, "PYTHONPATH": paths, "COLUMNS": "120"}
-
-
-def pk3s(folder: Path, *words: str, code: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*words, code=code),
-        env=environment(),
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+BUG = with_other_part('raise KeyError("nobody expected it")')
+SLOW = with_other_part('print("begun", file=sys.stderr, flush=True); await asyncio.sleep(60)')
 
 
 @pytest.fixture
@@ -80,6 +35,7 @@ def folder(tmp_path: Path) -> Path:
         (("status", "-f", "bad.yaml"), 2, "file.invalid"),
         (("init", "-f", "new.yaml", "--provider", "vsphere"), 2, "init.provider"),
         (("init",), 2, "init.exists"),
+        (("init", "-f", "new.yaml", "--from-host", "10.0.0.11", "--agents", "0"), 2, "init.from-host"),
         (("support", "--out", "bundle.zip"), 2, "support.no-archive"),
         (("validate", "--bogus"), 2, "input.usage"),
         (("cordon",), 2, "input.usage"),
@@ -89,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
     ],
 )
 def test_what_goes_wrong_is_a_document(folder: Path, words: tuple[str, ...], exit_code: int, code: str) -> None:
-    done = pk3s(folder, *words, "-o", "json")
+    done = pk3s(*words, "-o", "json", folder=folder)
     assert done.returncode == exit_code, done.stderr
     document = json.loads(done.stdout)
     require_answer(document, words[0], exit_code)
@@ -98,7 +54,7 @@ def test_what_goes_wrong_is_a_document(folder: Path, words: tuple[str, ...], exi
 
 
 def test_every_mistake_of_the_file_has_its_place(folder: Path) -> None:
-    document = yaml.safe_load(pk3s(folder, "apply", "-f", "bad.yaml", "-o", "yaml").stdout)
+    document = yaml.safe_load(pk3s("apply", "-f", "bad.yaml", "-o", "yaml", folder=folder).stdout)
     require_answer(document, "apply", 2)
     places = [(item["file"], item["line"], item["code"]) for item in document["error"]["mistakes"]]
     assert len(places) >= 3
@@ -108,17 +64,17 @@ def test_every_mistake_of_the_file_has_its_place(folder: Path) -> None:
 
 def test_a_cluster_that_another_run_holds(folder: Path) -> None:
     with hold(Workspace(folder / "cluster.yaml", "edge"), "apply"):
-        done = pk3s(folder, "apply", "--yes", "-o", "json")
+        done = pk3s("apply", "--yes", "-o", "json", folder=folder)
     require_answer(json.loads(done.stdout), "apply", 7)
 
 
 def test_a_bug_is_a_document_with_the_journal(folder: Path) -> None:
-    done = pk3s(folder, "apply", "-o", "json", code=BUG)
+    done = pk3s("apply", "-o", "json", code=BUG, folder=folder)
     document = json.loads(done.stdout)
     require_answer(document, "apply", 1)
     assert document["error"]["code"] == "pk3s.bug"
     assert Path(document["error"]["journal"]).exists()
-    assert "in part" in done.stderr
+    assert "in other_part" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -150,7 +106,9 @@ def test_an_interrupted_run_is_a_document(folder: Path, number: signal.Signals) 
     ],
 )
 def test_errors_are_lines_too(folder: Path, words: tuple[str, ...], code: str) -> None:
-    lines: list[dict[str, Any]] = list(map(json.loads, pk3s(folder, *words, "--progress", "json").stderr.splitlines()))
+    lines: list[dict[str, Any]] = list(
+        map(json.loads, pk3s(*words, "--progress", "json", folder=folder).stderr.splitlines())
+    )
     assert [problem for line in lines for problem in mistakes_in(line, "progress")] == []
     assert (lines[-1]["kind"], lines[-1]["error"]["code"]) == ("error", code)
 
@@ -158,17 +116,17 @@ def test_errors_are_lines_too(folder: Path, words: tuple[str, ...], code: str) -
 def test_what_the_page_shows_is_what_is_printed(folder: Path) -> None:
     page = (ROOT / "docs/reference/answers.md").read_text(encoding="utf-8")
     shown = page.partition("-o json 2>/dev/null\n")[2].partition("```")[0]
-    assert shown == pk3s(folder, "plan", "-f", "nothere.yaml", "-o", "json").stdout
+    assert shown == pk3s("plan", "-f", "nothere.yaml", "-o", "json", folder=folder).stdout
 
 
 def test_no_word_at_all_is_answered_with_help(folder: Path) -> None:
-    done = pk3s(folder)
+    done = pk3s(folder=folder)
     assert "Usage: " in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_an_unknown_format_is_said_to_people(folder: Path) -> None:
-    done = pk3s(folder, "plan", "-o", "xml")
+    done = pk3s("plan", "-o", "xml", folder=folder)
     assert (done.returncode, done.stdout) == (2, "")
     assert "'xml' is not one of 'text', 'json', 'yaml'" in done.stderr
     assert "Value error" not in done.stderr

@@ -1,7 +1,8 @@
 """pk3s in front of a terminal, over a cluster in memory: `python asking.py WHAT ARGUMENT...`.
 
 WHAT is what happens at the first word with the server's host: `nothing`, `host-key` or `sudo` (the person is asked, in
-a thread, as SSH does it), `slow` (it answers once a file `go` is there, and sees a cancelled call through to that).
+a thread, as SSH does it), `slow` (it answers once a file `go` is there, and sees a cancelled call through to that),
+`looking` (its facts never come).
 """
 
 from __future__ import annotations
@@ -54,6 +55,13 @@ async def _seen_through(call: Call) -> Result:
     return WORLD.answer("server-1", call)
 
 
+async def _never(call: Call) -> Result:
+    """Answer nothing."""
+    print(f"{call.host} was asked for {call.verb}", flush=True)
+    await asyncio.Event().wait()
+    raise AssertionError(call)
+
+
 def main() -> None:
     """Take the terminal, put the world in place, and run the command line."""
     if os.isatty(0):
@@ -78,12 +86,14 @@ def main() -> None:
                 raise StepFailed("wrong password")
         if what == "slow":
             fleet.answers = {"server-1": _seen_through}
+        if what == "looking":
+            fleet.answers = {"server-1": _never}
         yield fleet
 
     patch.setattr(session, "open_session", open_session)
     for operation in (apply_run, destroy, plan):
         patch.setattr(operation, "fleet_of", fleet_of)
-    if sys.argv[1] == "destroy":
+    if sys.argv[1] == "destroy" or what == "looking":
         WORLD.machines["server-1"] = None
         WORLD.machines["server-1"] = WORLD.empty("server-1")
     from productive_k3s_infra.cli.app import main as pk3s

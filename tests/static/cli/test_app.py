@@ -4,58 +4,48 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from productive_k3s import __version__
+from productive_k3s_infra.cli.app import app
+from static.command_line import FILE, command, environment, pk3s, with_other_part
 
-ROOT = Path(__file__).parents[3]
-# (typer itself loads pydantic to show a verb's options.)
+VERBS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+# Names what was loaded, pydantic not among it: typer itself asks it about the options of a verb.
 _PROBE = """\
 import sys
+import typer
+before = set(sys.modules)
 from productive_k3s_infra.cli.app import main
 try:
     main()
 except SystemExit as ended:
     print(f"ended {ended.code}")
-heavy = {"asyncio", "asyncssh", "yaml", "httpx", "cryptography", "ruamel.yaml"} & set(sys.modules)
-print(f"loaded {sorted(heavy)}")
-"""
-# An operation that meets what nobody expected, with a secret in its hands.
-_BUG = """\
-from productive_k3s_infra.cli.app import main
-from productive_k3s_infra.operations import apply
-
-async def part_with_a_bug(run):
-    raise KeyError("token: {secret}")
-
-apply.APPLY = (part_with_a_bug,)
-main()
+heavy = {"asyncio", "asyncssh", "yaml", "httpx", "cryptography", "ruamel.yaml", "rich", "markdown_it"}
+print("heavy", sorted(heavy & set(sys.modules) - before))
+ours = (name for name in set(sys.modules) - before if name.startswith("productive_k3s"))
+print("ours", sorted({name.split(".")[1] for name in ours if name.count(".") > 1}))
 """
 
 
-def pk3s(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
-    command = ("-c", code) if code else ("-m", "productive_k3s_infra")
-    paths = os.pathsep.join([str(ROOT / "src"), *(path for path in sys.path if path)])
-    return subprocess.run(
-        [sys.executable, *command, *arguments],
-        env={**os.environ, "PYTHONPATH": paths, "COLUMNS": "120"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-@pytest.mark.parametrize("words", [("-h",), ("--help",), ("apply", "-h"), ("destroy", "--help")])
+@pytest.mark.parametrize("words", [("-h",), ("--help",), (), ("apply", "-h"), ("init", "-h"), ("completion", "-h")])
 def test_help_loads_no_verb(words: tuple[str, ...]) -> None:
+    """Nor what draws, reads YAML or speaks to hosts: only what says which words there are."""
     done = pk3s(*words, code=_PROBE)
-    assert "Usage: " in done.stdout, done.stderr
-    assert "ended 0" in done.stdout
-    assert "loaded []" in done.stdout
+    said = done.stdout.splitlines()
+    assert any("Usage: " in line for line in said + done.stderr.splitlines())
+    assert said[-3:] == [f"ended {0 if words else 2}", "heavy []", "ours ['cli', 'contract']"]
+
+
+def test_the_list_of_verbs_says_each_whole() -> None:
+    """As its own help begins, at any width; click cuts such lines off."""
+    said = " ".join(pk3s("--help").stdout.partition("Commands:")[2].split())
+    for name, verb in VERBS.items():
+        first = verb.help.partition(".\n")[0].partition(". ")[0]
+        assert f"{name} {' '.join(first.split())}" in said
 
 
 def test_the_version_is_said() -> None:
@@ -77,8 +67,8 @@ def test_a_reader_that_went_away_changes_nothing(tmp_path: Path) -> None:
     os.close(read)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "productive_k3s_infra", "init", "--version", "v1.34.4+k3s1"],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *filter(None, sys.path)])},
+            command("init", "--version", "v1.34.4+k3s1"),
+            env=environment(),
             cwd=tmp_path,
             stdin=subprocess.DEVNULL,
             stdout=write,
@@ -97,19 +87,15 @@ def test_a_bug_says_so_and_where_it_is_written_down(tmp_path: Path) -> None:
     """The traceback is in the journal, and on the screen; what looks like a token is in neither."""
     secret = f"K10{'ab' * 32}::server:{'cd' * 16}"
     file = tmp_path / "cluster.yaml"
-    file.write_text(
-        "apiVersion: productive-k3s/v1alpha1\nkind: Cluster\nmetadata: {name: edge}\n"
-        "spec:\n  provider: {kind: onprem}\n  k3s: {version: v1.34.4+k3s1}\n"
-        "  nodes: [{name: server-1, role: server, address: 10.0.0.11}]\n"
-    )
-    done = pk3s("apply", "-f", str(file), code=_BUG.format(secret=secret))
+    file.write_text(FILE)
+    done = pk3s("apply", "-f", str(file), code=with_other_part(f'raise KeyError("token: {secret}")'))
     assert done.returncode == 1, done.stderr
     assert "error: this is a bug of pk3s [pk3s.bug]" in done.stderr
-    assert "in part_with_a_bug" in done.stderr
+    assert "in other_part" in done.stderr
     (journal,) = (tmp_path / ".pk3s").rglob("*.jsonl")
     assert f"  journal: {journal}" in done.stderr.splitlines()
     text = journal.read_text()
-    assert "part_with_a_bug" in text
+    assert "other_part" in text
     assert "KeyError" in text
     assert "cdcd" not in text + done.stderr
 

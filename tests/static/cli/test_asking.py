@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from productive_k3s_infra.workspace.record import read_record
+from static.command_line import environment
 from static.operations.world import write_cluster_file
 
-ROOT = Path(__file__).parents[3]
 ASKING = Path(__file__).with_name("asking.py")
 SECONDS = 60.0
 QUESTIONS = {
@@ -69,14 +69,14 @@ class Person:
 
 
 @contextmanager
-def in_front(folder: Path, *arguments: str, deaf: bool = False) -> Iterator[Person]:
+def in_front(folder: Path, *arguments: str, deaf: bool = False, term: str = "xterm") -> Iterator[Person]:
     """Start it with a terminal of its own; `deaf` to SIGHUP, as nohup starts programs."""
     mine, its = pty.openpty()
     command = (sys.executable, str(ASKING), *arguments)
     process = subprocess.Popen(
         ("sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *command) if deaf else command,
         cwd=folder,
-        env=environment(),
+        env={**environment(), "TERM": term},
         stdin=its,
         stdout=its,
         stderr=its,
@@ -90,11 +90,6 @@ def in_front(folder: Path, *arguments: str, deaf: bool = False) -> Iterator[Pers
         process.wait()
         for descriptor in {person.terminal, person.its} - {-1}:
             os.close(descriptor)
-
-
-def environment() -> dict[str, str]:
-    paths = [str(ROOT / "src"), str(ROOT / "tests"), *(path for path in sys.path if path)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TERM": "xterm", "COLUMNS": "200"}
 
 
 @pytest.fixture
@@ -181,6 +176,21 @@ def test_a_second_signal_ends_what_the_first_one_left(folder: Path) -> None:
         assert person.end() == 130
         assert "stopped [run.interrupted]" in person.seen
         assert "Traceback" not in person.seen
+
+
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+@pytest.mark.parametrize("stop", [ctrl_c, kill])
+@pytest.mark.parametrize("verb", ["plan", "apply"])
+def test_a_look_that_is_ended_is_no_host_s_failure(
+    folder: Path, verb: str, stop: Callable[[Person], None], term: str
+) -> None:
+    """With a board and in a log: one error says that the run was stopped, and no line blames the host."""
+    with in_front(folder, "looking", verb, term=term) as person:
+        person.wait_for("server-1 was asked for facts")
+        stop(person)
+        assert person.end() == 130
+        assert "stopped [run.interrupted]" in person.seen
+        assert "failed" not in person.seen
 
 
 def test_a_terminal_that_goes_away_does_not_break_a_run_off(folder: Path) -> None:

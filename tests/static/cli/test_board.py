@@ -10,6 +10,7 @@ import io
 import itertools
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -43,6 +44,7 @@ class Recorder(Person):
     def __init__(self) -> None:
         super().__init__(unattended=True)
         self.events: list[tuple[str, Event]] = []
+        self.then: list[str] = []
 
     def started(self, subject: str, activity: str) -> None:
         self.events.append(("started", lambda terminal: terminal.started(subject, activity)))
@@ -57,8 +59,9 @@ class Recorder(Person):
         self.events.append(("agree", lambda terminal: terminal.agree(plan)))
         return True
 
-    def expect(self, plan: Plan) -> None:
-        self.events.append(("expect", lambda terminal: terminal.expect(plan)))
+    def expect(self, plan: Plan, then: str = "") -> None:
+        self.then.append(then)
+        self.events.append(("expect", lambda terminal: terminal.expect(plan, then)))
 
 
 class Tty(io.StringIO):
@@ -211,6 +214,24 @@ async def test_a_destroy_says_how_many_are_to_go(tmp_path: Path, monkeypatch: py
     assert screen[0] == "  uninstall K3s: 5 of 40"
 
 
+@pytest.mark.parametrize(("limit", "then"), [(frozenset[str](), "validate"), (frozenset({"agent-1"}), "")])
+async def test_what_follows_the_steps_is_known_before(
+    limit: frozenset[str], then: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole apply validates the cluster once its steps are done, one of some nodes does not."""
+    if limit:
+        assert (await apply(world.session, probe=False)).exit_code == 0
+        world.facts["agent-1"] = world.before.facts["agent-1"]
+    person = Recorder()
+    world.session.__dict__["interaction"] = person
+    await apply(world.session, probe=False, limit=limit)
+    assert set(person.then) == {then}
+    played = Played(monkeypatch, Tty(80, 24))
+    steps = itertools.dropwhile(lambda event: event[0] != "expect", person.events)
+    shown = played.play(steps, until=after(1, "started"))
+    assert [line for line in shown if line.startswith("    then ")] == ([f"    then {then}"] if then else [])
+
+
 def test_every_verb_shows_what_it_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Also those whose result is one line: whoever waits for a host sees for which."""
 
@@ -333,10 +354,23 @@ class TestTheBoard:
         assert "agent: wait for k3s-agent (130 s)" in text(board.lines(80, 24))
         assert text(board.lines(80, 24)).endswith("150 s")
 
+    def test_what_follows_stands_below_what_runs_until_it_runs_itself(self) -> None:
+        board = Board()
+        board.expect(Counter(agent=2), "validate")
+        board.started("agent-1", "look")
+        assert "then" not in text(board.lines(80, 24))
+        board.started("agent-1", "agent")
+        assert text(board.lines(80, 24)[-1:]) == "    then validate"
+        assert "then" not in text(board.lines(80, 4)), "there is room for what runs only"
+        board.finished("agent-1", "agent", 3.0, failed=False)
+        board.started("server-1", "validate")
+        assert "then" not in text(board.lines(80, 24))
+
     @pytest.mark.parametrize("width", [10, 20, 40, 80])
     @pytest.mark.parametrize("height", [1, 2, 5, 24])
     def test_nothing_is_wider_or_higher_than_the_terminal(self, width: int, height: int) -> None:
         board = Board()
+        board.expect(Counter(agent=40), "validate")
         for number in range(40):
             board.started(f"a-host-with-a-long-name-{number}.example", "agent")
             board.progressed(f"a-host-with-a-long-name-{number}.example", "wörter 漢字漢字漢字\n\x1b[2J\tand more " * 9)

@@ -12,7 +12,7 @@ import pytest
 from productive_k3s_infra.cli.completion import NAMES, Shell, install_scripts, script
 from productive_k3s_infra.cli.node_names import node_names
 from productive_k3s_infra.errors import BadInput
-from static.cli.test_app import ROOT, pk3s
+from static.command_line import ROOT, pk3s
 
 CLUSTER = "spec:\n  nodes:\n    - {name: server-1, role: server}\n    - {name: agent, role: agent, count: 2}\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ from productive_k3s_infra.artifacts.program import build_program
 from productive_k3s_infra.cli.explain import explained_lines
 from productive_k3s_infra.cli.show import error_lines, failure_lines
 from productive_k3s_infra.errors import BadInput, HostUnreachable
-from productive_k3s_infra.operations.explain import entries, explain
+from productive_k3s_infra.operations.explain import entries, explain, readable
 from productive_k3s_infra.preflight.rules import RULES
-from static.cli.test_app import pk3s
+from static.command_line import pk3s
+from static.docs import test_checks
 from static.docs.failure_codes import Walk, read_modules
 
 ROOT = Path(__file__).parents[3]
@@ -26,11 +28,15 @@ ROOT = Path(__file__).parents[3]
 def test_every_code_that_can_be_given_is_explained() -> None:
     codes = set(Walk(read_modules(ROOT / "src")).codes)
     assert len(codes) > 200
-    for code in codes | {rule.id for rule in RULES}:
+    checks = set(test_checks.in_code())
+    assert len(checks) > 20
+    for code in codes | checks | {rule.id for rule in RULES}:
         said = list(explained_lines(explain(code)))
         assert said[0].startswith(f"{code} ("), code
         assert len(said) > 2, code
-        assert not any("tested: " in line or "](" in line for line in said), code
+        told = {title for entry in explain(code).entries if entry.page == "failure-codes" for title, _ in entry.cells}
+        assert told == ({"what happened", "what to do", "exit"} if code in codes else set()), code
+        assert not any("](" in line for line in said), code
 
 
 def test_a_name_of_two_pages_is_told_from_both() -> None:
@@ -44,9 +50,42 @@ def test_a_cell_with_a_bar_is_one_cell() -> None:
     assert (entry.section, entry.names, entry.cells) == ("Part", ("a.b", "a.c"), (("what", "x | y z"),))
 
 
+def test_a_row_is_told_with_the_part_and_the_section_that_it_stands_in() -> None:
+    table = "| code | what |\n|---|---|\n| `a.b` | x |\n"
+    text = f"# Page\n\n## You did\n\n### This\n\n{table}\n## You asked\n\n{table}"
+    assert [entry.section for entry in entries("page", text)] == ["You did: This", "You asked"]
+    assert next(explained_lines(explain("ssh.key-encrypted"))) == (
+        "ssh.key-encrypted (pk3s connected to a host: User, key and login; all of them: pk3s explain failure-codes)"
+    )
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_printed_whole(name: str) -> None:
-    assert "\n".join(explained_lines(explain(name))).strip() == (ROOT / "docs" / PAGES[name]).read_text().strip()
+def test_a_page_is_printed_whole_and_what_it_links_to_as_commands(name: str) -> None:
+    page = (ROOT / "docs" / PAGES[name]).read_text(encoding="utf-8")
+    printed = "\n".join(explained_lines(explain(name)))
+    assert "](" not in printed
+    assert [line for line in page.splitlines() if "](" not in line and "[" not in line and line not in printed] == []
+    assert [
+        one for one in re.findall(r"\(pk3s explain ([\w.-]+)\)", printed) if not any(explained_lines(explain(one)))
+    ] == []
+
+
+def test_links_of_a_printed_page_become_what_can_be_typed() -> None:
+    text = (
+        "See [the\nfile](../cluster-file.md#nodes), [it](#here), [K3s](https://k3s.io), [no page](../index.md), "
+        "[`ssh.timeout`](../failure-codes.md#a), [this](aws.md).\n![A picture](a.svg)\n```\n[a](b.md)\n```\n"
+    )
+    assert readable("aws", text) == (
+        "See the\nfile (pk3s explain cluster-file), it, K3s (https://k3s.io), no page, "
+        "`ssh.timeout` (pk3s explain ssh.timeout), this.\n(Picture: A picture)\n```\n[a](b.md)\n```\n"
+    )
+
+
+def test_pages_are_listed_with_their_titles() -> None:
+    lines = list(explained_lines(explain("pages")))
+    assert [line.split()[0] for line in lines] == list(PAGES)
+    assert all(len(line.split(None, 1)) == 2 for line in lines)
+    assert {path.stem for path in (ROOT / "docs/how-to").glob("*.md")} <= set(PAGES)
 
 
 def test_the_nearest_names_are_offered() -> None:

@@ -7,14 +7,13 @@ import pty
 import select
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from sshd_bed import free_port
-from static.cli.test_app import ROOT, pk3s
+from static.command_line import command, environment, pk3s
 
 _SECONDS = 60.0
 
@@ -67,11 +66,10 @@ def test_ssh_ends_as_the_person_s_own_does(file: Path) -> None:
 
 @pytest.mark.parametrize("term", ["xterm", "dumb"])
 def test_watching_redraws_and_ends_with_ctrl_c(file: Path, term: str) -> None:
-    paths = os.pathsep.join([str(ROOT / "src"), *(path for path in sys.path if path)])
     person, terminal = pty.openpty()
     process = subprocess.Popen(
-        (sys.executable, "-m", "productive_k3s_infra", "status", "--watch", "--interval", "1", "-f", str(file)),
-        env={**os.environ, "PYTHONPATH": paths, "TERM": term},
+        command("status", "--watch", "--interval", "1", "-f", str(file)),
+        env={**environment(), "TERM": term},
         stdin=terminal,
         stdout=terminal,
         stderr=subprocess.PIPE,

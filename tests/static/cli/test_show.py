@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,14 +76,16 @@ def test_what_failed_is_told_by_cause_with_all_its_subjects() -> None:
     checks = (*(replace(BAD, subject=f"agent-{n}", evidence=f"seen by {n}") for n in range(1, 6)), GOOD, WARNED)
     assert list(report_lines(Report("edge", "quick", checks))) == [
         "1 check passed: nodes 1",
-        "error: agent-1, agent-2, agent-3, agent-4, agent-5: 61 s apart [host.clock]",
+        "error: agent-{1..5}: 61 s apart [host.clock]",
         "  seen: agent-1: seen by 1",
         "  seen: agent-2: seen by 2",
         "  seen: agent-3: seen by 3",
         "  seen: and 2 more of the kind",
         "  next: use one",
+        "  more: pk3s explain host.clock",
         "warning: agent-1: swap [host.swap]",
         "  next: switch it off",
+        "  more: pk3s explain host.swap",
         "edge: NOT valid (quick: 7 checks, 5 failed, 1 warning)",
     ]
 
@@ -97,10 +100,51 @@ def test_in_full_a_report_is_a_table_then_findings_then_the_verdict() -> None:
         "error: server-1, agent-1: 61 s apart [host.clock]",
         "  seen: no time server",
         "  next: use one",
+        "  more: pk3s explain host.clock",
         "warning: agent-1: swap [host.swap]",
         "  next: switch it off",
+        "  more: pk3s explain host.swap",
         "edge: NOT valid (full: 4 checks, 1 failed, 1 warning)",
     ]
+
+
+def test_what_explains_a_check_is_named_once_for_all_its_findings() -> None:
+    again = replace(BAD, subject="agent-2", message="a year apart", remedy="use two")
+    milder = replace(BAD, subject="agent-3", severity="warning", message="2 s apart")
+    lines = list(report_lines(Report("edge", "full", (BAD, again, milder, WARNED))))
+    assert [line for line in lines if line.startswith(("error:", "warning:"))] == [
+        "error: server-1, agent-1: 61 s apart [host.clock]",
+        "error: agent-2: a year apart [host.clock]",
+        "warning: agent-3: 2 s apart [host.clock]",
+        "warning: agent-1: swap [host.swap]",
+    ]
+    assert more(lines) == ["  more: pk3s explain host.clock", "  more: pk3s explain host.swap"]
+    assert lines.index("  more: pk3s explain host.clock") == 3
+    assert max(len(line) for line in lines if "explain" in line) < 40
+
+
+def test_what_explains_a_failure_is_named_once_for_all_hosts_that_it_met() -> None:
+    other = replace(FAILED, step=replace(STEP, id="agent-3/apply-agent"))
+    assert more(applied_lines(applied(results=(FAILED, other)))) == ["  more: pk3s explain k3s.ca-mismatch"]
+    gone = Failure("ssh.unreachable", "no connection")
+    left = tuple(Left("K3s", name, gone) for name in ("agent-1", "agent-2"))
+    lines = list(destroyed_lines(Destroyed((), (), left)))
+    assert [line for line in lines if line.startswith("error:")] == [
+        "error: agent-1: no connection [ssh.unreachable]",
+        "error: agent-2: no connection [ssh.unreachable]",
+    ]
+    assert more(lines) == ["  more: pk3s explain ssh.unreachable"]
+
+
+def more(lines: Iterable[str]) -> list[str]:
+    return [line for line in lines if "pk3s explain" in line]
+
+
+def test_in_a_plan_a_check_that_warns_and_refuses_is_explained_where_it_refuses() -> None:
+    milder = replace(BAD, subject="agent-3", severity="warning", message="2 s apart")
+    lines = list(planned_lines(Planned(Plan("edge", ()), Report("edge", "preflight", (milder, BAD)))))
+    assert lines[0] == "warning: agent-3: 2 s apart [host.clock]"
+    assert [number for number, line in enumerate(lines) if "explain" in line] == [len(lines) - 2]
 
 
 def test_a_report_with_warnings_is_valid_and_without_findings_there_are_no_findings() -> None:
@@ -136,6 +180,7 @@ def test_an_apply_that_preflight_refused_shows_why_and_no_plan() -> None:
         "error: server-1, agent-1: 61 s apart [host.clock]",
         "  seen: no time server",
         "  next: use one",
+        "  more: pk3s explain host.clock",
         "journal: /x/journal",
         "Refused: nothing was changed on any host.",
     ]
@@ -197,9 +242,11 @@ def test_nothing_to_change_is_never_said_beside_an_error() -> None:
     assert lines == [
         "warning: agent-1: swap [host.swap]",
         "  next: switch it off",
+        "  more: pk3s explain host.swap",
         "error: server-1, agent-1: 61 s apart [host.clock]",
         "  seen: no time server",
         "  next: use one",
+        "  more: pk3s explain host.clock",
         "Apply would be refused: 1 error (see above).",
     ]
 

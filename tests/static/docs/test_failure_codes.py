@@ -1,12 +1,15 @@
-"""docs/failure-codes.md says what the code can say: all codes, their exit codes, and tests that really name them."""
+"""docs/failure-codes.md says what the code can say: all codes and their exit codes. failure_codes.yaml names the tests
+that show them."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from productive_k3s_infra.preflight.rules import RULES
 from static.docs.failure_codes import Walk, read_modules
@@ -14,6 +17,7 @@ from static.docs.failure_codes import Walk, read_modules
 ROOT = Path(__file__).parents[3]
 DOCUMENT = ROOT / "docs/failure-codes.md"
 TESTS = ROOT / "tests"
+RECORD = TESTS / "static/docs/failure_codes.yaml"
 # They tell something and stop nothing.
 REMARKS = {"file.newer-version", "file.no-effect", "file.version-past-end"}
 
@@ -21,25 +25,53 @@ REMARKS = {"file.newer-version", "file.no-effect", "file.version-past-end"}
 @dataclass(frozen=True)
 class Row:
     codes: tuple[str, ...]
+    happened: str
+    remedy: str
     exits: str
-    tested: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Codes, and by the level of a test the files that show them."""
+
+    codes: tuple[str, ...]
+    levels: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What somebody or something does wrong, the codes it ends with, and the tests that show it."""
+
+    case: str
+    levels: list[str]
+    codes: list[str]
+    tests: list[str]
 
 
 def rows() -> list[Row]:
-    """Return the rows of the tables of codes."""
+    """Return the rows of the tables of codes: code, what happened, what to do, exit."""
     found = []
     for line in DOCUMENT.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]
-        if line.startswith("| `") and len(cells) == 5:
-            found.append(Row(tuple(quoted(cells[0])), cells[1], cells[4]))
+        if line.startswith("| `") and len(cells) == 4:
+            found.append(Row(tuple(quoted(cells[0])), cells[1], cells[2], cells[3].strip("| ")))
     return found
 
 
-def cases() -> list[list[str]]:
-    """Return the rows of the table of bad input: case, level, codes, tests."""
-    text = DOCUMENT.read_text(encoding="utf-8").partition("## Bad input")[2]
-    lines = [line for line in text.splitlines() if line.startswith("| ")][1:]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+def record() -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = yaml.safe_load(RECORD.read_text(encoding="utf-8"))
+    return found
+
+
+def shown() -> list[Shown]:
+    return [
+        Shown(tuple(item["codes"]), {level: files for level, files in item.items() if level != "codes"})
+        for item in record()["codes"]
+    ]
+
+
+def cases() -> list[Case]:
+    return [Case(**item) for item in record()["cases"]]
 
 
 def quoted(cell: str) -> list[str]:
@@ -102,24 +134,42 @@ def test_exit_codes_are_those_of_the_code(walk: Walk) -> None:
     assert {code for row in rows() if row.exits == "-" for code in row.codes} == REMARKS
 
 
-def test_tests_that_are_named_name_the_code() -> None:
+def test_a_reader_is_told_nothing_of_tests() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    heads = {line for line in text.splitlines() if line.startswith("| code ")}
+    assert heads == {"| code | what happened | what to do | exit |"}
+    assert re.findall(r"\btests?(?:ed)?\b|\.py\b", text) == []
+
+
+def test_each_row_says_in_sentences_what_happened_and_what_to_do() -> None:
     for row in rows():
-        files = quoted(row.tested)
-        assert files, ("no test shows it", row)
+        assert row.happened[0].isupper() or row.happened[0] in "`$" or row.happened.startswith("pk3s "), row.codes
+        assert row.happened.endswith("."), row.codes
+        assert row.remedy.endswith((".", "`")), row.codes
+        assert not row.remedy.startswith("See "), row.codes
+
+
+def test_each_code_is_shown_by_a_test(walk: Walk) -> None:
+    codes = [code for item in shown() for code in item.codes]
+    assert sorted(codes) == sorted(set(codes))
+    assert set(codes) == set(walk.codes)
+
+
+def test_tests_that_are_named_name_the_code() -> None:
+    for item in shown():
+        files = [file for level in item.levels.values() for file in level]
+        assert files, ("no test shows it", item)
         for file in files:
             text = (TESTS / file).read_text(encoding="utf-8")
-            assert any(re.search(rf"(?<![\w.-]){re.escape(code)}(?![\w-])", text) for code in row.codes), (row, file)
+            assert any(re.search(rf"(?<![\w.-]){re.escape(code)}(?![\w-])", text) for code in item.codes), (item, file)
 
 
 def test_levels_fit_the_folders() -> None:
-    for row in rows():
-        for part in row.tested.split("; "):
-            level, _, files = part.partition(": ")
-            for file in quoted(files):
-                assert level in allowed_levels(file), (row.codes, part)
-    for _, levels, _, tests in cases():
-        for test in quoted(tests):
-            assert allowed_levels(test) & set(levels.split(", ")), test
+    for item in shown():
+        for level, files in item.levels.items():
+            assert [file for file in files if level not in allowed_levels(file)] == [], item.codes
+    for case in cases():
+        assert [test for test in case.tests if not allowed_levels(test) & set(case.levels)] == [], case.case
 
 
 def allowed_levels(file: str) -> set[str]:
@@ -131,10 +181,10 @@ def allowed_levels(file: str) -> set[str]:
 def test_cases_name_codes_and_tests_that_exist() -> None:
     known = {code for row in rows() for code in row.codes} | preflight_ids()
     assert len(cases()) >= 30
-    for case, _, codes, tests in cases():
-        assert set(quoted(codes)) <= known, case
-        assert tests == "none" or quoted(tests), case
-        for test in quoted(tests):
+    for case in cases():
+        assert set(case.codes) <= known, case
+        assert case.tests, case
+        for test in case.tests:
             file, _, name = test.partition("::")
             assert (TESTS / file).is_file(), test
             assert not name or f"def {name}(" in (TESTS / file).read_text(encoding="utf-8"), test

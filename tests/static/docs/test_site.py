@@ -154,6 +154,16 @@ def test_lists_and_blocks_are_not_text(site: Path, pages: dict[Path, Html]) -> N
     assert wrong == []
 
 
+def test_a_bar_in_code_is_a_bar(site: Path, pages: dict[Path, Html]) -> None:
+    """In a repository's table it is written with a backslash, which nobody would type."""
+    cells = {page: re.findall(r"<td.*?</td>", page.read_text("utf-8"), re.DOTALL) for page in pages}
+    wrong = [
+        (page.relative_to(site).as_posix(), cell) for page, found in cells.items() for cell in found if "\\|" in cell
+    ]
+    assert wrong == []
+    assert any("text|json|yaml" in cell for cell in cells[site / "reference/pk3s.html"])
+
+
 @pytest.mark.parametrize(
     ("name", "text", "seen"),
     [
@@ -221,6 +231,12 @@ def test_links_of_the_repository_become_links_of_the_site(
 ) -> None:
     pages = {"index.md", "contract.md", "preflight.md", "decisions/README.md", "lab/README.md"}
     assert hooks.site_link(here, target, pages) == link
+
+
+def test_a_command_that_prints_a_page_is_a_link_to_it_on_the_site(site: Path) -> None:
+    page = site / "use-cases/onprem-basic/index.html"
+    assert '<a href="../../how-to/onprem.html"><code>pk3s explain onprem</code></a>' in page.read_text("utf-8")
+    assert "<code>pk3s explain pages</code>" in page.read_text("utf-8")
 
 
 @pytest.mark.parametrize(

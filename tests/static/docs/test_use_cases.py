@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from productive_k3s.k3s.release import DEFAULT_VERSION
+from productive_k3s_infra.cli.app import app
+from productive_k3s_infra.cli.explain import explained_lines
+from productive_k3s_infra.operations.explain import explain
 from static.docs.command_lines import VERBS, blocks, typed, why_not
 
 ROOT = Path(__file__).parents[3]
 USE_CASES = sorted(path.parent for path in (ROOT / "use-cases").glob("*/README.md"))
 SECTIONS = ("Needs", "Create", "Use", "Change", "Destroy", "Files")
-COPIED = {"cluster.yaml", "cluster-file.schema.json", "Makefile", "plan.txt"}
+COPIED = {"cluster.yaml", "cluster-file.schema.json", "Makefile", "plan.txt", "topology.svg"}
 # Programs of others: their arguments are theirs to judge.
 OTHERS = {
     "aws",
@@ -157,3 +161,54 @@ def test_what_cannot_be_followed_is_seen(tmp_path: Path, before: str, after: str
     assert before in text
     readme.write_text(text.replace(before, after), encoding="utf-8")
     assert any(seen in trouble for trouble in troubles(folder)), troubles(folder)
+
+
+def dead_links(page: Path, root: Path) -> list[str]:
+    """Return the links and pictures of a page that lead nowhere where only `root` and the network are at hand."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    places = {target: (page.parent / target.partition("#")[0]).resolve() for target in targets if "://" not in target}
+    return [f"{page.name}: {target}" for target, place in places.items() if not reachable(place, root)]
+
+
+def reachable(place: Path, root: Path) -> bool:
+    return place.exists() and place.is_relative_to(root)
+
+
+@pytest.mark.parametrize("folder", USE_CASES, ids=lambda folder: folder.name)
+def test_links_of_a_copied_folder_lead_somewhere(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "my-cluster"
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(".pk3s"))
+    assert [dead for page in copy.rglob("*.md") for dead in dead_links(page, copy)] == []
+    assert "](topology.svg)" in (copy / "README.md").read_text(encoding="utf-8")
+    (copy / "README.md").write_text("[a](../README.md) [b](no.md) [c](topology.svg) [d](https://k3s.io)")
+    assert dead_links(copy / "README.md", copy) == ["README.md: ../README.md", "README.md: no.md"]
+
+
+@pytest.mark.parametrize("folder", USE_CASES, ids=lambda folder: folder.name)
+def test_a_copied_folder_names_no_place_of_the_repository(folder: Path) -> None:
+    """Its own folder it may name, where it says what to copy; a block of commands may be for a checkout."""
+    own = re.compile(rf"use-cases/{folder.name}|^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
+    files = [path for path in folder.iterdir() if path.suffix in {".md", ".yaml", ".txt"} or path.name == "Makefile"]
+    texts = {path.name: own.sub("", path.read_text(encoding="utf-8")) for path in files}
+    named = re.compile(r"(?<![\w./-])(?:docs|lab|src|tests|ansible|opentofu|use-cases)/[\w.-]*")
+    assert {(name, found) for name, text in texts.items() for found in named.findall(text)} == set()
+
+
+def test_what_pk3s_writes_into_a_folder_refers_to_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["init", "--provider", "local", "--version", DEFAULT_VERSION])
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in tmp_path.iterdir()} == {"cluster.yaml", "cluster-file.schema.json"}
+    assert [dead for page in tmp_path.rglob("*.md") for dead in dead_links(page, tmp_path)] == []
+    schema = re.findall(r"\$schema=(\S+)", (tmp_path / "cluster.yaml").read_text(encoding="utf-8"))
+    assert schema
+    assert all(reachable((tmp_path / name).resolve(), tmp_path) for name in schema)
+
+
+@pytest.mark.parametrize("folder", USE_CASES, ids=lambda folder: folder.name)
+def test_what_a_copied_page_sends_people_to_is_explained(folder: Path) -> None:
+    named = re.findall(r"`pk3s explain ([^`]+)`", (folder / "README.md").read_text(encoding="utf-8"))
+    assert [name for name in named if not any(explained_lines(explain(name)))] == []
+    assert named

@@ -61,6 +61,8 @@ class Person:
     def finished(self, subject: str, activity: str, seconds: float, *, failed: bool = False) -> None:
         self.ended.append((subject, failed))
 
+    def dropped(self, subject: str, activity: str) -> None: ...
+
     def agree(self, plan: Plan) -> bool:
         self.asked.append(plan)
         return self.agrees

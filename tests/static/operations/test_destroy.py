@@ -85,6 +85,7 @@ async def test_a_datastore_whose_ca_is_lost_is_for_a_person_to_judge(world: Worl
     with pytest.raises(Refused) as caught:
         await destroy(world.session)
     assert caught.value.code == "destroy.ca-lost"
+    assert "productive-k3s uninstall --cluster unknown --plan lists" in caught.value.remedy
     assert "--cluster unknown" in caught.value.remedy
     assert touched(world) == []
 

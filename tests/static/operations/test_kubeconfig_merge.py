@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import stat
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from productive_k3s_infra.operations.kubeconfig_merge import (
     unmerge_kubeconfig,
 )
 from productive_k3s_infra.operations.session import Session
-from static.cli.test_app import pk3s
+from static.command_line import pk3s
 from static.operations.world import Person, World, answer_for, session_of, write_cluster_file
 
 # As kubectl writes one, with what people add.
@@ -211,16 +209,6 @@ def test_a_json_file_and_an_empty_one_are_kubeconfigs(session: Session, own: Pat
     own.write_text("\n")
     merge(session, own, use=False)
     assert names(own)["users"] == ["edge"]
-
-
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not on this computer")
-def test_kubectl_reads_and_keeps_ours(session: Session, own: Path) -> None:
-    merge(session, own, use=False)
-    words = ("kubectl", "--kubeconfig", str(own), "config")
-    subprocess.run((*words, "set-context", "work", "--namespace", "other"), check=True, capture_output=True)
-    assert not merge(session, own, use=False).changed
-    unmerge_kubeconfig(session, own)
-    assert names(own)["contexts"] == ["work"]
 
 
 def test_kubectl_s_first_file_is_taken() -> None:

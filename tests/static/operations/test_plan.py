@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from productive_k3s_infra.cli.explain import explained_lines
 from productive_k3s_infra.cli.show import planned_lines
 from productive_k3s_infra.errors import HostUnreachable
 from productive_k3s_infra.operations.apply import apply
+from productive_k3s_infra.operations.explain import explain
 from productive_k3s_infra.operations.plan import make_plan
 from productive_k3s_infra.providers.protocol import Survey, SurveyedMachine
 from static.operations.bed import World, enter
@@ -66,3 +69,15 @@ async def test_a_host_that_was_not_reached_is_in_the_last_line(world: World) -> 
     assert "Nothing to change." not in lines
     assert any(line.startswith("error: agent-1: ") for line in lines)
     assert lines[-1] == "Apply would be refused: 1 error (see above); not reached: agent-1."
+
+
+async def test_what_three_hosts_fail_at_names_once_what_explains_it(world: World) -> None:
+    for name, init in {"server-1": "openrc", "agent-1": "openrc", "agent-2": "runit"}.items():
+        world.facts[name] = replace(world.facts[name], host=replace(world.facts[name].host, init=init))
+    found = await make_plan(world.session)
+    lines = list(planned_lines(found))
+    assert len([line for line in lines if "[host.init]" in line]) == 2
+    assert lines.count("  more: pk3s explain host.init") == 1
+    named = [line.rpartition(" ")[2] for line in lines if line.startswith("  more: ")]
+    assert sorted(named) == sorted({check.id for check in found.preflight.failed})
+    assert [name for name in named if not any(explained_lines(explain(name)))] == []

@@ -73,7 +73,11 @@ async def test_a_real_journal_says_what_waited_for_what(world: World) -> None:
     lines = list(run_lines(run))
     assert lines[0].startswith("apply of edge, ")
     assert lines[0].endswith("succeeded")
-    assert any(line.startswith("* server-1/apply-server") for line in lines)
+    (first, *agents) = (line for line in lines if "/apply-" in line and "critical path" not in line)
+    assert first.startswith("*")
+    number = first.split()[1]
+    assert [line.split()[-1] for line in agents] == [number, number]
+    assert max(map(len, [line for line in lines if "/" in line and "critical path" not in line])) <= 80
 
 
 async def test_a_failure_and_what_was_skipped_for_it(world: World) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import yaml
 
 from productive_k3s.contract.codec import encode
 from productive_k3s.contract.events import Result
-from productive_k3s.contract.facts import Running
+from productive_k3s.contract.facts import NodeFact, Running
 from productive_k3s.contract.failure import Failure
 from productive_k3s.k3s import paths
 from productive_k3s_infra.answers.made import apply_answer, plan_answer
@@ -26,6 +26,7 @@ from productive_k3s_infra.operations.applied import Applied
 from productive_k3s_infra.operations.apply import apply
 from productive_k3s_infra.operations.plan import Planned, make_plan
 from productive_k3s_infra.operations.saved import open_saved
+from productive_k3s_infra.plan.mark import MARK
 from productive_k3s_infra.plan.saved import PlanOptions
 from productive_k3s_infra.providers.protocol import OnProgress, Survey, SurveyedMachine
 from productive_k3s_infra.workspace.journal import list_journals
@@ -471,6 +472,96 @@ async def test_what_is_lost_is_named_when_the_plan_is_made(world: World) -> None
     assert (await apply_saved(world)).exit_code == 0
     assert [verb for _, verb in world.verbs()].count("uninstall") == 2
     assert world.person.asked == []
+
+
+def _of_the_cluster(world: World) -> tuple[NodeFact, ...]:
+    cluster = world.facts["server-1"].cluster
+    assert cluster is not None
+    return cluster.nodes
+
+
+def _with_nodes(world: World, nodes: Iterable[NodeFact]) -> None:
+    server = world.facts["server-1"]
+    assert server.cluster is not None
+    world.facts["server-1"] = replace(server, cluster=replace(server.cluster, nodes=tuple(nodes)))
+
+
+def _leave(world: World, name: str) -> None:
+    """Somebody takes a node out of the cluster, and K3s off its host."""
+    _with_nodes(world, (node for node in _of_the_cluster(world) if node.name != name))
+    world.facts[name] = world.before.facts[name]
+
+
+def _appear(world: World, name: str, labels: dict[str, str]) -> None:
+    """Somebody joins a host with the labels that it has in a file of theirs."""
+    nodes = _of_the_cluster(world)
+    _with_nodes(world, (*nodes, replace(nodes[-1], name=name, labels=labels)))
+
+
+async def test_a_node_that_has_left_is_said(world: World) -> None:
+    """It would join anew, and nobody has read that."""
+    await there(world)
+    wish(world, agent={"kubelet-arg": ["max-pods=50"]})
+    await save(world)
+    _leave(world, "agent-2")
+    with pytest.raises(Refused) as caught:
+        await apply_saved(world)
+    assert caught.value.code == "plan.stale"
+    assert "start:k3s-agent is new" in caught.value.evidence.partition("agent-2/apply-agent differs: ")[2]
+    assert world.verbs() == []
+
+
+async def test_a_node_that_has_left_though_nothing_was_planned_for_it_is_said(world: World) -> None:
+    await there(world)
+    _stop(world, "agent-1")
+    await save(world)
+    _leave(world, "agent-2")
+    with pytest.raises(Refused) as caught:
+        await apply_saved(world)
+    assert caught.value.evidence.startswith("agent-2/apply-agent is new: ")
+    assert world.verbs() == []
+
+
+async def test_a_node_that_has_appeared_is_not_lost_by_a_plan_without_it(world: World) -> None:
+    """It has the mark of this cluster, and the file does not name it: somebody else's file does."""
+    await there(world)
+    wish(world, agent={"kubelet-arg": ["max-pods=50"]})
+    await save(world)
+    _appear(world, "agent-9", {MARK: "edge"})
+    with pytest.raises(Refused) as caught:
+        await apply_saved(world)
+    assert caught.value.code == "plan.stale"
+    assert caught.value.evidence.startswith("agent-9/remove-node is new: the node is no longer in the file")
+    assert world.verbs() == []
+
+
+async def test_a_node_that_somebody_else_has_joined_is_not_in_the_way(world: World) -> None:
+    """Without the mark it is left alone, now as ever."""
+    await there(world)
+    wish(world, agent={"kubelet-arg": ["max-pods=50"]})
+    await save(world)
+    _appear(world, "guest", {})
+    applied = await apply_saved(world)
+    assert [result.step.id for result in applied.results] == ["agent-1/apply-agent", "agent-2/apply-agent"]
+    assert "in the cluster, but not in the file: guest; they are left alone" in applied.plan.notes
+    assert "guest" in {node.name for node in _of_the_cluster(world)}
+
+
+async def test_a_node_that_was_to_leave_and_is_gone_is_said(world: World) -> None:
+    """As long as there is something left to do; where there is not, nothing is in the way."""
+    await there(world)
+    fewer = tuple(node for node in world.session.spec.nodes if node.name == "server-1")
+    world.session = replace(world.session, spec=world.session.spec.model_copy(update={"nodes": fewer}))
+    await save(world, prune="edge")
+    _leave(world, "agent-2")
+    with pytest.raises(Refused) as caught:
+        await apply_saved(world)
+    assert "agent-2/remove-node is no longer needed; it was planned because: the node is not in the file" in caught.value.evidence
+    assert "agent-1" not in caught.value.evidence
+    assert world.verbs() == []
+    _leave(world, "agent-1")
+    applied = await apply_saved(world)
+    assert (applied.results, applied.exit_code) == ((), 0)
 
 
 async def test_prune_without_a_file_is_refused(world: World) -> None:

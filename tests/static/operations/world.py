@@ -62,6 +62,8 @@ class Person:
 
     def finished(self, subject: str, activity: str, seconds: float, *, failed: bool = False) -> None: ...
 
+    def dropped(self, subject: str, activity: str) -> None: ...
+
     def agree(self, plan: Plan) -> bool:
         self.asked.append(f"plan of {plan.cluster}")
         return True

@@ -97,11 +97,10 @@ UNIT = Change("write:k3s-agent.service", "write-file", "k3s-agent.service", "it 
 
 
 def test_the_same_on_many_hosts_is_one_block_with_their_names() -> None:
-    names = ", ".join(f"agent-{n}" for n in range(1, 13))
     assert list(plan_lines(Plan("edge", many(12)))) == [
         "12 steps for edge: ! 12 restart",
         "! apply-agent: <node> has other flags",
-        f"      on {names}",
+        "      on agent-{1..12}",
         "    ~ write:k3s-agent.service: it differs",
         "    ~ write:own: tls-san differs",
         "    ! restart:k3s: its configuration changed",
@@ -165,11 +164,13 @@ def test_vetoes_stand_last_by_cause_with_evidence_and_remedy() -> None:
         Refusal("server-2", other),
     )
     lines = list(plan_lines(Plan("edge", (AGENT,), refusals=refusals)))
-    assert lines[-5:] == [
+    assert lines[-7:] == [
         "refused: server-1, server-2: another version [k3s.version-differs]",
         "  seen: v1.33.1+k3s1",
         "  next: ask for it",
+        "  more: pk3s explain k3s.version-differs",
         "refused: agent-1: no systemd [host.no-systemd]",
+        "  more: pk3s explain host.no-systemd",
         "Refused: 3 hosts refuse what was planned; nothing was changed.",
     ]
 
@@ -180,10 +181,12 @@ def test_hosts_that_were_not_reached_stand_last() -> None:
     assert list(plan_lines(Plan("edge", (), unreached=gone))) == [
         "The hosts that answered need no change.",
         "not planned: agent-2, agent-3: no connection [ssh.unreachable]",
+        "  more: pk3s explain ssh.unreachable",
     ]
-    assert list(plan_lines(Plan("edge", (AGENT,), unreached=gone)))[-2:] == [
+    assert list(plan_lines(Plan("edge", (AGENT,), unreached=gone)))[-3:] == [
         "1 step for edge: + 1 create.",
         "not planned: agent-2, agent-3: no connection [ssh.unreachable]",
+        "  more: pk3s explain ssh.unreachable",
     ]
 
 

@@ -28,20 +28,29 @@ class Telling(Protocol):
 
     def finished(self, subject: str, activity: str, seconds: float, *, failed: bool = False) -> None: ...
 
+    def dropped(self, subject: str, activity: str) -> None: ...
+
 
 @contextmanager
 def told(telling: Telling | None, subject: str, activity: str) -> Iterator[None]:
-    """Tell that something begins and, however the block is left, that it is over; None: nobody is told."""
+    """Tell that something begins and, however the block is left, that it is over; None: nobody is told.
+
+    What the person ends (Ctrl-C) is dropped: the host did not fail.
+    """
     if telling is None:
         yield
         return
-    began, failed = time.monotonic(), True
+    began = time.monotonic()
     telling.started(subject, activity)
     try:
         yield
-        failed = False
-    finally:
-        telling.finished(subject, activity, time.monotonic() - began, failed=failed)
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        telling.dropped(subject, activity)
+        raise
+    except BaseException:
+        telling.finished(subject, activity, time.monotonic() - began, failed=True)
+        raise
+    telling.finished(subject, activity, time.monotonic() - began)
 
 
 @asynccontextmanager
