@@ -18,14 +18,22 @@ _ATTEMPTS = 20
 
 # errno -> (code, what, remedy) of what the person can mend by choosing another place, or rights
 _MISTAKES = {
-    errno.ENOENT: ("missing", "the file or its folder is not there", "see the path"),
-    errno.EROFS: ("read-only", "the file system is read-only", "work in a copy that can be written to"),
-    errno.EACCES: ("permission", "no permission to write here", "run as the owner, or give the folder to this user"),
-    errno.EPERM: ("permission", "writing here is not allowed", "run as the owner, or give the folder to this user"),
-    errno.ENOTDIR: ("not-a-directory", "a file is where a folder has to be", "move the file away"),
-    errno.EEXIST: ("not-a-directory", "a file is where a folder has to be", "move the file away"),
-    errno.EISDIR: ("not-a-file", "a folder is where a file has to be", "move the folder away"),
-    errno.ELOOP: ("link", "the symbolic links of this path end nowhere", "mend the link"),
+    errno.ENOENT: ("missing", "the file or its folder does not exist", "check the path"),
+    errno.EROFS: ("read-only", "the file system is read-only", "work in a writable copy"),
+    errno.EACCES: (
+        "permission",
+        "no permission to write here",
+        "run as the owner, or make this user the owner of the folder",
+    ),
+    errno.EPERM: (
+        "permission",
+        "writing here is not allowed",
+        "run as the owner, or make this user the owner of the folder",
+    ),
+    errno.ENOTDIR: ("not-a-directory", "there is a file where a folder is needed", "move the file away"),
+    errno.EEXIST: ("not-a-directory", "there is a file where a folder is needed", "move the file away"),
+    errno.EISDIR: ("not-a-file", "there is a folder where a file is needed", "move the folder away"),
+    errno.ELOOP: ("link", "a symbolic link in this path points to nothing", "correct the link"),
     errno.ENAMETOOLONG: ("name", "the path is too long", "use a shorter name or another folder"),
 }
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -48,7 +56,7 @@ def explain(error: OSError, path: Path, area: str) -> Pk3sError:
             "there is no space left",
             where=where,
             evidence=str(error.strerror),
-            remedy="free some space and run pk3s again; nothing is half-written",
+            remedy="free some space and run pk3s again; no file was left half-written",
             code=f"{area}.no-space",
         )
     if error.errno in _MISTAKES:
@@ -58,7 +66,7 @@ def explain(error: OSError, path: Path, area: str) -> Pk3sError:
         "the file could not be read or written",
         where=where,
         evidence=error.strerror or str(error),
-        remedy="see whether the disk is well",
+        remedy="check the disk",
         code=f"{area}.io",
     )
 
@@ -118,7 +126,7 @@ def _create(path: Path) -> tuple[Path, int]:
         os.close(descriptor)  # another process swept between the two calls, and took it for a left one
         with suppress(FileNotFoundError):
             temporary.unlink()
-    raise OSError(errno.EBUSY, "other processes remove every new file", str(path))
+    raise OSError(errno.EBUSY, "other processes remove each new file", str(path))
 
 
 def _sweep(path: Path) -> None:

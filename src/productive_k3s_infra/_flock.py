@@ -72,10 +72,10 @@ def hold_folder(folder: Path, what: str) -> Iterator[None]:
         while not _is_held(descriptor):
             if time.monotonic() > deadline:
                 raise Locked(
-                    f"another process writes {what}",
+                    f"another process is writing {what}",
                     where=str(folder),
                     evidence=f"it holds the folder for more than {_FOLDER_SECONDS:g} s",
-                    remedy="run it again when that has ended",
+                    remedy="run it again when that process has finished",
                 )
             time.sleep(_POLL_SECONDS)
         yield
@@ -111,7 +111,7 @@ def _take(path: Path, what: str, timeout_seconds: float, on_wait: Callable[[str]
         if time.monotonic() >= deadline:
             raise _locked(path, what, holder)
         if not waiting:
-            on_wait(f"waiting for process {holder.get('pid', 'unknown')}, which works on {what}")
+            on_wait(f"waiting for process {holder.get('pid', 'unknown')}, which is working on {what}")
             waiting = True
         time.sleep(_POLL_SECONDS)
 
@@ -147,8 +147,8 @@ def _read_holder(descriptor: int) -> dict[str, Any]:
 def _locked(path: Path, what: str, holder: dict[str, Any]) -> Locked:
     pid, doing = holder.get("pid", "unknown"), holder.get("doing", "?")
     return Locked(
-        f"another pk3s works on {what}",
+        f"another pk3s is working on {what}",
         where=str(path),
         evidence=f"process {pid}: {doing}, user {holder.get('user', '?')}, since {holder.get('since', '?')}",
-        remedy=f"wait for it to end; if it hangs, end it: kill {pid}" if holder else "wait for it to end",
+        remedy=f"wait for it to finish; if it hangs, stop it: kill {pid}" if holder else "wait for it to finish",
     )

@@ -212,7 +212,7 @@ def _not_started(words: tuple[str, ...], error: OSError) -> ProcessFailed:
     return ProcessFailed(
         f"{words[0]} is not installed on this computer" if missing else f"{words[0]} could not be started",
         evidence=str(error),
-        remedy=f"install the package that has {words[0]}" if missing else "",
+        remedy=f"install the package that provides {words[0]}" if missing else "",
         code="process.missing" if missing else "process.failed",
     )
 
@@ -220,12 +220,12 @@ def _not_started(words: tuple[str, ...], error: OSError) -> ProcessFailed:
 def _too_slow(words: tuple[str, ...], timeout_seconds: float, said: str) -> ProcessFailed:
     return ProcessFailed(
         f"{' '.join(words[:3])} did not end within {timeout_seconds:g} s and was killed",
-        evidence=_evidence(said) or "it said nothing",
+        evidence=_evidence(said) or "it printed nothing",
         code="process.timeout",
     )
 
 
 def _failed(words: tuple[str, ...], exit_code: int, said: str) -> ProcessFailed:
     return ProcessFailed(
-        f"{' '.join(words[:3])} ended with exit code {exit_code}", evidence=_evidence(said) or "it said nothing"
+        f"{' '.join(words[:3])} exited with code {exit_code}", evidence=_evidence(said) or "it printed nothing"
     )

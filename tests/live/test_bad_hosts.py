@@ -118,7 +118,7 @@ def test_hosts_that_cannot_be_asked_are_all_named_at_once(hosts: Hosts) -> None:
     finally:
         hosts.bed.ssh(hosts.server, "rm /etc/profile.d/noise.sh ~ops/.bashrc")
     expected = {
-        "agent-silent": ("ssh.", "see the address"),
+        "agent-silent": ("ssh.", "check the address"),
         "agent-port": ("ssh.refused", "port"),
         "agent-user": ("ssh.authentication", "authorized_keys"),
         "agent-key": ("ssh.host-key-changed", "if the host was recreated"),

@@ -102,7 +102,7 @@ def test_a_full_disk_is_named(story: Story) -> None:
 def test_a_cut_upload_leaves_nothing_of_k3s(story: Story) -> None:
     assert story.cut_upload.code == 5, story.cut_upload
     shown = found(story.cut_upload, "server-1/stage-artifacts", "host.no-result")
-    assert "how far it came is unknown" in shown.what
+    assert "it is not known what it did" in shown.what
     assert "run pk3s again" in shown.remedy
     assert story.left_by_upload == ""
 

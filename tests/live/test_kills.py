@@ -86,7 +86,7 @@ def kill_during(site: Site, kill: Kill) -> tuple[str, Done]:
     else:
         # One clear error that says where and what to do; only what needs this host was not done.
         assert done.code == 5, done
-        assert "so how far it came is unknown" in done.out, done
+        assert "so it is not known what" in done.out, done
         assert "next: run pk3s again" in done.out, done
     return where, done
 

@@ -272,7 +272,7 @@ def test_a_machine_that_cannot_start_is_diagnosed_and_can_be_destroyed(bed: Bed,
     assert time.monotonic() - began < 30
     assert caught.value.code == "local.start"
     assert caught.value.where == "machine a"
-    assert caught.value.evidence != "it said nothing"
+    assert caught.value.evidence != "it printed nothing"
     assert [machine.state for machine in survey("one", root=bed.root)] == ["stopped"]
 
 

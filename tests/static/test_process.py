@@ -26,7 +26,7 @@ def test_a_failure_carries_what_the_program_said() -> None:
     with pytest.raises(ProcessFailed) as caught:
         _process.run(("sh", "-c", "echo fine; echo broken >&2; exit 3"))
     assert caught.value.code == "process.failed"
-    assert "exit code 3" in caught.value.what
+    assert "exited with code 3" in caught.value.what
     assert caught.value.evidence == "broken"
 
 
@@ -87,7 +87,7 @@ def test_a_detached_program_is_nobodys_child(tmp_path: Path) -> None:
     _process.start_detached(("sh", "-c", "read x < /proc/self/stat; echo $x"), log)
     deadline = time.monotonic() + 10
     while not (log.exists() and log.read_text()):
-        assert time.monotonic() < deadline, "it said nothing"
+        assert time.monotonic() < deadline, "it printed nothing"
         time.sleep(0.01)
     fields = log.read_text().rpartition(")")[2].split()
     parent, group, session = (int(field) for field in fields[1:4])

@@ -132,7 +132,7 @@ def read_result(code: int, output: str, errors: str) -> dict[str, Any]:
         return results[0]
     said = [line.strip() for line in (*output.splitlines(), *errors.splitlines()) if line.strip()]
     words = [line for line in said if not line.startswith("{")]
-    evidence = words[-1][:_EVIDENCE_CHARACTERS] if words else f"it said nothing and ended with {code}"
+    evidence = words[-1][:_EVIDENCE_CHARACTERS] if words else f"it printed nothing and ended with {code}"
     failure = _cause(code, " ".join(words).lower(), begun=any(found["type"] == "hello" for found in messages))
     return {"type": "result", "outcome": "failed", "failures": [{**failure, "evidence": evidence, "exit_code": 5}]}
 
@@ -149,7 +149,7 @@ def _message(line: str) -> dict[str, Any] | None:
 
 def _cause(code: int, said: str, *, begun: bool) -> dict[str, str]:
     if not begun and "pk3s-old-python" in said:
-        remedy = "Python 3.9 or newer is needed: use a newer release of the host's system"
+        remedy = "Python 3.9 or newer is needed: use a newer release of the host's operating system"
         return {"code": "host.old-python", "what": "the host's Python is too old", "remedy": remedy}
     if not begun and "python3" in said and (code == 127 or "not found" in said or "no such file" in said):
         remedy = "install it so that /usr/bin/python3 is there, for example: apt-get install python3"
@@ -159,6 +159,6 @@ def _cause(code: int, said: str, *, begun: bool) -> dict[str, str]:
         return {"code": "sudo.refused", "what": "sudo does not run the program", "remedy": remedy}
     return {
         "code": "host.no-result",
-        "what": "the host's program ended without a result, so how far it came is unknown",
+        "what": "the host program ended without a result, so it is not known what it did",
         "remedy": "run the playbook again: it looks at the host first and goes on from what is true there",
     }

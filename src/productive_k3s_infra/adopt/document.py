@@ -297,7 +297,7 @@ def _remarks_on_cluster(name: str, cluster: RunningCluster) -> Iterator[str]:
         )
     for node in cluster.unnamed:
         # By its mark it is one that left this cluster's file: an apply with --prune would take it out.
-        fate = "has this cluster's mark, so that --prune removes it" if is_ours(node, name) else "is left alone"
+        fate = "has this cluster's label, so that --prune removes it" if is_ours(node, name) else "is left alone"
         yield (
             f"{node.name} ({node.internal_ip}) is in the cluster, and was not named: it {fate}. To add it, "
             f"write this file anew with --from-host {node.internal_ip} too, or a node of that name and address into it"

@@ -162,7 +162,7 @@ def _require_different(found: Sequence[RunningHost]) -> None:
                 "two addresses lead to one node",
                 where=host.given,
                 evidence=f"{first.given} and {host.given} both are {host.node_name}",
-                remedy="name every host once",
+                remedy="name each host once",
                 code="init.same-host",
             )
 

@@ -39,7 +39,7 @@ def default_cache() -> Path:
     if path.is_absolute():
         return path
     raise BadInput(
-        "there is no place for the cache of K3s releases",
+        "there is no folder for the cache of K3s releases",
         where="HOME",
         evidence=os.environ.get("HOME", "") or "not set",
         remedy="set XDG_CACHE_HOME or HOME to an absolute path",

@@ -31,7 +31,7 @@ def resolve_channel(channel: str, *, base: str = "", timeout_seconds: float = 15
             f"the channel {channel} could not be resolved",
             where=host,
             evidence=str(getattr(error, "reason", "") or str(error) or type(error).__name__),
-            remedy=f"name the version yourself: --version {DEFAULT_VERSION}; a proxy comes from HTTPS_PROXY",
+            remedy=f"give the version: --version {DEFAULT_VERSION}; set a proxy with HTTPS_PROXY",
             code="channel.unreachable",
         ) from error
     version = urllib.parse.unquote(target.rstrip("/").rpartition("/")[2])

@@ -99,10 +99,10 @@ def download(url: str, sha256: str, target: Path, on_bytes: OnBytes = lambda _do
         _fetch(body, on_bytes)
         if body.digest.hexdigest() != sha256:
             raise StepFailed(
-                f"{target.name} is not what the release's checksum file says",
+                f"{target.name} does not match the release's checksum file",
                 where=url,
                 evidence=f"sha256 {body.digest.hexdigest()}, expected {sha256}, {body.done} bytes",
-                remedy="nothing was kept; mend the mirror, or see what lies between it and this computer",
+                remedy="nothing was kept; repair the mirror, or check what is between it and this computer",
                 code="artifact.checksum",
             )
 
@@ -177,7 +177,7 @@ def _require_good(body: _Body, answer: httpx.Response) -> None:
         if answer.headers.get("Content-Range", "").startswith(f"bytes {body.done}-"):
             return
         body.begin_anew()
-        raise _Passing(_unreachable(body.url, "it gave another part of the file than was asked for"))
+        raise _Passing(_unreachable(body.url, "it sent a different part of the file than the one requested"))
     if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and body.done:
         body.begin_anew()
         raise _Passing(_unreachable(body.url, f"HTTP {status}"))
@@ -188,7 +188,7 @@ def _require_good(body: _Body, answer: httpx.Response) -> None:
             "the release has no such file",
             where=body.url,
             evidence=f"HTTP {status}",
-            remedy="see whether the version in the cluster file exists, and whether the mirror has it",
+            remedy="check whether the version in the cluster file exists, and whether the mirror has it",
             code="artifact.missing",
         )
     retry = answer.headers.get("Retry-After", "")
@@ -270,7 +270,7 @@ def _unreachable(url: str, evidence: str) -> StepFailed:
         where=url,
         evidence=evidence,
         remedy="run it again when the network is back, or set spec.k3s.artifacts.source to a mirror's URL or to a "
-        "directory <directory>/<version>/{k3s,sha256sum-<arch>.txt}; a proxy comes from HTTPS_PROXY, "
-        "a private CA from SSL_CERT_FILE",
+        "directory <directory>/<version>/{k3s,sha256sum-<arch>.txt}; set a proxy "
+        "with HTTPS_PROXY, a private CA with SSL_CERT_FILE",
         code="artifact.unreachable",
     )

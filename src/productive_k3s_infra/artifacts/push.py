@@ -52,7 +52,7 @@ async def while_taken(
         raise StepFailed(
             f"the host takes no more of what is pushed, for {stall_seconds:g} s",
             where=host,
-            evidence=f"it took {taken / 1e6:.0f} MB",
-            remedy="see what its disk and its network do, then run it again: what arrived whole is not sent twice",
+            evidence=f"it accepted {taken / 1e6:.0f} MB",
+            remedy="check its disk and its network, then run it again: complete files are not sent twice",
             code="artifact.stalled",
         ) from error

@@ -158,17 +158,17 @@ def _require_digest(search: _Search, path: Path, expected: str, sums_path: Path)
     if found != expected:
         raise _mistake(
             "checksum",
-            f"{path.name} is not what its checksum file says",
+            f"{path.name} does not match its checksum file",
             path,
             f"sha256 {found}, {sums_path.name} says {expected}",
-            "copy the release anew; where you built it yourself, write the checksum file anew",
+            "copy the release again; if you built it yourself, write the checksum file again",
         )
 
 
 def _version_folder(directory: Path, version: str) -> Path:
     with explained(directory, _AREA):
         if not directory.is_dir():
-            raise _mistake("missing", "the directory of K3s releases is not there", directory, "", _SHAPE)
+            raise _mistake("missing", "the directory of K3s releases does not exist", directory, "", _SHAPE)
         folder = directory / version
         if folder.is_dir():
             return folder
@@ -186,7 +186,11 @@ def _require_version(version: str) -> None:
     # It becomes a part of paths and URLs.
     if not version.startswith("v") or "/" in version or version != version.strip() or not version.isprintable():
         raise _mistake(
-            "version", "this is no K3s version", "spec.k3s.version", version[:80], f"write it such as {DEFAULT_VERSION}"
+            "version",
+            "this is not a K3s version",
+            "spec.k3s.version",
+            version[:80],
+            f"write it such as {DEFAULT_VERSION}",
         )
 
 
@@ -196,7 +200,9 @@ def _require_url(source: str) -> str:
         parts = urllib.parse.urlsplit(source)
         port_is_fine = parts.port != 0
     except ValueError as error:
-        raise _mistake("source", "this is no URL", place, str(error), "write it such as https://mirror/k3s") from error
+        raise _mistake(
+            "source", "this is not a URL", place, str(error), "write it such as https://mirror/k3s"
+        ) from error
     if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_fine:
         raise _mistake("source", "a mirror has an http or https URL", place, parts.scheme, "or name a directory")
     if parts.username is not None or parts.password is not None:
@@ -221,8 +227,8 @@ def _binary(arch: str) -> str:
 
 def _require_named(sums: Mapping[str, str], name: str, where: str) -> dict[str, str]:
     if name not in sums:
-        evidence = f"it names {', '.join(sorted(sums))}" if sums else "it holds no line of sha256sum"
-        raise _mistake("checksum", f"the checksum file does not name {name}", where, evidence, _SHAPE)
+        evidence = f"it lists {', '.join(sorted(sums))}" if sums else "it has no line from sha256sum"
+        raise _mistake("checksum", f"the checksum file does not list {name}", where, evidence, _SHAPE)
     return dict(sums)
 
 

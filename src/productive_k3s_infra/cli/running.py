@@ -192,7 +192,7 @@ def _tell_bug(error: Exception) -> None:
 
     where = redact("".join(traceback.format_exception(error))).splitlines()
     bug = Pk3sError(
-        "this is a bug of pk3s",
+        "this is a bug in pk3s",
         evidence=redact(" ".join(f"{type(error).__name__}: {error}".split())),
         remedy="report it with the lines above and with the journal, if one is named below",
     )

@@ -75,7 +75,7 @@ def read_content(name: str, folder: Folder) -> str | Objection:
             return Objection("file.content", f"{shown} has {size} bytes", f"at most {MOST_CONTENT_BYTES}")
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        return Objection("file.content", f"{shown} is not UTF-8", "a text")
+        return Objection("file.content", f"{shown} is not UTF-8", "text")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return Objection("file.content", f"{shown} cannot be read: {reason}", "a file of this computer")
@@ -94,7 +94,7 @@ def _key(name: str, folder: Folder) -> Objection | None:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return Objection("file.key", f"the key {quoted(name)} cannot be read: {reason}", "a private key")
     if not stat.S_ISREG(status.st_mode):
-        return Objection("file.key", f"the key {quoted(name)} is no file", "a private key")
+        return Objection("file.key", f"the key {quoted(name)} is not a file", "a private key")
     if not readable:
         what = f"the key {quoted(name)} cannot be read: Permission denied"
         return Objection("file.key", what, remedy=f"chown it to the user of pk3s, chmod 600 {path}")
@@ -110,21 +110,21 @@ def _source(tree: Tree, folder: Folder) -> Iterator[Found]:
     source = tree.text(*_SOURCE)
     can = capabilities_of(tree.text("spec", "provider", "kind"))
     if source in (None, "release") and tree.text(*_DELIVERY) == "pull" and can and not can.machines_have_way_out:
-        what = "machines of this provider have no way out, so they cannot pull from GitHub"
+        what = "machines of this provider have no internet access, so they cannot pull from GitHub"
         yield found(_DELIVERY, "file.delivery", what, remedy="leave delivery out: this computer downloads and uploads")
     if not source or source == "release":
         return
     expected = "release, a mirror's URL, or a directory"
     if not is_directory_source(source):
         if not source.startswith(_URLS):
-            yield found(_SOURCE, "file.source", f"{quoted(source)} is no URL of a mirror", expected="https://...")
+            yield found(_SOURCE, "file.source", f"{quoted(source)} is not the URL of a mirror", expected="https://...")
         return
     try:
         exists = folder.find(source).is_dir()
     except (OSError, ValueError):
         exists = False
     if not exists:
-        yield found(_SOURCE, "file.source", f"there is no directory {quoted(source)}", expected=expected)
+        yield found(_SOURCE, "file.source", f"the directory {quoted(source)} does not exist", expected=expected)
     if tree.text(*_DELIVERY) == "pull":
         what = "hosts cannot pull from a directory of this computer"
         yield found(_DELIVERY, "file.delivery", what, remedy="delivery: push (or auto), or a mirror's URL as source")

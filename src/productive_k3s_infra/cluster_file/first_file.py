@@ -71,7 +71,7 @@ def require_wanted(wanted: NewCluster) -> None:
         )
     if wanted.version and wanted.channel:
         raise BadInput(
-            "--version and --channel say the same thing twice", remedy="leave one of them out", code="init.version"
+            "--version and --channel cannot be combined", remedy="leave one of them out", code="init.version"
         )
 
 
@@ -84,7 +84,7 @@ def _require_named_hosts(wanted: NewCluster) -> None:
         )
     if wanted.agent_count is not None:
         raise BadInput(
-            f"hosts of {wanted.provider} are not counted, they are named",
+            f"hosts of {wanted.provider} are named, not counted",
             remedy="name each: --agent 10.0.0.21 --agent 10.0.0.22",
             code="init.agents",
         )
@@ -116,9 +116,9 @@ def host_parts(given: str) -> dict[str, str | int]:
     parts = text_checks.jump_parts(given)
     if isinstance(parts, Objection):
         raise BadInput(
-            f"{given} is no address of a host",
+            f"{given} is not the address of a host",
             evidence="expected is an address or a name, or user@host:port",
-            remedy="an IPv6 address with a port stands in brackets: ops@[fd00::11]:2222",
+            remedy="an IPv6 address with a port needs brackets: ops@[fd00::11]:2222",
             code="init.address",
         )
     return parts
@@ -220,8 +220,8 @@ def require_only_hosts(said: Mapping[str, object]) -> None:
     given = [option for option, value in said.items() if value not in (None, "", ())]
     if given:
         raise BadInput(
-            "the hosts say themselves what they are",
+            "the hosts themselves provide these values",
             evidence=f"--from-host together with {', '.join(given)}",
-            remedy="leave the others out, and name every host with --from-host",
+            remedy="leave the others out, and name each host with --from-host",
             code="init.from-host",
         )

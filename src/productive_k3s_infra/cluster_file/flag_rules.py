@@ -56,7 +56,7 @@ def _of_one_node(path: Path, written: Mapping[str, Any]) -> Iterator[Found]:
     for key in written:
         flag = flags.table().find(key)
         if flag is not None and "server" in flag.roles and (flag.critical or flag.name in _OF_THE_CLUSTER):
-            what = f"{quoted(key)} is one for the whole cluster"
+            what = f"{quoted(key)} is a flag for the whole cluster"
             yield found(
                 (*path, key), "file.flag-of-the-cluster", what, remedy="move it to spec.k3s.server", at_key=True
             )
@@ -126,7 +126,7 @@ def _twice(path: Path, written: Mapping[str, Any]) -> Iterator[Found]:
     for key in written:
         flag = flags.table().find(key)
         if flag is not None and flag.name != key and flag.name in written:
-            what = f"{quoted(key)} is another name of {quoted(flag.name)}, which is here too"
+            what = f"{quoted(key)} is another name for {quoted(flag.name)}, which is also set"
             yield found((*path, key), "file.duplicate-key", what, remedy="leave one of them out", at_key=True)
 
 

@@ -73,7 +73,7 @@ def _read(path: Path, file: str) -> str:
 def _invalid(file: str, mistakes: tuple[Mistake, ...]) -> ClusterFileInvalid:
     ordered = tuple(sorted(dict.fromkeys(mistakes), key=lambda item: (item.line, item.column, item.what)))
     number = "a mistake" if len(ordered) == 1 else f"{len(ordered)} mistakes"
-    remedy = "mend what is listed; pk3s explain cluster-file describes every key"
+    remedy = "correct what is listed; pk3s explain cluster-file describes every key"
     return ClusterFileInvalid(f"{number} in the cluster file", mistakes=ordered, where=file, remedy=remedy)
 
 

@@ -52,7 +52,7 @@ def _networks(tree: Tree, flag: str, bad: list[Found]) -> tuple[_Named, ...]:
         if network is not None:
             result.append(_Named(flag, network, path))
             continue
-        what = f"{flag} {quoted(text)} is no network"
+        what = f"{flag} {quoted(text)} is not a network"
         bad.append(found(path, "file.network", what, expected=f"one like {_DEFAULTS[flag]}"))
     return tuple(result)
 
@@ -95,7 +95,7 @@ def _dns(tree: Tree, services: tuple[_Named, ...]) -> Iterator[Found]:
     for path, text in _parts(tree, "cluster-dns"):
         address = _address(text)
         if address is None:
-            yield found(path, "file.network", f"cluster-dns {quoted(text)} is no address", expected="an IP address")
+            yield found(path, "file.network", f"cluster-dns {quoted(text)} is not an address", expected="an IP address")
         elif services and not any(address in named.network for named in services):
             what = f"cluster-dns {address} lies outside {' and '.join(map(str, services))}"
             yield found(path, "file.cluster-dns", what, remedy="choose an address of service-cidr, usually the tenth")

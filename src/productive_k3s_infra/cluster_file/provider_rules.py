@@ -35,7 +35,7 @@ def check_provider(tree: Tree) -> Iterator[Found]:
         yield from _sizes(tree, (*path, "machine"), kind, can)
     count = sum(1 if "count" not in node else count_of(tree, path) or 0 for path, node in nodes(tree))
     if can.most_machines is not None and count > can.most_machines:
-        what = f"{count} machines are more than {kind} has addresses for"
+        what = f"{kind} does not have enough addresses for {count} machines"
         yield found(NODES, "file.machines", what, expected=f"at most {can.most_machines}", at_key=True)
 
 
@@ -51,7 +51,7 @@ def _sizes(tree: Tree, path: Path, kind: str, can: Capabilities) -> Iterator[Fou
             yield from _misplaced(tree, path, key, kind, lambda other, key=key: key in other.sizes)  # type: ignore[misc]
     disk = tree.text(*path, "disk")
     if can.whole_gigabytes and disk is not None and disk.endswith("M"):
-        yield found((*path, "disk"), "file.size", f"{quoted(disk)} is no size of a volume", expected="whole G, as 80G")
+        yield found((*path, "disk"), "file.size", f"{quoted(disk)} is not a volume size", expected="whole G, as 80G")
 
 
 def _network(tree: Tree) -> Iterator[Found]:
@@ -66,7 +66,7 @@ def _network(tree: Tree) -> Iterator[Found]:
 def _address(tree: Tree, path: Path, node: dict[str, Any], kind: str, can: Capabilities) -> Iterator[Found]:
     if "count" in node and "address" in node:
         remedy = "leave the address out" if can.makes_machines else "write a node for each"
-        what = "several machines cannot have one address"
+        what = "several machines cannot share one address"
         yield found((*path, "count"), "file.count-with-address", what, remedy=remedy, at_key=True)
     elif "count" in node and not can.makes_machines:
         what = "count is for providers that create machines"
@@ -101,7 +101,7 @@ def _private(tree: Tree, place: Path) -> Iterator[Found]:
     try:
         ipaddress.IPv4Address(text)
     except ValueError:
-        what = f"{quoted(text)} is no IPv4 address"
+        what = f"{quoted(text)} is not an IPv4 address"
         yield found(place, "file.address", what, expected="a free address of the subnet, or nothing")
 
 

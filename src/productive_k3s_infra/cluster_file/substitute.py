@@ -45,7 +45,7 @@ def _lookup(match: re.Match[str], environment: Mapping[str, str]) -> str | Objec
     if inside is None or not match.group(2) or "${" in (inside.group(2) or ""):
         return Objection(
             "file.bad-variable",
-            f"{quoted(match.group(0))} is no variable",
+            f"{quoted(match.group(0))} is not a variable",
             "${NAME} or ${NAME:-default}",
             "write $${ where the letters ${ are meant",
         )

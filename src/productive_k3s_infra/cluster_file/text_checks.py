@@ -65,7 +65,7 @@ def address(text: str) -> Objection | None:
     except ValueError:
         if _is_hostname(text):
             return None
-        return Objection("file.address", f"{quoted(text)} is no address", expected)
+        return Objection("file.address", f"{quoted(text)} is not an address", expected)
     if ip.is_unspecified or ip.is_multicast or "%" in text:
         return Objection("file.address", f"no host can be reached at {quoted(text)}", expected)
     return None
@@ -79,7 +79,7 @@ def _is_hostname(text: str) -> bool:
 
 def login(text: str) -> Objection | None:
     """Return what is wrong with a user's name."""
-    return None if _LOGIN.fullmatch(text) else Objection("file.user", f"{quoted(text)} is no user name")
+    return None if _LOGIN.fullmatch(text) else Objection("file.user", f"{quoted(text)} is not a user name")
 
 
 def host_key(text: str) -> Objection | None:
@@ -104,7 +104,7 @@ def host_key(text: str) -> Objection | None:
 def jump_parts(text: str) -> dict[str, str | int] | Objection:
     """Return the parts of `user@host:port`; user and port may be missing, an IPv6 address stands in brackets."""
     match = _JUMP.fullmatch(text)
-    wrong = Objection("file.jump", f"{quoted(text)} is no jump host", "user@host:port")
+    wrong = Objection("file.jump", f"{quoted(text)} is not a jump host", "user@host:port")
     if match is None:
         return wrong
     user, place, port = match.group("user", "address", "port")
@@ -145,7 +145,7 @@ def proxy(text: str) -> Objection | None:
     """Return what is wrong with the URL of a proxy. It is not shown: it may hold a password."""
     if is_http_url(text) and urlsplit(text).path in {"", "/"} and not urlsplit(text).query:
         return None
-    return Objection("file.proxy", "this is no URL of a proxy", "one like http://proxy.example:3128")
+    return Objection("file.proxy", "this is not the URL of a proxy", "one like http://proxy.example:3128")
 
 
 def no_proxy(text: str) -> Objection | None:
@@ -155,21 +155,23 @@ def no_proxy(text: str) -> Objection | None:
         return None
     if text == "*" or _is_hostname(text.removeprefix("*").removeprefix(".").partition(":")[0]):
         return None
-    return Objection("file.no-proxy", f"{quoted(text)} is nothing to reach directly", "an address, a network, a domain")
+    return Objection(
+        "file.no-proxy", f"{quoted(text)} is not a target to reach directly", "an address, a network, a domain"
+    )
 
 
 def size(text: str) -> Objection | None:
     """Return what is wrong with a size of memory or disk."""
     if _SIZE.fullmatch(text):
         return None
-    return Objection("file.size", f"{quoted(text)} is no size", "a number with M or G, as 4G")
+    return Objection("file.size", f"{quoted(text)} is not a size", "a number with M or G, as 4G")
 
 
 def instance_type(text: str) -> Objection | None:
     """Return what is wrong with the name of an instance type; whether it exists is for AWS to say."""
     if _INSTANCE_TYPE.fullmatch(text):
         return None
-    return Objection("file.instance-type", f"{quoted(text)} is no instance type", "one like t3a.xlarge")
+    return Objection("file.instance-type", f"{quoted(text)} is not an instance type", "one like t3a.xlarge")
 
 
 def cidr(text: str) -> Objection | None:
@@ -180,7 +182,7 @@ def cidr(text: str) -> Objection | None:
         remedy = ""
         with suppress(ValueError):
             remedy = f"did you mean {ipaddress.ip_network(text, strict=False)}?"
-        return Objection("file.network", f"{quoted(text)} is no network", "one like 203.0.113.0/24", remedy)
+        return Objection("file.network", f"{quoted(text)} is not a network", "one like 203.0.113.0/24", remedy)
     if "/" not in text:
         whole = ipaddress.ip_network(text)
         return Objection("file.network", f"{quoted(text)} is one address", "a network", f"write {whole}")
@@ -191,21 +193,21 @@ def region(text: str) -> Objection | None:
     """Return what is wrong with the name of a region."""
     if _REGION.fullmatch(text):
         return None
-    return Objection("file.region", f"{quoted(text)} is no region", "one like eu-central-1")
+    return Objection("file.region", f"{quoted(text)} is not a region", "one like eu-central-1")
 
 
 def image(text: str) -> Objection | None:
     """Return what is wrong with the name of an image to launch: a release, an alias, a remote's image or a URL."""
     if _IMAGE.fullmatch(text):
         return None
-    return Objection("file.image", f"{quoted(text)} is no image", "one like 24.04")
+    return Objection("file.image", f"{quoted(text)} is not an image", "one like 24.04")
 
 
 def word(text: str) -> Objection | None:
     """Return what is wrong with a word that OpenTofu takes as a name."""
     if _WORD.fullmatch(text):
         return None
-    return Objection("file.word", f"{quoted(text)} is no name", "lower-case letters, digits and _")
+    return Objection("file.word", f"{quoted(text)} is not a name", "lower-case letters, digits and _")
 
 
 def file_name(name: str) -> Objection | None:
@@ -213,11 +215,11 @@ def file_name(name: str) -> Objection | None:
     if _FILE_NAME.fullmatch(name):
         return None
     expected = "letters, digits, - . and _, at most 100, a letter or a digit first"
-    return Objection("file.file-name", f"{quoted(name)} is no name of a file on the hosts", expected)
+    return Objection("file.file-name", f"{quoted(name)} is not the name of a file on the hosts", expected)
 
 
 def batch(value: object) -> Objection | None:
     """Return what is wrong with a number of nodes at a time: a number from 1 on, or a part from 1% to 100%."""
     if is_batch_size(value):
         return None
-    return Objection("file.batch", f"{quoted(value)} is no number of nodes at a time", "a number from 1 on, or 25%")
+    return Objection("file.batch", f"{quoted(value)} is not a number of nodes at a time", "a number from 1 on, or 25%")

@@ -128,7 +128,9 @@ class _Reading:
             if not isinstance(key_node, ScalarNode) or key_node.tag == f"{_TAG}merge":
                 self.values[(*path, "<<")] = _place(key_node.start_mark)
                 remedy = "write the keys out"
-                odd = Objection("file.syntax", "a merge (<<) or a key that is no word is not used here", remedy=remedy)
+                odd = Objection(
+                    "file.syntax", "a merge (<<) or a key that is not a word cannot be used here", remedy=remedy
+                )
                 self.object_to((*path, "<<"), odd)
                 continue
             key = str(key_node.value)
@@ -138,7 +140,7 @@ class _Reading:
                 first = self.keys[here]
                 again = (*path, key, len(self.values))
                 self.values[again] = place
-                what = f"the key {quoted(key)} is here twice"
+                what = f"the key {quoted(key)} appears twice"
                 remedy = f"the first one is in line {first.line}"
                 self.mistakes.append(found(again, "file.duplicate-key", what, remedy=remedy))
                 continue
@@ -175,7 +177,7 @@ def _place(mark: Any) -> Place:
 
 
 def _odd_tag(node: Node) -> Objection:
-    return Objection("file.syntax", f"the YAML tag {quoted(node.tag)} is not used here", remedy="leave the tag out")
+    return Objection("file.syntax", f"the YAML tag {quoted(node.tag)} cannot be used here", remedy="leave the tag out")
 
 
 def read_tree(text: str, environment: Mapping[str, str], *, file: str) -> tuple[Tree | None, tuple[Mistake, ...]]:
@@ -222,7 +224,7 @@ def _syntax(error: MarkedYAMLError, text: str, file: str) -> Mistake:
     if "expected a single document" in str(error.context):
         what, remedy = "a second document begins here", "one cluster is one file: name others with -f"
         return Mistake(file, place.line, place.column, what, remedy=remedy, code="file.two-documents")
-    remedy = 'inside {} and [] a variable stands in quotes: "${NAME}"' if "${" in line else ""
+    remedy = 'inside {} and [] a variable needs quotes: "${NAME}"' if "${" in line else ""
     what = f"not YAML: {error.problem or error.context or 'unreadable'}"
     return Mistake(file, place.line, place.column, what, remedy=remedy, code="file.syntax")
 

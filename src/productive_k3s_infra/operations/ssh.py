@@ -26,7 +26,7 @@ async def ssh_words(session: Session, node: str, command: Sequence[str] = ()) ->
         raise BadInput(
             "there is no ssh on this computer",
             where="PATH",
-            remedy="install OpenSSH's client (openssh-client)",
+            remedy="install the OpenSSH client (openssh-client)",
             code="ssh.no-client",
         )
     host, _ = await host_called(session, node)

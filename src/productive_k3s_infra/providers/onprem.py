@@ -29,7 +29,7 @@ class OnpremProvider:
     async def create(self, names: tuple[str, ...], on_progress: OnProgress) -> Survey:
         """Raise ProviderFailed: nothing is ever missing here, so this is never planned."""
         del on_progress
-        raise ProviderFailed("on-prem hosts are not made by pk3s", where=", ".join(names), code="onprem.no-machines")
+        raise ProviderFailed("on-prem hosts are not created by pk3s", where=", ".join(names), code="onprem.no-machines")
 
     async def destroy(self, names: tuple[str, ...], on_progress: OnProgress) -> None:
         """Leave the hosts as they are: they are not ours."""

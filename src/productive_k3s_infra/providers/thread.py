@@ -37,7 +37,7 @@ async def finishing(work: asyncio.Task[T], interrupt: Callable[[], None] | None 
         work.add_done_callback(_taken)
         if not in_time:
             raise Interrupted(
-                "stopped, but what changes machines still goes on",
+                "stopped, but a change to the machines is still running",
                 evidence=f"its thread did not end within {THREAD_SECONDS:g} s",
                 remedy="wait until it ends (pk3s status shows the machines), then run it again",
                 code="run.still-working",

@@ -188,7 +188,7 @@ def _hosts(inventory: AnsibleInventory) -> dict[str, Any]:
     taken = [host.host.name for host in inventory.hosts if host.host.name in (*GROUPS, "all", "ungrouped", cluster)]
     if taken:
         raise BadInput(
-            "a node is called like a group of the inventory",
+            "a node has the same name as a group of the inventory",
             where=", ".join(taken),
             evidence=f"the groups are {', '.join(GROUPS)} and {cluster}",
             remedy="give the node another name",

@@ -25,7 +25,7 @@ def write_cluster_file(path: Path, text: str) -> None:
             file.write(MODELINE + text)
     except FileExistsError as error:
         raise BadInput(
-            "the file exists already", where=str(path), remedy="choose another name with -f", code="init.exists"
+            "the file already exists", where=str(path), remedy="choose another name with -f", code="init.exists"
         ) from error
     except OSError as error:
         raise explain(error, path, AREA) from error
@@ -58,7 +58,7 @@ def require_free(file: Path) -> None:
     """Raise BadInput if the file is there, or nothing can be written beside it: before anything is asked."""
     if file.exists() or file.is_symlink():
         raise BadInput(
-            "the file exists already", where=str(file), remedy="choose another name with -f", code="init.exists"
+            "the file already exists", where=str(file), remedy="choose another name with -f", code="init.exists"
         )
     with explained(file, AREA), tempfile.TemporaryFile(dir=file.parent):
         pass

@@ -29,7 +29,7 @@ class Workspace:
     def __post_init__(self) -> None:
         if self.cluster in {"", ".", ".."} or "/" in self.cluster or "\0" in self.cluster:
             raise BadInput(
-                f"{self.cluster!r} cannot name a cluster's folder",
+                f"{self.cluster!r} cannot be the name of a cluster's folder",
                 where=str(self.cluster_file),
                 remedy="use letters, digits and dashes in metadata.name",
             )
@@ -111,6 +111,6 @@ def _require_own(folder: Path) -> None:
             "the folder belongs to another user",
             where=str(folder),
             evidence=f"owner {owner}, pk3s runs as {os.geteuid()}",
-            remedy=f"run pk3s as that user, or give it away: chown -R {os.geteuid()} {folder}",
+            remedy=f"run pk3s as that user, or change the owner: chown -R {os.geteuid()} {folder}",
             code=f"{AREA}.owner",
         )

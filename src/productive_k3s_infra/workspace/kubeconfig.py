@@ -104,7 +104,7 @@ def _rename(document: dict[str, Any], section: str, old: object, new: str) -> No
         if entry["name"] == old:
             entry["name"] = new
         elif entry["name"] == new:
-            raise _no_kubeconfig(f"another one of its {section} is called {new} already")
+            raise _no_kubeconfig(f"another entry of its {section} is already called {new}")
 
 
 def _bracketed(address: str) -> str:
@@ -118,8 +118,8 @@ def _bracketed(address: str) -> str:
 
 def _no_kubeconfig(evidence: str) -> StepFailed:
     return StepFailed(
-        "what the server gave is no kubeconfig that can be used",
+        "the server's kubeconfig cannot be used",
         evidence=evidence,
-        remedy="look at /etc/rancher/k3s/k3s.yaml on the server",
+        remedy="check /etc/rancher/k3s/k3s.yaml on the server",
         code="kubeconfig.invalid",
     )

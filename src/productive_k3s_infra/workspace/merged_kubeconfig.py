@@ -166,11 +166,10 @@ def _plain(value: Any) -> Any:
 
 def _taken(section: str, where: str, ours: Ours) -> Refused:
     return Refused(
-        f"another one of its {section} is called {ours.name}, and is not of this cluster file",
+        f"another entry of its {section} is called {ours.name}, and does not belong to this cluster file",
         where=where,
         evidence=f"this cluster file is in {ours.folder}",
-        remedy=f"rename that one (kubectl config rename-context {ours.name} NAME), or take it out where it came from; "
-        "nothing was changed",
+        remedy=f"rename that one (kubectl config rename-context {ours.name} NAME), or remove it; nothing was changed",
         code="kubeconfig.taken",
     )
 

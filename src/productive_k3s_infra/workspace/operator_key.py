@@ -53,7 +53,7 @@ def _load(content: bytes, path: Path) -> Ed25519PrivateKey:
         raise BadInput(
             "the key for this cluster's machines is broken",
             where=str(path),
-            evidence="it is no ed25519 key in OpenSSH's format without a passphrase",
+            evidence="it is not an ed25519 key in OpenSSH's format without a passphrase",
             remedy="put the right file back; without it, destroy the machines, remove the file and apply again",
             code="workspace.key",
         )

@@ -91,10 +91,13 @@ def forget_record(folder: Path, cluster: str) -> bool:
 def require_plausible(record: ClusterRecord, where: str) -> None:
     """Raise BadInput for a record that the next run could not read."""
     if not _CA_HASH.fullmatch(record.ca_hash):
-        raise _broken(where, "caHash is no hash of a CA", record.ca_hash, "64 lower-case hex digits are expected")
+        raise _broken(where, "caHash is not the hash of a CA", record.ca_hash, "expected 64 lower-case hex digits")
     if not _VERSION.fullmatch(record.version):
         raise _broken(
-            where, "version is no exact K3s version", record.version, f"expected is such as {DEFAULT_VERSION}"
+            where,
+            "version is not an exact K3s version",
+            record.version,
+            f"expected a version such as {DEFAULT_VERSION}",
         )
 
 
@@ -181,12 +184,13 @@ def _parse(text: str, path: Path) -> _Lock:
 def _require_schema(values: _Values, path: Path) -> None:
     if "caHash" in values:
         raise BadInput(
-            "cluster.lock has the form of an earlier pk3s: one record, that of a cluster without a name",
+            "cluster.lock has the format of an earlier pk3s: one record, for a cluster without a name",
             where=values["caHash"][1],
             evidence=f"keys {', '.join(values)}",
-            remedy="say whose record it is, and nothing is lost: put 'schema: 2' and 'clusters:' at the top, below it "
+            remedy="add the name of its cluster, and nothing is lost: put 'schema: "
+            "2' and 'clusters:' at the top, below it "
             "'  NAME:' (metadata.name of its cluster file), and below that 'caHash: ...' and 'version: ...' as they "
-            "are, indented by four blanks",
+            "are, indented by four spaces",
             code="record.unnamed",
         )
     if "schema" not in values:
@@ -194,7 +198,7 @@ def _require_schema(values: _Values, path: Path) -> None:
     node, where = values["schema"]
     text = _text(node, where)
     if not text.isascii() or not text.isdigit():
-        raise _broken(where, "schema is no number", text)
+        raise _broken(where, "schema is not a number", text)
     if (schema := int(text)) != SCHEMA:
         raise BadInput(
             "cluster.lock was written by a newer pk3s" if schema > SCHEMA else "cluster.lock has an unknown schema",
@@ -220,7 +224,7 @@ def _reach(node: yaml.Node, where: str, path: Path) -> Reach:
     _require_keys(values, _REACH_KEYS)
     port = _field(values, "port", where, "22")
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
-        raise _broken(values["port"][1], "port is no port", port)
+        raise _broken(values["port"][1], "port is not a port", port)
     return Reach(
         address=_field(values, "address", where),
         user=_field(values, "user", where),
@@ -244,7 +248,7 @@ def _spans(text: str, clusters: yaml.Node) -> dict[str, tuple[int, int]]:
 
 def _mapping(node: yaml.Node, where: str, path: Path) -> _Values:
     if not isinstance(node, yaml.MappingNode):
-        raise _broken(where, "cluster.lock has a simple value where a mapping has to be", str(node.value)[:80])
+        raise _broken(where, "cluster.lock has a simple value where a mapping is needed", str(node.value)[:80])
     return _values(node, path)
 
 
@@ -253,9 +257,9 @@ def _values(document: yaml.MappingNode, path: Path) -> _Values:
     for key, value in document.value:
         where = f"{path}:{key.start_mark.line + 1}"
         if not isinstance(key, yaml.ScalarNode):
-            raise _broken(where, "cluster.lock has a key that is no text", "")
+            raise _broken(where, "cluster.lock has a key that is not text", "")
         if key.value in values:
-            raise _broken(where, "cluster.lock names a key twice", key.value)
+            raise _broken(where, "cluster.lock has a key twice", key.value)
         values[key.value] = (value, where)
     return values
 
@@ -276,7 +280,7 @@ def _field(values: _Values, key: str, where: str, missing: str | None = None) ->
 
 def _text(node: yaml.Node, where: str) -> str:
     if not isinstance(node, yaml.ScalarNode):
-        raise _broken(where, "cluster.lock has a mapping or list where a simple value has to be", "")
+        raise _broken(where, "cluster.lock has a mapping or list where a simple value is needed", "")
     return str(node.value)
 
 
@@ -285,6 +289,7 @@ def _broken(where: str, what: str, evidence: str, remedy: str = "") -> BadInput:
         what,
         where=where,
         evidence=evidence[:200],
-        remedy=(remedy + "; " if remedy else "") + "take the file from version control, never make one up",
+        remedy=(remedy + "; " if remedy else "")
+        + "restore the file from version control, and do not write one yourself",
         code="record.broken",
     )

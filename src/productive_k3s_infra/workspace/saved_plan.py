@@ -44,9 +44,9 @@ def require_writable_name(path: Path) -> None:
     with explained(path, AREA):
         if path.is_file() and path.stat().st_size and not _is_saved_plan(path):
             raise BadInput(
-                "a file that is no saved plan is there, and is not replaced",
+                "the file exists and is not a saved plan, so it is not replaced",
                 where=str(path),
-                remedy="choose another name, or move that file away",
+                remedy="choose another name, or move that file",
                 code="plan.out-exists",
             )
 
@@ -73,7 +73,7 @@ def read_saved_plan(path: Path, *, version: str, program: str) -> SavedFile:
         first = error.errors()[0]
         raise _unreadable(path, f"{'.'.join(map(str, first['loc'][:4]))}: {first['msg']}") from None
     if {"kind": KIND, "format": FORMAT, **encode(saved)} != document:
-        raise _unreadable(path, "something stands in it that is no part of a plan")
+        raise _unreadable(path, "it contains something that does not belong to a plan")
     return SavedFile(path, digest_of(data), saved)
 
 
@@ -96,7 +96,7 @@ def _document(path: Path, data: bytes) -> dict[str, Any]:
         begun = data.lstrip().startswith(b"{") and KIND.encode() in data
         raise _unreadable(path, "it is cut off" if begun else f"it is not JSON ({error})") from None
     except RecursionError:
-        raise _unreadable(path, "it is nested without end") from None
+        raise _unreadable(path, "it is nested too deeply") from None
     if not isinstance(document, dict) or document.get("kind") != KIND:
         raise _unreadable(path, f"it is JSON without the kind {KIND}")
     return document
@@ -104,10 +104,10 @@ def _document(path: Path, data: bytes) -> dict[str, Any]:
 
 def _unreadable(path: Path, evidence: str) -> BadInput:
     return BadInput(
-        "this is no saved plan that can be applied",
+        "this is not a saved plan that can be applied",
         where=str(path),
         evidence=evidence[:200],
-        remedy="make one with pk3s plan --out FILE; the cluster file is named with -f",
+        remedy="make one with pk3s plan --out FILE; give the cluster file with -f",
         code="plan.unreadable",
     )
 

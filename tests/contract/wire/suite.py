@@ -135,4 +135,4 @@ class WireSuite:
         with pytest.raises(HostProgramFailed) as caught:
             await bed.session.call("probe", arguments=arguments, on_event=cut)
         assert caught.value.code == "host.no-result"
-        assert "looks at the host" in caught.value.remedy
+        assert "checks the host" in caught.value.remedy

@@ -55,7 +55,7 @@ async def test_after_the_key_exchange(bed: Site) -> None:
     finally:
         await fleet.close()
     assert error.code == "ssh.timeout"
-    assert f"accepted the connection, but did not let us in within {BEGIN:g} s" in error.evidence
+    assert f"accepted the connection, but did not complete the login within {BEGIN:g} s" in error.evidence
 
 
 async def test_after_the_login(bed: Site) -> None:
@@ -67,8 +67,8 @@ async def test_after_the_login(bed: Site) -> None:
             os.kill(pid, signal.SIGSTOP)
         error = await asked(fleet, to(bed, server))
     assert error.code == "ssh.no-session"
-    assert f"{server.port} neither gave nor refused one within {BEGIN:g} s" in error.evidence
-    assert "nothing was begun" in error.what
+    assert f"{server.port} neither opened nor refused one within {BEGIN:g} s" in error.evidence
+    assert "nothing was started" in error.what
 
 
 async def test_before_our_command(bed: Site, monkeypatch: pytest.MonkeyPatch) -> None:

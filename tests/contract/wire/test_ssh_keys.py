@@ -98,7 +98,7 @@ class TestFiles:
         assert "chmod 600" in error.remedy
         error = await refusal(bed, to(server))
         assert error.code == "ssh.authentication"
-        assert f"{bed.key}: others may read it" in error.evidence
+        assert f"{bed.key}: others can read it" in error.evidence
 
     @pytest.mark.parametrize("name", ["id.pub", "authorized", "config"])
     async def test_a_named_file_that_is_no_private_key(self, bed: Site, name: str) -> None:
@@ -276,10 +276,10 @@ class TestWhatTheHostRunsInstead:
         [
             (
                 "echo This account runs backups only; exit 1",
-                "This account runs backups only (it ended with exit status 1",
+                "This account runs backups only (it exited with status 1",
             ),
-            ("echo nobody may log in here >&2; exit 0", "nobody may log in here (it ended with exit status 0"),
-            ("exit 0", "it said nothing (it ended with exit status 0"),
+            ("echo nobody may log in here >&2; exit 0", "nobody may log in here (it exited with status 0"),
+            ("exit 0", "it printed nothing (it exited with status 0"),
         ],
     )
     async def test_a_forced_command(self, bed: Site, command: str, words: str) -> None:
@@ -291,7 +291,7 @@ class TestWhatTheHostRunsInstead:
         assert caught.value.code == "host.not-run"
         assert words in caught.value.evidence
         assert "ForceCommand" in caught.value.remedy
-        assert "nothing was begun" in caught.value.what
+        assert "nothing was started" in caught.value.what
 
     async def test_one_that_waits_for_ever(self, bed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("productive_k3s_infra.hosts.wire.exchange.GRACE_SECONDS", 0.0)

@@ -56,7 +56,7 @@ def test_without_one_result_the_cause_is_named(
     failure = found["failures"][0]
     assert failure["code"] == expected
     assert failure["remedy"]
-    assert failure["evidence"] in {errors, f"it said nothing and ended with {code}"}
+    assert failure["evidence"] in {errors, f"it printed nothing and ended with {code}"}
 
 
 def test_noise_around_the_result_is_no_obstacle(module: ModuleType) -> None:

@@ -81,7 +81,7 @@ async def test_a_host_that_takes_nothing_any_more_is_given_up(
     with pytest.raises(StepFailed) as caught:
         await while_taken("agent-1", chunks(9), stuck)
     found = caught.value
-    assert (found.code, found.where, found.evidence) == ("artifact.stalled", "agent-1", "it took 3 MB")
+    assert (found.code, found.where, found.evidence) == ("artifact.stalled", "agent-1", "it accepted 3 MB")
     assert ended == ["taken", "taken", "taken", "ended"]
 
 

@@ -90,7 +90,7 @@ def test_a_bug_says_so_and_where_it_is_written_down(tmp_path: Path) -> None:
     file.write_text(FILE)
     done = pk3s("apply", "-f", str(file), code=with_other_part(f'raise KeyError("token: {secret}")'))
     assert done.returncode == 1, done.stderr
-    assert "error: this is a bug of pk3s [pk3s.bug]" in done.stderr
+    assert "error: this is a bug in pk3s [pk3s.bug]" in done.stderr
     assert "in other_part" in done.stderr
     (journal,) = (tmp_path / ".pk3s").rglob("*.jsonl")
     assert f"  journal: {journal}" in done.stderr.splitlines()

@@ -170,7 +170,7 @@ def test_half_a_python_says_what_it_lacks() -> None:
     list(reader.feed(done.stdout))
     (failure,) = reader.require_result(done.stderr.decode()).failures
     assert failure.code == "host.half-python"
-    assert failure.evidence.endswith("has not: http json")
+    assert failure.evidence.endswith("lacks: http json")
     assert done.stderr == b""
 
 

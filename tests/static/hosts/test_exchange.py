@@ -199,7 +199,7 @@ async def test_a_host_that_falls_silent_is_given_up_after_its_deadline(monkeypat
 
 @pytest.mark.parametrize(
     ("said", "phase"),
-    [((), "the program did not begin"), ((HELLO,), "the program began, and said nothing after that")],
+    [((), "the host program was not"), ((HELLO,), "the program started, and reported nothing after that")],
 )
 async def test_a_run_that_falls_silent_says_in_which_phase(
     said: tuple[str, ...], phase: str, monkeypatch: pytest.MonkeyPatch

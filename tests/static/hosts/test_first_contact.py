@@ -104,10 +104,10 @@ async def test_what_no_waiting_mends_ends_it_at_once(fatal: Pk3sError) -> None:
 @pytest.mark.parametrize(
     ("answers", "code", "evidence", "remedy"),
     [
-        ([REFUSED], "machine.no-ssh", "Errno 111", "apply again"),
+        ([REFUSED], "machine.no-ssh", "Errno 111", "apply continues waiting"),
         ([DENIED], "machine.no-ssh", "accepts none of our keys", "see the user"),
         ([facts("running")], "machine.cloud-init-timeout", "cloud-init: running", "cloud-init-output.log"),
-        ([facts("running"), REFUSED], "machine.cloud-init-timeout", "Errno 111", "apply again"),
+        ([facts("running"), REFUSED], "machine.cloud-init-timeout", "Errno 111", "apply continues waiting"),
         ([facts("error", "('ssh', KeyError())")], "machine.cloud-init", "KeyError", "cloud-init.log"),
     ],
 )

@@ -161,7 +161,7 @@ async def test_a_source_that_outlasts_the_listening_is_given_up(monkeypatch: pyt
     fleet = FakeFleet({"server-1": network, "agent-1": silent, "agent-2": network})
     probes = await probe_ports(inventory(), {"server-1": PORTS}, fleet)
     assert {probe.source: probe.cause for probe in probes} == {
-        "agent-1": "agent-1 said nothing within 0.01 s",
+        "agent-1": "agent-1 did not answer within 0.01 s",
         "agent-2": "",
     }
     assert network.stopped == ["server-1"]

@@ -132,7 +132,7 @@ def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
     (tmp_path / "cluster.yaml").write_text("mine\n")
     code, output = run(tmp_path, "--version", "v1.34.4+k3s1")
     assert code == 2
-    assert "exists already" in output
+    assert "already exists" in output
     assert (tmp_path / "cluster.yaml").read_text() == "mine\n"
 
 

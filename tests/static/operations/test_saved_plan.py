@@ -400,7 +400,7 @@ async def test_a_cut_or_altered_plan_is_none(world: World) -> None:
     await save(world)
     text = out_of(world).read_text()
     out_of(world).write_text(text[: len(text) // 2])
-    with pytest.raises(BadInput, match="no saved plan") as caught:
+    with pytest.raises(BadInput, match="not a saved plan") as caught:
         open_saved(world.session, out_of(world), NOTHING)
     assert caught.value.evidence == "it is cut off"
     document = json.loads(text)
@@ -543,7 +543,7 @@ async def test_a_node_that_somebody_else_has_joined_is_not_in_the_way(world: Wor
     _appear(world, "guest", {})
     applied = await apply_saved(world)
     assert [result.step.id for result in applied.results] == ["agent-1/apply-agent", "agent-2/apply-agent"]
-    assert "in the cluster, but not in the file: guest; they are left alone" in applied.plan.notes
+    assert "in the cluster, but not in the file: guest; they are not changed" in applied.plan.notes
     assert "guest" in {node.name for node in _of_the_cluster(world)}
 
 
@@ -556,7 +556,10 @@ async def test_a_node_that_was_to_leave_and_is_gone_is_said(world: World) -> Non
     _leave(world, "agent-2")
     with pytest.raises(Refused) as caught:
         await apply_saved(world)
-    assert "agent-2/remove-node is no longer needed; it was planned because: the node is not in the file" in caught.value.evidence
+    assert (
+        "agent-2/remove-node is no longer needed; it was planned because: the node is no longer in the file"
+        in caught.value.evidence
+    )
     assert "agent-1" not in caught.value.evidence
     assert world.verbs() == []
     _leave(world, "agent-1")

@@ -272,7 +272,7 @@ def test_what_is_not_said_is_a_remark() -> None:
 
 
 def test_a_node_that_was_not_named_and_has_the_mark_of_this_cluster_is_said_to_go_with_prune() -> None:
-    for mark, fate in (("edge", "has this cluster's mark, so that --prune removes it"), ("other", "is left alone")):
+    for mark, fate in (("edge", "has this cluster's label, so that --prune removes it"), ("other", "is left alone")):
         lost = node(agent(7), labels={MARK: mark})
         content = adopt("edge", require_one_cluster(found(server(*INIT), nodes=(lost,))), Reach("ops"))
         assert f"agent-7 (10.0.0.27) is in the cluster, and was not named: it {fate}." in "\n".join(content.remarks)

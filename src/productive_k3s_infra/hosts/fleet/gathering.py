@@ -54,6 +54,6 @@ def require_facts(host: str, result: Result) -> Facts:
 def failed(host: str, result: Result) -> Pk3sError:
     """Turn a result that did not end well into our error, keeping its code, evidence and remedy."""
     if not result.failures:
-        return HostProgramFailed(f"it ended as {result.outcome} without saying why", where=host)
+        return HostProgramFailed(f"it ended as {result.outcome} without a reason", where=host)
     first = result.failures[0]
     return HostProgramFailed(first.what, where=host, evidence=first.evidence, remedy=first.remedy, code=first.code)

@@ -152,7 +152,7 @@ async def _connect(
     except Pk3sError as error:
         return _Answers({}, str(error))
     except TimeoutError:
-        return _Answers({}, f"{source.name} said nothing within {limit:g} s")
+        return _Answers({}, f"{source.name} did not answer within {limit:g} s")
     return _Answers(result.data or {}, _why(result))
 
 

@@ -131,10 +131,10 @@ class Attempt:
         if key is not None and 0 < rsa_bits(key.public_data) < least:
             connection.abort()
             raise HostUnreachable(
-                "the host's key is shorter than the OpenSSH configuration wants it",
+                "the host's key is shorter than the OpenSSH configuration requires",
                 where=self.where,
                 evidence=f"{rsa_bits(key.public_data)} bits; RequiredRSASize is {least}",
-                remedy="give the host a new key: ssh-keygen -A there, once the old one is moved away",
+                remedy="give the host a new key: move the old one away, then run ssh-keygen -A there",
                 code="ssh.no-common-algorithm",
             )
 
@@ -167,38 +167,38 @@ class Attempt:
 
     def _refused(self) -> str:
         said = f"the host said: {' | '.join(self.client.said[-2:])}" if self.client.said else ""
-        passed_over = f"passed over: {'; '.join(self.identities.passed_over)}" if self.identities.passed_over else ""
+        passed_over = f"not used: {'; '.join(self.identities.passed_over)}" if self.identities.passed_over else ""
         return ", ".join(filter(None, (str(self.hop), self.identities.offered, said, passed_over)))
 
     def _too_slow(self) -> HostUnreachable | AuthenticationRefused:
         offered = self.client.offered
         if offered is not None and isinstance(offered, asyncssh.SSHAgentKeyPair):
             return AuthenticationRefused(
-                "the host waits for a signature of the SSH agent",
+                "the host is waiting for a signature from the SSH agent",
                 where=self.where,
-                evidence=f"{self.hop}: none came within {self.seconds:g} s for {offered.get_comment()}",
+                evidence=f"{self.hop}: none arrived within {self.seconds:g} s for {offered.get_comment()}",
                 remedy="touch the key or answer the agent's question in time, or set ConnectTimeout in ~/.ssh/config",
                 code="ssh.no-signature",
             )
         if self.proxy is not None:
-            seen = f"{self.hop} did not let us in through its ProxyCommand within {self.seconds:g} s"
+            seen = f"{self.hop} did not complete the login through its ProxyCommand within {self.seconds:g} s"
         elif self.client.is_connected:
-            seen = f"{self.hop} accepted the connection, but did not let us in within {self.seconds:g} s"
+            seen = f"{self.hop} accepted the connection, but did not complete the login within {self.seconds:g} s"
         elif self.hop.via is not None:
-            seen = f"{self.hop.via} gave no connection to {self.hop} within {self.seconds:g} s"
+            seen = f"{self.hop.via} opened no connection to {self.hop} within {self.seconds:g} s"
         else:
             seen = f"{self.hop} did not answer within {self.seconds:g} s"
         return HostUnreachable(
             "the host does not answer",
             where=self.where,
             evidence=seen,
-            remedy="see the address, the port, firewalls between, and the load of the host",
+            remedy="check the address, the port, firewalls in between, and the load of the host",
             code="ssh.timeout",
         )
 
     def _proxy_failed(self, words: str) -> HostUnreachable:
         return HostUnreachable(
-            "the ProxyCommand of the OpenSSH configuration gives no connection",
+            "the ProxyCommand of the OpenSSH configuration opens no connection",
             where=self.where,
             evidence=f"{self.hop.proxy_command}: {words}",
             remedy=f"try: {self.hop.ssh_command}; then correct ProxyCommand in ~/.ssh/config",

@@ -70,10 +70,12 @@ class Sessions:
                 self.used += 1
         except TimeoutError as error:
             raise HostProgramFailed(
-                "the host's SSH allows no further session, and none of those that are open ended",
+                "the host's SSH allows no more sessions, and none of the open ones has ended",
                 where=where,
                 evidence=f"{self.used} were open for {self.turn_seconds:g} s",
-                remedy="raise MaxSessions in the host's sshd_config, or see what the open ones do there: ps -ef",
+                remedy=(
+                    "raise MaxSessions in the host's sshd_config, or check what the open ones are doing there: ps -ef"
+                ),
                 code="ssh.no-session",
             ) from error
 

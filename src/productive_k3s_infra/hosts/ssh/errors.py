@@ -20,7 +20,7 @@ from productive_k3s_infra.errors import (
 from productive_k3s_infra.hosts.ssh.hops import Hop
 
 _TRY_SSH = "try: {ssh}"
-_CONFIG = "see ~/.ssh/config"
+_CONFIG = "check ~/.ssh/config"
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,15 @@ class Meaning:
     remedy: str = _TRY_SSH
 
 
-_KEY = "use an OpenSSH key file that is yours, or put the key into the agent: ssh-add"
+_KEY = "use an OpenSSH key file that you can read, or add the key to the agent: ssh-add"
 _LOST = Meaning(HostUnreachable, "ssh.connection-lost", "the SSH connection was closed before it was usable")
-_NO_COMMON = Meaning(HostUnreachable, "ssh.no-common-algorithm", "the host's SSH has no algorithm in common with ours")
-_BROKEN = Meaning(HostUnreachable, "ssh.protocol", "what answers does not speak SSH as it should")
-_USER = Meaning(AuthenticationRefused, "ssh.authentication", "the user's name is not usable", "correct `user`")
+_NO_COMMON = Meaning(HostUnreachable, "ssh.no-common-algorithm", "the host's SSH has no algorithm in common with pk3s")
+_BROKEN = Meaning(HostUnreachable, "ssh.protocol", "the reply is not valid SSH")
+_USER = Meaning(AuthenticationRefused, "ssh.authentication", "the user's name cannot be used", "correct `user`")
 
 MEANINGS: Mapping[str, Meaning] = {
-    "ChannelListenError": Meaning(HostUnreachable, "ssh.no-session", "the host allows no forwarding"),
-    "ChannelOpenError": Meaning(HostProgramFailed, "ssh.no-session", "the host's SSH allows no further session"),
+    "ChannelListenError": Meaning(HostUnreachable, "ssh.no-session", "the host does not allow forwarding"),
+    "ChannelOpenError": Meaning(HostProgramFailed, "ssh.no-session", "the host's SSH allows no more sessions"),
     "CompressionError": _BROKEN,
     "ConfigParseError": Meaning(BadInput, "ssh.config", "the OpenSSH configuration cannot be used", _CONFIG),
     "ConnectionLost": _LOST,
@@ -51,7 +51,7 @@ MEANINGS: Mapping[str, Meaning] = {
         HostKeyMismatch,
         "ssh.host-key-unknown",
         "a host key cannot be verified",
-        "put the key into known_hosts, or the jump host into the cluster file",
+        "add the key to known_hosts, or the jump host to the cluster file",
     ),
     "IllegalUserName": _USER,
     "KeyEncryptionError": Meaning(AuthenticationRefused, "ssh.key-encrypted", "the private key is encrypted", _KEY),
@@ -62,13 +62,13 @@ MEANINGS: Mapping[str, Meaning] = {
     "MACError": _BROKEN,
     "PacketDecodeError": _BROKEN,
     "PasswordChangeRequired": Meaning(
-        AuthenticationRefused, "ssh.authentication", "the user has to change the password", "log in once by hand"
+        AuthenticationRefused, "ssh.authentication", "the user must change the password", "log in once with ssh"
     ),
     "PermissionDenied": Meaning(
         AuthenticationRefused,
         "ssh.authentication",
-        "the host accepts none of our keys for this user",
-        "see the user's name, and that authorized_keys there holds the key: ssh-copy-id -p {port} {user}@{address}",
+        "the host accepts none of the offered keys for this user",
+        "check the user's name, and that the key is in authorized_keys there: ssh-copy-id -p {port} {user}@{address}",
     ),
     "ProtocolError": _BROKEN,
     "ProtocolNotSupported": _BROKEN,
@@ -83,11 +83,23 @@ NEVER_RAISED = frozenset(
     }
 )
 _UNREACHABLE = {
-    errno.EHOSTUNREACH: ("ssh.no-route", "there is no route to the host", "see the address, and that the host is on"),
-    errno.ENETUNREACH: ("ssh.no-route", "there is no route to the host", "see this computer's network"),
-    errno.ECONNREFUSED: ("ssh.refused", "nothing accepts SSH connections there", "see the port, and that sshd runs"),
-    errno.ECONNRESET: ("ssh.connection-lost", "the host cut the connection", _TRY_SSH),
-    errno.ETIMEDOUT: ("ssh.timeout", "the host does not answer", "see the address, the port, and firewalls between"),
+    errno.EHOSTUNREACH: (
+        "ssh.no-route",
+        "there is no route to the host",
+        "check the address, and that the host is running",
+    ),
+    errno.ENETUNREACH: ("ssh.no-route", "there is no route to the host", "check this computer's network"),
+    errno.ECONNREFUSED: (
+        "ssh.refused",
+        "nothing accepts SSH connections there",
+        "check the port, and that sshd is running",
+    ),
+    errno.ECONNRESET: ("ssh.connection-lost", "the host closed the connection", _TRY_SSH),
+    errno.ETIMEDOUT: (
+        "ssh.timeout",
+        "the host does not answer",
+        "check the address, the port, and firewalls in between",
+    ),
 }
 
 
@@ -126,10 +138,10 @@ def jump_refused(error: asyncssh.ChannelOpenError, hop: Hop, where: str) -> Host
     """Return the error of a jump host that does not connect us to the host behind it."""
     there = f"{hop.config.hostname}:{hop.port}"
     return HostUnreachable(
-        f"the jump host {hop.via} does not connect us to {there}",
+        f"the jump host {hop.via} does not connect to {there}",
         where=hop.behind(where),
         evidence=error.reason,
-        remedy=f"see that it knows and reaches the host (there: nc -vz {hop.config.hostname} {hop.port}), "
+        remedy=f"check that it can resolve and reach the host (there: nc -vz {hop.config.hostname} {hop.port}), "
         "and that its sshd has AllowTcpForwarding yes",
         code="ssh.jump-refused",
     )
@@ -142,7 +154,7 @@ def not_usable(error: Exception, hop: Hop, where: str) -> Pk3sError:
         "the host cannot be reached with this name and these options",
         where=where,
         evidence=f"{hop}: {' '.join(str(error).split()) or type(error).__name__}",
-        remedy=f"see the address, and what ssh -G {hop.address} says",
+        remedy=f"check the address, and the output of ssh -G {hop.address}",
         code="ssh.config",
     )
 
@@ -150,10 +162,10 @@ def not_usable(error: Exception, hop: Hop, where: str) -> Pk3sError:
 def silent_session(hop: Hop, where: str, seconds: float) -> HostProgramFailed:
     """Return the error of a host that let us in, and then says neither yes nor no to a session for a command."""
     return HostProgramFailed(
-        "the host let us in, but gives us no session to run a command in; nothing was begun there",
+        "the login succeeded, but the host opens no session for a command; nothing was started there",
         where=where,
-        evidence=f"{hop} neither gave nor refused one within {seconds:g} s",
-        remedy=f"see the load of the host and whether its disk answers; try: {hop.ssh_command} true",
+        evidence=f"{hop} neither opened nor refused one within {seconds:g} s",
+        remedy=f"check the load and the disk of the host; try: {hop.ssh_command} true",
         code="ssh.no-session",
     )
 
@@ -161,10 +173,10 @@ def silent_session(hop: Hop, where: str, seconds: float) -> HostProgramFailed:
 def login_cut_off(error: Exception, hop: Hop, where: str, evidence: str) -> AuthenticationRefused:
     """Return the error of a host that closed the connection after it had seen a key: it may have said why."""
     return AuthenticationRefused(
-        "the host closed the connection while we logged in",
+        "the host closed the connection during the login",
         where=where,
         evidence=f"{evidence}: {error}",
-        remedy=f"see on the host whether there is /run/nologin or /etc/nologin, the account (chage -l {hop.user}), "
+        remedy=f"check on the host for /run/nologin or /etc/nologin, the account (chage -l {hop.user}), "
         "and its log: journalctl -u ssh",
         code="ssh.login-cut-off",
     )
@@ -178,10 +190,10 @@ def is_too_many_keys(error: Exception) -> bool:
 def too_many_keys(error: Exception, hop: Hop, where: str, evidence: str) -> AuthenticationRefused:
     """Return the error of a host that had heard enough keys before it heard the right one."""
     return AuthenticationRefused(
-        "the host cut us off before it was offered the right key: it takes a few attempts only (MaxAuthTries)",
+        "the host closed the connection before the right key was offered: it allows only a few attempts (MaxAuthTries)",
         where=where,
         evidence=f"{evidence}: {error}",
-        remedy=f"name the key of {hop.user} there: `ssh.key` in the cluster file, "
+        remedy=f"set the key of {hop.user} there: `ssh.key` in the cluster file, "
         "or IdentityFile with `IdentitiesOnly yes` in ~/.ssh/config",
         code="ssh.too-many-keys",
     )
@@ -189,7 +201,7 @@ def too_many_keys(error: Exception, hop: Hop, where: str, evidence: str) -> Auth
 
 def _system(error: OSError) -> tuple[str, str, str]:
     if isinstance(error, socket.gaierror):
-        return "ssh.unknown-name", "the host's name has no address", "correct the name, or give an address"
+        return "ssh.unknown-name", "the host's name has no address", "correct the name, or use an address"
     number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else error.errno
     # asyncio tells of several addresses in one exception without a number.
     found = number if number is not None else _first_number(str(error))

@@ -89,11 +89,13 @@ async def wait_for_machine(
         await fleet.close()
     if facts.cloud_init == "error":
         raise ProviderFailed(
-            "the machine's cloud-init ended with an error",
+            "the machine's cloud-init failed",
             where=name,
             evidence=facts.cloud_init_error,
-            remedy="look at /var/log/cloud-init.log there; when it is mended, or does not matter, destroy the machine "
-            "and apply again",
+            remedy=(
+                "check /var/log/cloud-init.log there; when the cause is fixed, or does "
+                "not matter, destroy the machine and apply again"
+            ),
             code="machine.cloud-init",
         )
     return facts
@@ -149,13 +151,13 @@ async def _until_it_lets_us_in(name: str, endpoint: Endpoint, fleet: Fleet, pati
     facts = await _poll(look, patience.ssh_seconds, patience.pause)
     if facts is not None:
         return facts
-    seen = f"{last.what} [{last.code}]: {last.evidence}" if last is not None else "no look at it came to an end"
+    seen = f"{last.what} [{last.code}]: {last.evidence}" if last is not None else "no check of it finished"
     raise ProviderFailed(
-        f"the machine did not let us in over SSH within {patience.ssh_seconds:g} s",
+        f"the machine did not accept an SSH login within {patience.ssh_seconds:g} s",
         where=name,
         evidence=seen,
         remedy=(last.remedy if last is not None and last.remedy else f"try: ssh {endpoint.user}@{endpoint.address}")
-        + "; apply again goes on waiting",
+        + "; pk3s apply continues waiting",
         code="machine.no-ssh",
     ) from last
 
@@ -180,8 +182,10 @@ async def _until_cloud_init_ended(name: str, first: HostFacts, fleet: Fleet, pat
         f"the machine's cloud-init did not end within {patience.cloud_init_seconds:g} s",
         where=name,
         evidence=seen,
-        remedy="look at /var/log/cloud-init-output.log there (a package mirror that hangs is the usual cause); "
-        "apply again goes on waiting",
+        remedy=(
+            "check /var/log/cloud-init-output.log there (a package mirror that hangs "
+            "is the usual cause); pk3s apply continues waiting"
+        ),
         code="machine.cloud-init-timeout",
     )
 

@@ -64,7 +64,7 @@ class SshFleet:
         """See Fleet. A connection that was lost is made anew."""
         session = self._sessions.get(host)
         if session is None:
-            raise BadInput(f"{host} is no host of {self._inventory.cluster}", remedy="see the names in the file")
+            raise BadInput(f"{host} is not a host of {self._inventory.cluster}", remedy="check the names in the file")
         try:
             await session.connect()
         except Pk3sError as error:

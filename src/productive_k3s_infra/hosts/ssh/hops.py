@@ -111,10 +111,10 @@ class Ways:
         config = await self.openssh.config(last.host, last.user, last.port, name)
         if _place(config) in trail:
             raise BadInput(
-                "the jump hosts of the OpenSSH configuration lead in a circle",
+                "the jump hosts of the OpenSSH configuration form a loop",
                 where=where,
                 evidence=" -> ".join((*reversed(trail), _place(config))),
-                remedy="correct ProxyJump, or say `ProxyJump none` for the one that is reached directly",
+                remedy="correct ProxyJump, or set `ProxyJump none` for the one that is reached directly",
                 code="ssh.config",
             )
         via = await self._through(tuple(before) or config.jumps, where, (_place(config), *trail))

@@ -51,20 +51,20 @@ class Known:
         seen = f"{kind(shown)} {fingerprint(shown)}" if shown is not None else str(error)
         if "revoked" in str(error):
             return HostKeyMismatch(
-                "the host shows a key that is marked as revoked",
+                "the host presents a key that is marked as revoked",
                 where=where,
                 evidence=f"{hop}: {error}",
-                remedy="give the host a new key, and put that into known_hosts",
+                remedy="give the host a new key, and add that to known_hosts",
             )
         anew = f"put its new key into {self.source}"
         if self.is_persons:
             name = known_hosts.name_of(hop.names[0], hop.port, is_alias=hop.config.host_key_alias is not None)
             anew = f"ssh-keygen -R '{name}' -f {self.source.partition(', ')[0]}"
         return HostKeyMismatch(
-            "the host shows another key than the one known for it: it may not be that host",
+            "the host presents a different key from the one known for it: it may be another machine",
             where=where,
-            evidence=f"{hop} shows {seen}; known is {known} ({self.source})",
-            remedy=f"find out why; if the host was made anew: {anew}",
+            evidence=f"{hop} presents {seen}; known is {known} ({self.source})",
+            remedy=f"find out why; if the host was recreated: {anew}",
         )
 
 
@@ -83,7 +83,7 @@ class HostKeys:
         if hop.host_keys:
             return Known(tuple(_import(key, hop) for key in hop.host_keys), source="the cluster file")
         if hop in self._trusted:
-            return Known((self._trusted[hop],), source="what was trusted in this run")
+            return Known((self._trusted[hop],), source="the key accepted earlier in this run")
         theirs = [(path, self._files.read(path)) for path in _persons_files(hop)]
         team = _found(_read_team(self.team), hop, hop.names)
         persons = [(path, _found(lines, hop, hop.names[:1])) for path, lines in theirs]
@@ -113,9 +113,9 @@ class HostKeys:
         if not is_trusted:
             place = self.team or "known_hosts beside the cluster file"
             raise HostKeyMismatch(
-                "the host's key is not known, and nobody says that it is the right one",
+                "the host's key is not known and has not been confirmed",
                 where=where,
-                evidence=f"{hop} shows {kind(shown)} {fingerprint(shown)}",
+                evidence=f"{hop} presents {kind(shown)} {fingerprint(shown)}",
                 remedy=f"compare it on the host's console (ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub); "
                 f"then add to {place}: {_line(hop, shown)}",
                 code="ssh.host-key-unknown",
@@ -151,7 +151,7 @@ def _import(text: str, hop: Hop) -> asyncssh.SSHKey:
         return asyncssh.import_public_key(text)
     except asyncssh.KeyImportError as error:
         raise BadInput(
-            "a host key is no public key",
+            "a host key is not a public key",
             where=str(hop),
             evidence=f"{text[:60]}: {error}",
             remedy="copy `type AAAA...` of /etc/ssh/ssh_host_ed25519_key.pub there, without the name at its end",
@@ -166,7 +166,7 @@ def _read_team(path: Path | None) -> asyncssh.SSHKnownHosts:
             entries.load(line)
         except ValueError as error:
             raise BadInput(
-                "a line of known_hosts is not understood",
+                "a line of known_hosts cannot be read",
                 where=f"{path}:{number}",
                 evidence=str(error),
                 remedy="correct or remove it; a line is `name type AAAA...`, as ssh-keyscan prints it",

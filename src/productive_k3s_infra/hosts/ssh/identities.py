@@ -161,8 +161,8 @@ def _silent(address: str, where: str) -> AuthenticationRefused:
     return AuthenticationRefused(
         "the SSH agent of this computer does not answer",
         where=where,
-        evidence=f"{address} said nothing within {_AGENT_SECONDS:g} s",
-        remedy="see `ssh-add -l`, which should hang too; start the agent anew, or name a key file: `ssh.key`",
+        evidence=f"{address} did not answer within {_AGENT_SECONDS:g} s",
+        remedy="try `ssh-add -l`, which should hang too; restart the agent, or name a key file: `ssh.key`",
         code="ssh.agent",
     )
 
@@ -192,11 +192,11 @@ def _no_key(file: KeyFile, where: str) -> BadInput:
             "the private key cannot be read",
             where=where,
             evidence=f"{file.path}: {file.problem}",
-            remedy="correct `key`, or make the file readable for you only: chmod 600",
+            remedy="correct `key`, or make the file readable only for you: chmod 600",
             code="ssh.key-unreadable",
         )
     return BadInput(
-        "the private key is no key",
+        "the private key file is not a key",
         where=where,
         evidence=f"{file.path}: {file.problem}",
         remedy="name the private key, not its .pub file",
@@ -205,15 +205,15 @@ def _no_key(file: KeyFile, where: str) -> BadInput:
 
 
 def _out_of_reach(file: KeyFile, where: str, agent: _Agent) -> Pk3sError:
-    because = agent.problem or ("the SSH agent does not hold it" if agent.pairs else "no SSH agent holds it")
+    because = agent.problem or ("the SSH agent does not have it" if agent.pairs else "no SSH agent has it")
     if file.kind == "public":
         return _no_key(KeyFile(file.path, problem=f"{file.problem}, and {because}"), where)
     if file.kind == "hardware":
         return AuthenticationRefused(
-            "the private key lies in a hardware key that pk3s cannot reach",
+            "the private key is on a hardware key that pk3s cannot use",
             where=where,
             evidence=f"{file.path}: {file.problem}; {because}",
-            remedy=f"put it into the SSH agent: ssh-add {file.path}; or install Python's fido2 beside pk3s",
+            remedy=f"add it to the SSH agent: ssh-add {file.path}; or install Python's fido2 next to pk3s",
             code="ssh.key-hardware",
         )
     return AuthenticationRefused(

@@ -43,7 +43,7 @@ def read_key(path: Path) -> KeyFile:
         return KeyFile(path, problem=str(error.strerror), kind="unreadable")
     public = _public_half(path, data)
     if b"PRIVATE KEY-----" in data and _is_open_to_others(path):
-        problem = "others may read it, so it is not used, as OpenSSH does not use it: chmod 600"
+        problem = "others can read it, so pk3s does not use it, and neither does OpenSSH: chmod 600"
         return KeyFile(path, public=public, problem=problem, kind="unreadable")
     try:
         pairs: Sequence[asyncssh.SSHKeyPair] = asyncssh.load_keypairs(str(path))
@@ -54,7 +54,7 @@ def read_key(path: Path) -> KeyFile:
             return KeyFile(path, public=public, problem="it is the public key only", kind="public")
         return KeyFile(path, problem=str(error), kind="unusable")
     if _needs_hardware(pairs) and importlib.util.find_spec("fido2") is None:
-        problem = "it lies in a hardware key, and Python's fido2 is not installed here to reach it"
+        problem = "it is on a hardware key, and Python's fido2, which is needed to use it, is not installed here"
         return KeyFile(path, public=public or pairs[-1].key_public_data, problem=problem, kind="hardware")
     return KeyFile(path, tuple(pairs), public or pairs[-1].key_public_data)
 

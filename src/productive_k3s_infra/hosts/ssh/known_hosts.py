@@ -41,7 +41,7 @@ def read(path: Path | None) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         raise BadInput(
-            "the known_hosts file is no text", where=str(path), evidence=str(error), code=f"{_AREA}.invalid"
+            "the known_hosts file is not text", where=str(path), evidence=str(error), code=f"{_AREA}.invalid"
         ) from error
 
 

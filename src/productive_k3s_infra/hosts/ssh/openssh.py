@@ -86,10 +86,10 @@ class OpenSsh:
             return configured(said, unset)
         except Unusable as error:
             raise BadInput(
-                "the OpenSSH configuration cannot be honoured",
+                "pk3s cannot follow the OpenSSH configuration",
                 where=where,
                 evidence=f"ssh -G {address} says: {error}",
-                remedy="take it out for this host, or say in the cluster file how to reach it",
+                remedy="remove it for this host, or set in the cluster file how to reach it",
                 code="ssh.config",
             ) from error
 
@@ -114,7 +114,7 @@ class OpenSsh:
             done = run(("ssh", "-G", *words), timeout_seconds=self.seconds, check=False)
         except ProcessFailed as error:
             raise BadInput(
-                f"ssh does not say within {self.seconds:g} s what its configuration means",
+                f"ssh -G did not finish within {self.seconds:g} s",
                 where=where,
                 evidence=error.evidence,
                 remedy=f"try: ssh -G {words[-1]}; a command of `Match exec` or a name service may hang",
@@ -134,10 +134,10 @@ class OpenSsh:
         file = Path(self.file or Path(this_person().home, ".ssh", "config"))
         if self.file != NO_CONFIG and file.exists():
             raise BadInput(
-                "there is an OpenSSH configuration, but no ssh on this computer to say what it means",
+                "there is an OpenSSH configuration, but no ssh on this computer to read it",
                 where=where,
                 evidence=str(file),
-                remedy="install OpenSSH's client (openssh-client)",
+                remedy="install the OpenSSH client (openssh-client)",
                 code="ssh.no-client",
             )
         return ClientConfig(
@@ -151,4 +151,4 @@ class OpenSsh:
 
 def _last_words(done: ProcessResult) -> str:
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip() and not line.startswith(_NOISE)]
-    return " | ".join(lines[-3:]) or f"it ended with {done.exit_code}"
+    return " | ".join(lines[-3:]) or f"it exited with code {done.exit_code}"

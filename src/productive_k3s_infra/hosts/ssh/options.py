@@ -74,7 +74,7 @@ def _host_key_algorithms(hop: Hop, known: Known, where: str) -> Sequence[str]:
     listed = _supported("hostkeyalgorithms", "server_host_key_algs", hop, where)
     if known.authorities:
         if hop.config.listed("casignaturealgorithms"):
-            raise _not_honoured("casignaturealgorithms", hop, where, "beside @cert-authority in known_hosts")
+            raise _not_honoured("casignaturealgorithms", hop, where, "together with @cert-authority in known_hosts")
         return listed or ()
     wanted = [
         name for key in known.keys for name in (_RSA if key.algorithm == b"ssh-rsa" else (key.algorithm.decode(),))
@@ -92,16 +92,16 @@ def _supported(keyword: str, option: str, hop: Hop, where: str) -> list[str]:
     listed = hop.config.listed(keyword)
     found = [name for name in listed if _is_known(option, name)]
     if listed and not found:
-        raise _not_honoured(keyword, hop, where, f"{','.join(listed)}: pk3s has none of them")
+        raise _not_honoured(keyword, hop, where, f"{','.join(listed)}: pk3s supports none of them")
     return found
 
 
 def _not_honoured(keyword: str, hop: Hop, where: str, why: str) -> BadInput:
     return BadInput(
-        "the OpenSSH configuration cannot be honoured",
+        "pk3s cannot follow the OpenSSH configuration",
         where=where,
         evidence=f"ssh -G {hop.address} says: {keyword} {why}",
-        remedy="take it out for this host",
+        remedy="remove it for this host",
         code="ssh.config",
     )
 

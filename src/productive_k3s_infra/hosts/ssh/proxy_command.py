@@ -50,7 +50,7 @@ class ProxyCommand:
             async with asyncio.timeout(_END_SECONDS):
                 status = await self._process.wait()
                 await asyncio.wait({self._listening})
-                return (self._said[-1] if self._said else "") or f"it ended with {status}"
+                return (self._said[-1] if self._said else "") or f"it exited with status {status}"
         return self._said[-1] if self._said else ""
 
     async def end(self) -> None:

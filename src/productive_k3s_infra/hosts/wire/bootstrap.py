@@ -124,8 +124,10 @@ _HALF_RESULT = {
         {
             "code": "host.half-python",
             "what": "the host's Python lacks modules of the standard library",
-            "evidence": f"{PYTHON} has not: %s",
-            "remedy": "install all of it, for example: apt-get install python3 (python3-minimal is not enough)",
+            "evidence": f"{PYTHON} lacks: %s",
+            "remedy": (
+                "install the complete package, for example: apt-get install python3 (python3-minimal is not enough)"
+            ),
             "exit_code": 5,
         }
     ],

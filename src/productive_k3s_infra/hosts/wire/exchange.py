@@ -106,18 +106,18 @@ class Exchange:
             if not self._is_begun:
                 raise self._not_run(None, begin) from error
             raise HostProgramFailed(
-                f"no result within {limit:.0f} s, so how far the host's program came is unknown",
+                f"no result within {limit:.0f} s, so it is not known what the host program did",
                 where=self._order.host,
                 evidence=self._last_word or self._phase(),
-                remedy="run pk3s again: it looks at the host first and goes on from what is true there",
+                remedy="run pk3s again: it checks the host first and continues from the state there",
             ) from error
         finally:
             await self._end(errors)
 
     def _phase(self) -> str:
         if self._wire.hello is None:
-            return "its Python took our command, and then the program did not begin"
-        return "the program began, and said nothing after that"
+            return "its Python was started, but the host program was not"
+        return "the program started, and reported nothing after that"
 
     async def _converse(self, errors: asyncio.Task[None]) -> Result:
         no_prompt = None
@@ -232,7 +232,7 @@ class Exchange:
             self._refused = SudoRefused(
                 "sudo neither asks for a password nor runs the command",
                 where=self._order.host,
-                evidence=self._said[-1] if self._said else "it said nothing",
+                evidence=self._said[-1] if self._said else "it printed nothing",
                 remedy=f"allow the one command without a password: {refusals.sudoers_line(self._order.user)}",
             )
             self._channel.close()

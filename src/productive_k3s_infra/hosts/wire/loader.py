@@ -55,8 +55,8 @@ def receive(sha256: str) -> bytes:
     program = base64.b64decode(sys.stdin.readline().strip())
     found = hashlib.sha256(program).hexdigest()
     if found != sha256:
-        evidence = f"{len(program)} bytes came with sha256 {found[:12]}..., expected {sha256[:12]}..."
-        raise Trouble("host.program-damaged", "the program did not arrive whole", evidence, "run it again")
+        evidence = f"{len(program)} bytes arrived with sha256 {found[:12]}..., expected {sha256[:12]}..."
+        raise Trouble("host.program-damaged", "the program did not arrive complete", evidence, "run it again")
     return program
 
 
@@ -103,8 +103,8 @@ def directory() -> None:
     found = os.lstat(KEPT)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         evidence = f"{KEPT}: uid {found.st_uid}, mode {stat.S_IMODE(found.st_mode):o}"
-        remedy = f"see who made it, then: rm -r {KEPT}"
-        raise Trouble("host.unsafe-directory", "others may write where the program is kept", evidence, remedy)
+        remedy = f"find out who created it, then: rm -r {KEPT}"
+        raise Trouble("host.unsafe-directory", "other users can write to the folder of the program", evidence, remedy)
 
 
 def prune(newest: str) -> None:
@@ -126,9 +126,9 @@ def trouble(error: OSError) -> Trouble:
     if error.errno in DISK_FULL:
         return Trouble("host.disk-full", "there is no space left on the host", evidence, "free some space there")
     if error.errno == errno.EROFS:
-        remedy = "see the host's log for why it was mounted so; remount it writable"
+        remedy = "look for the cause in the host's log; remount it read-write"
         return Trouble("host.read-only", "a file system of the host is read-only", evidence, remedy)
-    return Trouble("host.not-writable", "the program cannot be kept on the host", evidence, "see the path's owner")
+    return Trouble("host.not-writable", "the program cannot be stored on the host", evidence, "check the path's owner")
 
 
 def watch_reader() -> None:

@@ -54,7 +54,7 @@ class WireReader:
         """Return the messages that this chunk completes."""
         *lines, self._rest = (self._rest + self._decoder.decode(chunk)).split("\n")
         if len(self._rest) > _LONGEST_LINE:
-            raise self._broken("a line has no end")
+            raise self._broken("a line is incomplete")
         for line in lines:
             message = self._message(line)
             if message is not None:
@@ -64,12 +64,12 @@ class WireReader:
         """Return the one result, or raise: without it nobody knows how far the program came."""
         if self.result is not None:
             return self.result
-        seen = evidence or (self.noise[-1] if self.noise else "") or "it said nothing"
+        seen = evidence or (self.noise[-1] if self.noise else "") or "it printed nothing"
         raise HostProgramFailed(
-            "the host's program ended without a result, so how far it came is unknown",
+            "the host program ended without a result, so it is not known what it did",
             where=self._host,
             evidence=seen,
-            remedy="run pk3s again: it looks at the host first and goes on from what is true there",
+            remedy="run pk3s again: it checks the host first and continues from the state there",
         )
 
     def _message(self, line: str) -> Message | None:
@@ -86,13 +86,13 @@ class WireReader:
         if self.result is not None:
             raise self._broken("something follows the result")
         if (kind == "hello") is (self.hello is not None):
-            raise self._broken("hello is not the first line, or comes twice")
+            raise self._broken("hello is not the first line, or appears twice")
         return self._decode(kind, document)
 
     def _decode(self, kind: str, document: dict[str, Any]) -> Message:
         if kind == "hello" and document.get("schema") != SCHEMA:
             raise HostProgramFailed(
-                f"the host's program speaks another wire: {document.get('schema')!r}, not {SCHEMA}",
+                f"the host program uses another wire schema: {document.get('schema')!r}, not {SCHEMA}",
                 where=self._host,
                 evidence=f"program {document.get('program')!r}",
                 remedy=_UPDATE,
@@ -116,7 +116,7 @@ class WireReader:
     def _broken(self, what: str) -> HostProgramFailed:
         # The line itself is no evidence: a result may carry a token or a kubeconfig.
         return HostProgramFailed(
-            "what comes from the host is not understood",
+            "the host's answer cannot be read",
             where=self._host,
             evidence=what,
             remedy=_UPDATE,

@@ -41,18 +41,18 @@ def not_run(host: str, user: str, exit_status: int | None, said: Sequence[str], 
     A forced command, a shell that lets nobody in, or a start-up file that ends: nothing was begun there. `seconds` is
     how long it was waited for, None if it ended.
     """
-    words = " | ".join(said[-2:]) or "it said nothing"
-    ended = f"it ended with exit status {exit_status}" if seconds is None else f"it had not ended after {seconds:.0f} s"
+    words = " | ".join(said[-2:]) or "it printed nothing"
+    ended = f"it exited with status {exit_status}" if seconds is None else f"it had not ended after {seconds:.0f} s"
     remedy = (
-        f"log in by hand as {user}; see its login shell there (getent passwd {user}), the shell's start-up files, "
+        f"log in with ssh as {user}; check its login shell there (getent passwd {user}), the shell's start-up files, "
         "and ForceCommand in sshd_config or command= in authorized_keys"
     )
     if seconds is not None and user != "root":
-        remedy += "; see whether sudo answers there: sudo -n true"
+        remedy += "; check whether sudo answers there: sudo -n true"
     if any(text in words.lower() for text in _NO_SHELL):
         remedy = f"give {user} a login shell there (usermod --shell /bin/sh {user}), or name another user: `ssh.user`"
     return HostProgramFailed(
-        "the host let us in, but did not run our command; nothing was begun there",
+        "the login succeeded, but the host did not run the command; nothing was started there",
         where=host,
         evidence=f"{words} ({ended})",
         remedy=remedy,
@@ -63,10 +63,10 @@ def not_run(host: str, user: str, exit_status: int | None, said: Sequence[str], 
 def password_wanted(host: str, user: str, evidence: str) -> SudoRefused:
     """sudo wants a password, and there is nobody to ask for it."""
     return SudoRefused(
-        f"sudo wants the password of {user}",
+        f"sudo requires the password of {user}",
         where=host,
         evidence=evidence,
-        remedy=f"run pk3s at a terminal, or allow the one command without a password: {sudoers_line(user)}",
+        remedy=f"run pk3s on a terminal, or allow the one command without a password: {sudoers_line(user)}",
         code="sudo.password-wanted",
     )
 
@@ -92,7 +92,7 @@ def _old_python(host: str, _user: str, line: str) -> HostProgramFailed:
         "the host's Python is too old",
         where=host,
         evidence=f"{PYTHON} is {line.rpartition(' ')[2]}",
-        remedy="Python 3.9 or newer is needed: use a newer release of the host's system",
+        remedy="Python 3.9 or newer is needed: use a newer release of the host's operating system",
         code="host.old-python",
     )
 
@@ -128,7 +128,7 @@ def _not_allowed(host: str, user: str, line: str) -> SudoRefused:
 
 def _tty_wanted(host: str, user: str, line: str) -> SudoRefused:
     return SudoRefused(
-        "sudo wants a terminal there, and pk3s never has one (Defaults requiretty)",
+        "sudo requires a terminal there, and pk3s never has one (Defaults requiretty)",
         where=host,
         evidence=line,
         remedy=f"write into /etc/sudoers.d/pk3s there: Defaults:{user} !requiretty",
@@ -141,7 +141,7 @@ def _expired(host: str, user: str, line: str) -> AuthenticationRefused:
         f"the password or the account of {user} has expired there",
         where=host,
         evidence=line,
-        remedy=f"log in once by hand and set a new password; see chage -l {user} there",
+        remedy=f"log in once with ssh and set a new password; check chage -l {user} there",
         code="host.account-expired",
     )
 
@@ -151,7 +151,7 @@ def _refused(host: str, user: str, line: str) -> SudoRefused:
         f"sudo did not run the one command for {user}",
         where=host,
         evidence=line,
-        remedy=f"see what sudo says there to {user}: sudo -n -l",
+        remedy=f"check what sudo allows {user} there: sudo -n -l",
     )
 
 

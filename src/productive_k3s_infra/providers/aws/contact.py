@@ -62,8 +62,8 @@ class FirstContact:
             raise ProviderFailed(
                 f"the host does not use its new host key after {_RELOAD_SECONDS:g} s",
                 where=name,
-                evidence=f"{endpoint} still shows another key",
-                remedy="run it again; if it stays so, reload its SSH server by hand",
+                evidence=f"{endpoint} still presents another key",
+                remedy="run it again; if that does not help, reload its SSH server manually",
                 code="aws.host-key",
             )
 

@@ -205,5 +205,5 @@ def _of_node(identity: str, name: str) -> dict[str, Any]:
 
 def _aws(spec: ClusterSpec) -> AwsProvider:
     if not isinstance(spec.provider, AwsProvider):
-        raise TypeError(f"the cluster is of provider {spec.provider.kind}")
+        raise TypeError(f"the cluster's provider is {spec.provider.kind}")
     return spec.provider

@@ -50,36 +50,36 @@ _CAUSES = (
         Locked,
         r"Error acquiring the state lock|state blob is already locked|ConditionalCheckFailedException",
         "tofu.state-locked",
-        "another run works on this state",
-        "wait until it has ended; if nobody runs any more: tofu force-unlock with the ID that is shown",
+        "another run is working on this state",
+        "wait until it has finished; if no run is left: tofu force-unlock with the ID shown above",
     ),
     Meaning(
         ProviderFailed,
         r"Saved plan is stale|Saved plan does not match",
         "tofu.plan-stale",
         "the state has changed since the plan was made, so nothing was done",
-        "run it again: it plans anew and asks",
+        "run it again: it makes a new plan and asks",
     ),
     Meaning(
         ProviderFailed,
         r"Backend (initialization required|configuration changed|configuration block has changed)|migrate-state",
         "tofu.backend-changed",
-        "the state is kept somewhere else than the file says",
-        "move it: in the folder that is named, run tofu init -migrate-state; then run this again",
+        "the state is not where the file says",
+        "move it: run tofu init -migrate-state in the folder shown above; then run this again",
     ),
     Meaning(
         ProviderFailed,
         r"Unsupported (Terraform|OpenTofu) Core version|state snapshot was created by (Terraform|OpenTofu) v",
         "tofu.too-old",
         "the state or the module needs a newer OpenTofu",
-        "install a newer OpenTofu, or say where one is: TOFU_BIN=PATH",
+        "install a newer OpenTofu, or set its path: TOFU_BIN=PATH",
     ),
     Meaning(
         ProviderFailed,
         r"Failed to (query available|install) provider|could not (connect to|query provider registry)"
         r"|Missing required provider",
         "tofu.no-provider",
-        "the AWS provider is not to be had",
+        "the AWS provider cannot be downloaded",
         "let this computer reach registry.opentofu.org, or set up a filesystem_mirror in ~/.tofurc",
     ),
     Meaning(
@@ -87,7 +87,7 @@ _CAUSES = (
         r"No valid credential sources|failed to refresh cached credentials|no EC2 IMDS role|ExpiredToken"
         r"|InvalidClientTokenId|AuthFailure|SignatureDoesNotMatch|failed to get shared config profile|SSO session",
         "aws.no-credentials",
-        "AWS does not know who asks",
+        "AWS does not accept the credentials",
         "log in as you do for the aws command (aws sso login, AWS_PROFILE, AWS_ACCESS_KEY_ID), or name a profile: "
         "spec.provider.profile",
     ),
@@ -95,14 +95,14 @@ _CAUSES = (
         ProviderFailed,
         r"UnauthorizedOperation|AccessDenied|is not authorized to perform",
         "aws.not-allowed",
-        "these credentials may not do this",
-        "give them the rights that `pk3s explain aws` lists",
+        "these credentials do not have the permissions for this",
+        "give them the permissions that `pk3s explain aws` lists",
     ),
     Meaning(
         ProviderFailed,
         r"aws\.network:|InvalidVpcID|InvalidSubnet(ID)?\.|no matching EC2 (VPC|Subnet)|aws\.no-subnet:",
         "aws.network",
-        "the network is not there",
+        "the network does not exist",
         "name a VPC and a subnet of it, both in this region; or neither, where the region has its default VPC",
     ),
     Meaning(
@@ -110,7 +110,7 @@ _CAUSES = (
         r"InvalidKeyPair\.|InvalidKey\.|no matching EC2 Key Pair|aws\.key-pair:",
         "aws.key-pair",
         "the key pair cannot be used, or is not in this region",
-        "correct spec.provider.keyPair, or leave it out: then one is made from your public key (RSA or ED25519)",
+        "correct spec.provider.keyPair, or leave it out: then one is created from your public key (RSA or ED25519)",
     ),
     Meaning(
         ProviderFailed,
@@ -123,7 +123,7 @@ _CAUSES = (
         ProviderFailed,
         r"(Vcpu|Instance|Address|SecurityGroup|VolumeStorage)\w*LimitExceeded|InsufficientInstanceCapacity|MaxSpotInstance",
         "aws.quota",
-        "AWS does not give more of this",
+        "AWS does not provide more of this",
         "use another instance type or subnet, or ask AWS for a higher quota (Service Quotas, EC2); then run it again",
     ),
     Meaning(
@@ -131,14 +131,14 @@ _CAUSES = (
         r"Unsupported\b.*(instance type|Availability Zone)|InvalidParameterValue.*instance type"
         r"|not supported in your requested|architecture .* does not match",
         "aws.instance-type",
-        "the instance type does not go with this subnet or image",
+        "the instance type does not work with this subnet or image",
         "use another machine.type, or architecture: arm64 with Graviton types",
     ),
     Meaning(
         ProviderFailed,
         r"InvalidIPAddress\.InUse|Address .* is in use|does not fall within the subnet",
         "aws.address",
-        "the private address cannot be had",
+        "the private address cannot be used",
         "use a free address of the subnet, or leave the node's address out",
     ),
     Meaning(
@@ -146,14 +146,14 @@ _CAUSES = (
         r"no such host|connection refused|i/o timeout|could not resolve|dial tcp",
         "aws.unreachable",
         "AWS does not answer",
-        "see whether this computer reaches the region's endpoints (proxy, AWS_ENDPOINT_URL), then run it again",
+        "check whether this computer can reach the region's endpoints (proxy, AWS_ENDPOINT_URL), then run it again",
     ),
     Meaning(
         ProviderFailed,
         r"Interrupt|interrupted|operation canceled",
         "tofu.interrupted",
         "it was interrupted",
-        "run it again: it goes on from what there is",
+        "run it again: it continues from what exists",
     ),
 )
 
@@ -175,7 +175,7 @@ def explain(wrong: tuple[Diagnostic, ...], verb: str, where: str) -> Pk3sError:
     return ProviderFailed(
         f"tofu {verb} failed",
         where=where,
-        evidence=text[:_LONGEST] or "it said nothing",
-        remedy="mend what it says, then run it again: it goes on from what there is",
+        evidence=text[:_LONGEST] or "it printed nothing",
+        remedy="fix what it reports, then run it again: it continues from what exists",
         code="tofu.failed",
     )

@@ -192,7 +192,7 @@ def read_inventory(value: Any, where: str) -> InventoryOutput:
     except ValidationError as error:
         evidence = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3])
     raise ProviderFailed(
-        "the output `inventory` is of another version of the module",
+        "the output `inventory` belongs to another version of the module",
         where=where,
         evidence=evidence,
         remedy="use the pk3s that the team uses: a newer one has written this state",

@@ -104,7 +104,7 @@ class Ground:
         """Do what the look's plan says; refused if its file is not the one that was looked at."""
         if not look.digest or look.digest != self.work.plan_digest():
             raise Refused(
-                "the plan's file has changed since it was looked at, so nothing was done",
+                "the plan's file has changed since it was checked, so nothing was done",
                 where=str(self.work.plan),
                 evidence="another digest",
                 remedy="run it again",
@@ -143,10 +143,10 @@ class Ground:
         left = [found for address in _LOOKUPS for found in plan.found(address)]
         if left:
             raise ProviderFailed(
-                "not everything of the cluster is gone",
+                "parts of the cluster still exist",
                 where=self._provider.region,
                 evidence=", ".join(left),
-                remedy=f"look at what has the tag {desired.ID_TAG}={self._identity}, and delete it by hand",
+                remedy=f"check what has the tag {desired.ID_TAG}={self._identity}, and delete it manually",
                 code="aws.leftovers",
             )
         return state
@@ -227,10 +227,10 @@ class Ground:
         if several:
             address, ids = next(iter(several.items()))
             raise ProviderFailed(
-                "several objects say that they are this one, and none is recorded",
+                "several objects are marked as this one, and none is recorded",
                 where=address.removeprefix(ADDRESS_PREFIX),
                 evidence=", ".join(ids),
-                remedy="delete all but one by hand, then run it again",
+                remedy="delete all but one manually, then run it again",
                 code="aws.several-objects",
             )
         return {address: ids[0] for address, ids in found.items() if ids}
@@ -247,15 +247,15 @@ class Ground:
         raise Refused(
             "this state is another cluster's",
             where=str(self.work.path),
-            evidence=f"it is of {owner.get('name') if owner else 'something that pk3s did not make'}",
-            remedy="give every cluster a state of its own: another key, or workspace, in spec.provider.state",
+            evidence=f"it belongs to {owner.get('name') if owner else 'something that pk3s did not create'}",
+            remedy="give each cluster its own state: another key, or workspace, in spec.provider.state",
             code="aws.other-state",
         )
 
     @property
     def _provider(self) -> AwsProvider:
         if not isinstance(self.spec.provider, AwsProvider):
-            raise TypeError(f"the cluster is of provider {self.spec.provider.kind}")
+            raise TypeError(f"the cluster's provider is {self.spec.provider.kind}")
         return self.spec.provider
 
 

@@ -137,10 +137,10 @@ class AwsProvider:
             )
             if more:
                 raise Refused(
-                    "there is more to change than was agreed to, so nothing was done",
+                    "there is more to change than was approved, so nothing was done",
                     where=self._spec.name,
                     evidence="; ".join(summary(more)),
-                    remedy="run it again: it plans anew and asks",
+                    remedy="run it again: it makes a new plan and asks",
                     code="aws.plan-changed",
                 )
         going = look.destroying()
@@ -204,9 +204,9 @@ class AwsProvider:
         state = _STATES.get(there, "broken")
         evidence = f"instance {attributes.get('id')} is {there}"
         if attributes.get("id") in look.adopted.values():
-            state, evidence = "broken", f"instance {attributes.get('id')} was made by a run that was cut off"
+            state, evidence = "broken", f"instance {attributes.get('id')} was created by an interrupted run"
         elif state == "running" and self._keys.seeded(name) is not None:
-            state, evidence = "broken", f"instance {attributes.get('id')} was made, and has still the key given to it"
+            state, evidence = "broken", f"instance {attributes.get('id')} was created, and still has its first host key"
         if wanted is None:
             return SurveyedMachine(name, "extra", self._at(name, self._there(look)[name]), evidence)
         differences = desired.differences(wanted, desired.existing_size(attributes))
@@ -226,12 +226,12 @@ class AwsProvider:
 
     def _notes(self, look: Snapshot) -> Iterator[str]:
         if look.program.startswith("terraform"):
-            yield f"{look.program} is used; this is tested with OpenTofu"
+            yield f"{look.program} is used; pk3s is tested with OpenTofu"
         if not self._wanted.elastic_ip and self._spec.ssh.via != "private":
-            yield "without elasticIp a stop of a machine changes its public address"
+            yield "without elasticIp, the public address of a machine changes when it is stopped"
         for use in ("ssh", "api"):
             if {"0.0.0.0/0", "::/0"} & set(getattr(self._wanted.allowed_cidrs, use)):
-                yield f"allowedCidrs.{use} lets the whole world in, as the file says"
+                yield f"allowedCidrs.{use} allows all addresses, as set in the file"
         if look.unknown:
             yield f"instances with this cluster's mark that are not recorded: {', '.join(look.unknown)}"
 
@@ -248,14 +248,14 @@ class AwsProvider:
                 "the public half of the SSH key cannot be read, and the machines need it",
                 where=str(path),
                 evidence=str(error),
-                remedy="write it: ssh-keygen -y -f KEY > KEY.pub; or leave spec.ssh.key out: then a key is made",
+                remedy="write it: ssh-keygen -y -f KEY > KEY.pub; or leave spec.ssh.key out: then a key is created",
                 code="aws.public-key",
             ) from error
 
     @property
     def _wanted(self) -> Wanted:
         if not isinstance(self._spec.provider, Wanted):
-            raise TypeError(f"the cluster is of provider {self._spec.provider.kind}")
+            raise TypeError(f"the cluster's provider is {self._spec.provider.kind}")
         return self._spec.provider
 
     def _teller(self, on_progress: OnProgress) -> OnObject:
@@ -281,7 +281,9 @@ def _resource(one: ResourceChange) -> Resource:
     name = one.address.removeprefix(ADDRESS_PREFIX)
     actions = set(one.change.actions)
     if one.change.importing is not None:
-        return Resource(name, "update", one.node, f"take over {one.change.importing.get('id')}, left by a run cut off")
+        return Resource(
+            name, "update", one.node, f"take over {one.change.importing.get('id')}, left by an interrupted run"
+        )
     if one.type == STARTED and "delete" not in actions:
         return Resource(name, "update", one.node, "start it")
     if actions == {"create", "delete"}:

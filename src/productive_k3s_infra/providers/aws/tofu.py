@@ -41,7 +41,7 @@ def find_program(environment: Mapping[str, str]) -> str:
         raise ProviderFailed(
             "OpenTofu is not installed on this computer",
             evidence=f"TOFU_BIN is {named}" if named else "neither tofu nor terraform is in PATH",
-            remedy="install OpenTofu 1.10 or newer (opentofu.org), or say where it is: TOFU_BIN=PATH",
+            remedy="install OpenTofu 1.10 or newer (opentofu.org), or set its path: TOFU_BIN=PATH",
             code="tofu.missing",
         )
     return program
@@ -68,13 +68,13 @@ class Tofu:
             parts = tuple(int(part) for part in re.findall(r"\d+", number)[:2])
         except (ValueError, KeyError, TypeError) as error:
             raise ProviderFailed(
-                f"{self._program} does not say its version", evidence=said[:200], code="tofu.unknown-output"
+                f"{self._program} does not report its version", evidence=said[:200], code="tofu.unknown-output"
             ) from error
         if parts < AT_LEAST:
             raise ProviderFailed(
                 f"{Path(self._program).name} is too old",
                 evidence=f"{self._program} is {number}, needed is {'.'.join(map(str, AT_LEAST))}",
-                remedy="install a newer OpenTofu, or say where one is: TOFU_BIN=PATH",
+                remedy="install a newer OpenTofu, or set its path: TOFU_BIN=PATH",
                 code="tofu.too-old",
             )
         return f"{Path(self._program).name} {number}"
@@ -147,7 +147,7 @@ class Tofu:
             if error.code == "process.missing":
                 raise
             raise explain(
-                tuple(wrong) or (Diagnostic(f"it ended after: {last}"),), words[0], str(self.folder)
+                tuple(wrong) or (Diagnostic(f"it stopped after: {last}"),), words[0], str(self.folder)
             ) from error
         finally:
             self._interrupt = None
@@ -163,8 +163,8 @@ def _too_slow(verb: str, seconds: float, last: str, where: str) -> ProviderFaile
     return ProviderFailed(
         f"tofu {verb} did not end within {seconds:g} s and was killed",
         where=where,
-        evidence=f"its last words: {last}",
-        remedy="see whether AWS is well and answers from here, then run it again: it goes on from what there is",
+        evidence=f"its last output: {last}",
+        remedy="check that AWS is available and reachable from here, then run it again: it continues from what exists",
         code="tofu.timeout",
     )
 

@@ -70,7 +70,7 @@ class TreeCgroups:
                 raise ProviderFailed(
                     "the machine's supervisor did not start",
                     where=group,
-                    evidence=log.read_text(errors="replace").strip() or "it said nothing",
+                    evidence=log.read_text(errors="replace").strip() or "it printed nothing",
                     code="local.start",
                 )
             time.sleep(_POLL_SECONDS)

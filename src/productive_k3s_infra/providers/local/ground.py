@@ -51,10 +51,10 @@ def with_machine(record: SetRecord, request: MachineRequest, image: Path) -> Set
         return replace(record, machines=(*record.machines, new))
     if existing.request != request:
         raise Refused(
-            "the machine exists, and was made from another request",
+            "the machine exists, and was created from another request",
             where=f"machine {request.name} of {record.name}",
             evidence=f"it was {existing.request}, now {request}",
-            remedy="destroy it first, or ask for what it is",
+            remedy="destroy it first, or request its current values",
             code="local.machine-differs",
         )
     return record

@@ -110,7 +110,7 @@ def require_programs() -> None:
     packages = sorted({package for program, package in _PROGRAMS.items() if shutil.which(program) is None})
     if packages:
         raise ProviderFailed(
-            "machines cannot be made on this computer: programs are missing",
+            "machines cannot be created on this computer: programs are missing",
             evidence=f"not installed: {', '.join(packages)}",
             remedy=f"apt-get install --no-install-recommends {' '.join(packages)}",
             code="local.packages-missing",
@@ -179,7 +179,7 @@ def _bootstrap(recipe: Recipe, target: Path, mirror: str | None, on_progress: Ca
             "the image of the machines could not be built",
             where=recipe.suite,
             evidence=error.evidence,
-            remedy="see that this computer can install Debian packages (apt-get update), then run it again",
+            remedy="check that this computer can install Debian packages (apt-get update), then run it again",
             code="local.image",
         ) from error
 

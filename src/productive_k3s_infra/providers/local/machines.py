@@ -271,7 +271,7 @@ def _remove_set(bench: _Bench) -> None:
             "not everything of the machines could be removed",
             where=f"set {folder.name}",
             evidence=", ".join(left),
-            remedy="destroy the set again; if it stays so, remove what is named by hand",
+            remedy="destroy the set again; if that does not help, remove what is listed manually",
             code="local.leftovers",
         )
 

@@ -169,8 +169,10 @@ def _failed(what: str, group: str, evidence: str) -> ProviderFailed:
     return ProviderFailed(
         what,
         where=f"machine {group.rpartition('/')[2]}",
-        evidence=evidence or "it said nothing",
-        remedy="destroy the machine and create it again; if it stays so, this computer cannot run systemd machines",
+        evidence=evidence or "it printed nothing",
+        remedy=(
+            "destroy the machine and create it again; if that does not help, this computer cannot run systemd machines"
+        ),
         code="local.start",
     )
 

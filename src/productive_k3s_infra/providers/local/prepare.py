@@ -93,7 +93,7 @@ def ensure_mounted(machine: MachineRecord, folder: MachineFolder) -> None:
             "the file system of a machine could not be mounted",
             where=f"machine {machine.request.name}",
             evidence=error.evidence,
-            remedy=f"{folder.path} must lie where overlayfs can write (ext4, xfs), and {machine.image} must exist",
+            remedy=f"{folder.path} must be where overlayfs can write (ext4, xfs), and {machine.image} must exist",
             code="local.mount",
         ) from error
 
@@ -112,7 +112,7 @@ def unmount(folder: MachineFolder) -> None:
                     "a machine's file system is still in use",
                     where=str(place),
                     evidence=done.stderr.strip(),
-                    remedy="leave that folder, and end what uses it (fuser -vm)",
+                    remedy="leave that folder, and stop what uses it (fuser -vm)",
                     code="local.mount-busy",
                 )
             time.sleep(_POLL_SECONDS)

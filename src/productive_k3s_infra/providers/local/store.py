@@ -136,6 +136,6 @@ def _unreadable(where: Path, evidence: str) -> ProviderFailed:
         "the record of a set of machines cannot be read",
         where=str(where),
         evidence=evidence,
-        remedy="it was written by another version, or by hand: destroy the set with the version that made it",
+        remedy="it was written by another version, or edited manually: destroy the set with the version that made it",
         code="local.record-unreadable",
     )

@@ -96,7 +96,7 @@ def size_bytes(text: str) -> float:
     """Return a size in bytes, as the cluster file (`4G`) or Multipass (`4.0GiB`) writes it; all are 1024 based."""
     found = _SIZE.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f"{text!r} is no size")
+        raise ValueError(f"{text!r} is not a size")
     return float(found[1]) * _UNITS[found[2]]
 
 

@@ -138,9 +138,9 @@ def _understood(command: str, read: Callable[[str], _T], text: str) -> _T:
         return read(text)
     except ValueError as error:
         raise ProviderFailed(
-            f"multipass {command} answered in a form that is not known",
+            f"the output of multipass {command} has an unknown format",
             evidence=str(error),
-            remedy="use a version of Multipass from 1.13 to 1.16, and report this one",
+            remedy="use Multipass 1.13 to 1.16, and report this version",
             code="multipass.answer",
         ) from error
 
@@ -149,7 +149,7 @@ def _too_old(version: str) -> ProviderFailed:
     oldest = ".".join(map(str, OLDEST))
     return ProviderFailed(
         f"Multipass {version} is too old: {oldest} or newer is needed",
-        evidence="answers of older versions were never compared with what is expected here",
+        evidence="older versions were never tested with pk3s",
         remedy="update it (Linux: snap refresh multipass; macOS: brew upgrade --cask multipass)",
         code="multipass.too-old",
     )

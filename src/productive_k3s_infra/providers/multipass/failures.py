@@ -68,15 +68,15 @@ _MEANINGS = (
     ),
     _Meaning(
         _TAKEN,
-        "an instance of this name exists that pk3s did not make",
-        "give the cluster or the node another name in the cluster file, or take that instance away yourself",
+        "an instance of this name exists that pk3s did not create",
+        "give the cluster or the node another name in the cluster file, or delete that instance yourself",
         "multipass.name-taken",
         only="launch",
     ),
     _Meaning(
         _TIMED_OUT,
-        "Multipass gave up waiting for the instance",
-        "it may still be on its way: apply again goes on waiting; `multipass info` and its logs say what it does",
+        "Multipass timed out waiting for the instance",
+        "it may still be starting: pk3s apply continues waiting; `multipass info` and its logs show its state",
         "multipass.launch-timeout",
     ),
 )
@@ -105,7 +105,7 @@ def explain(command: str, instance: str, result: ProcessResult) -> ProviderFaile
         f"multipass {command} failed",
         where=instance,
         evidence=said or f"exit code {result.exit_code}",
-        remedy=f"try it by hand: multipass {command} {instance}".rstrip(),
+        remedy=f"try it yourself: multipass {command} {instance}".rstrip(),
         code="multipass.failed",
     )
 
@@ -136,14 +136,14 @@ def _missing() -> ProviderFailed:
 def _no_answer(command: str, instance: str, error: ProcessFailed) -> ProviderFailed:
     if command in {"launch", "start"}:
         return ProviderFailed(
-            "Multipass gave up waiting for the instance",
+            "Multipass timed out waiting for the instance",
             where=instance,
             evidence=f"{error.what}; {error.evidence}",
-            remedy="it may still be on its way: apply again goes on waiting",
+            remedy="it may still be starting: pk3s apply continues waiting",
             code="multipass.launch-timeout",
         )
     return ProviderFailed(
-        "Multipass does not come to an answer",
+        "Multipass does not finish its answer",
         where=instance,
         evidence=f"{error.what}; {error.evidence}",
         remedy="its daemon hangs: restart it (Linux: snap restart multipass.multipassd), then run pk3s again",

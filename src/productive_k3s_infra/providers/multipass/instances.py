@@ -116,10 +116,10 @@ def taken(spec: ClusterSpec, own: Mapping[str, Own], listed: Mapping[str, Listed
 def name_taken(node: str, name: str) -> ProviderFailed:
     """An instance has the name that a node's instance shall get."""
     return ProviderFailed(
-        f"an instance {name} exists that pk3s did not make for this cluster",
+        f"an instance {name} exists that pk3s did not create for this cluster",
         where=node,
-        evidence="there is no record of it in the cluster directory, or it does not show the host key of ours",
-        remedy="give the cluster or the node another name in the cluster file; or take that instance away yourself: "
+        evidence="there is no record of it in the cluster directory, or it does not have the host key from pk3s",
+        remedy="give the cluster or the node another name in the cluster file; or delete that instance yourself: "
         f"multipass delete --purge {name}",
         code="multipass.name-taken",
     )
@@ -131,7 +131,7 @@ def deleted(node: str, name: str) -> ProviderFailed:
         f"the instance {name} was deleted and not purged",
         where=node,
         evidence="Multipass: Deleted",
-        remedy=f"bring it back: multipass recover {name}; or let it go for good: multipass delete --purge {name}; "
+        remedy=f"bring it back: multipass recover {name}; or delete it for good: multipass delete --purge {name}; "
         "then apply again",
         code="multipass.deleted",
     )
@@ -143,7 +143,7 @@ def bad_state(node: str, name: str, state: str) -> ProviderFailed:
         f"the instance {name} cannot be used",
         where=node,
         evidence=f"Multipass: {state}",
-        remedy=f"see what is with it: multipass info {name}, multipass restart {name}; then apply again",
+        remedy=f"check it: multipass info {name}, multipass restart {name}; then apply again",
         code="multipass.state",
     )
 

@@ -89,7 +89,7 @@ class Launching:
                 remove_record(self.workspace, node)
                 raise
             # A launch that was cut off goes on in the daemon, with the key of the record: it is waited for.
-            on_progress(node, "an earlier launch of it goes on")
+            on_progress(node, "an earlier launch of it is still running")
 
     async def _try(self, node: str, user_data: Secret, on_progress: OnProgress) -> None:
         wish = instances.wish_of(self.spec, next(one for one in self.spec.nodes if one.name == node))

@@ -158,7 +158,7 @@ class MultipassProvider:
         own = found.own.get(node)
         if own is None:
             taken = found.taken.get(node)
-            return SurveyedMachine(node, "missing", evidence=f"{taken} is somebody else's" if taken else "")
+            return SurveyedMachine(node, "missing", evidence=f"{taken} belongs to something else" if taken else "")
         location = Location(own.address, self._endpoint(own)) if own.runs and own.address else None
         return SurveyedMachine(node, own.state, location, own.evidence, sizes.get(node, ()))
 
@@ -169,8 +169,10 @@ class MultipassProvider:
     def _notes(self, found: _Found) -> tuple[str, ...]:
         before = _last_addresses(self._workspace)
         moved = [
-            f"{node}: Multipass gave it another address, {own.address} in place of {before[node]}; "
-            "what K3s knows of the old one is planned anew"
+            (
+                f"{node}: Multipass gave it another address, {own.address} instead of {before[node]}; "
+                "the settings with the old one are planned again"
+            )
             for node, own in found.own.items()
             if own.state == "running" and before.get(node, own.address) != own.address
         ]

@@ -74,7 +74,9 @@ def _read(path: Path, text: str) -> Record:
             "the record of an instance cannot be read",
             where=str(path),
             evidence=str(error.errors()[0]["msg"]),
-            remedy="put the file back; without it pk3s does not know that instance as its own: take it away with "
-            "`multipass delete --purge`, then remove the file",
+            remedy=(
+                "put the file back; without it pk3s does not know that instance as its own: delete it "
+                "with `multipass delete --purge`, then remove the file"
+            ),
             code="multipass.record",
         ) from error

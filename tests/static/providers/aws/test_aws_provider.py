@@ -203,7 +203,7 @@ async def test_a_first_contact_that_was_cut_off_is_finished(bed: Bed, argument: 
     machine = survey.machine("server-1")
     assert machine is not None
     assert (machine.state, survey.resources) == ("broken", ())
-    assert "has still the key given to it" in machine.evidence
+    assert "still has its first host key" in machine.evidence
     done = await provider.create(("server-1",), silent)
     assert [one.state for one in done.machines] == ["running"]
     assert bed.seeds() == []
@@ -374,14 +374,14 @@ async def test_what_the_file_opens_to_the_world_is_said(bed: Bed) -> None:
             )
         }
     )
-    assert "allowedCidrs.api lets the whole world in, as the file says" in (await provider.survey()).notes
+    assert "allowedCidrs.api allows all addresses, as set in the file" in (await provider.survey()).notes
 
 
 async def test_the_state_of_another_cluster_is_refused(bed: Bed) -> None:
     bed.tofu.made("server-1")
     bed.tofu.cluster = {"name": "other", "id": "x"}
     for error in (await refusal(bed.provider().survey()), await refusal(bed.provider().destroy_all(silent))):
-        assert (error.code, error.exit_code, error.evidence) == ("aws.other-state", 4, "it is of other")
+        assert (error.code, error.exit_code, error.evidence) == ("aws.other-state", 4, "it belongs to other")
     assert "apply" not in bed.tofu.said
 
 

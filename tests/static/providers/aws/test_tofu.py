@@ -138,13 +138,13 @@ def test_one_that_does_not_end_has_last_words() -> None:
         lines=[{"@message": "Still creating... [1800s elapsed]"}], error=ProcessFailed("x", code="process.timeout")
     )
     error = error_of(lambda: tofu(program).apply(Path("/p"), lambda *_: None))
-    assert (error.code, error.evidence) == ("tofu.timeout", "its last words: Still creating... [1800s elapsed]")
+    assert (error.code, error.evidence) == ("tofu.timeout", "its last output: Still creating... [1800s elapsed]")
 
 
 def test_one_that_was_killed_has_last_words() -> None:
     program = Program(lines=[{"@message": "Creating..."}], error=ProcessFailed("x"))
     error = error_of(lambda: tofu(program).apply(Path("/p"), lambda *_: None))
-    assert (error.code, error.evidence) == ("tofu.failed", "it ended after: Creating...")
+    assert (error.code, error.evidence) == ("tofu.failed", "it stopped after: Creating...")
 
 
 def test_an_interruption_that_comes_before_the_process_is_not_lost() -> None:

@@ -136,16 +136,16 @@ def test_the_address_is_the_lease_and_none_that_k3s_has_added() -> None:
          "multipass.no-access", "multipass authenticate"),
         ("launch", said(2, 'launch failed: instance "a" already exists'), "multipass.name-taken", "another name"),
         ("launch", said(2, 'launch failed: instance "a" is being prepared'), "multipass.name-taken", "another name"),
-        ("launch", said(5, "Timed out waiting for instance launch."), "multipass.launch-timeout", "apply again"),
+        ("launch", said(5, "Timed out waiting for instance launch."), "multipass.launch-timeout", "apply continues waiting"),
         ("launch", said(2, "launch failed: The following errors occurred:\ntimed out waiting for initialization to "
-                           "complete"), "multipass.launch-timeout", "apply again"),
+                           "complete"), "multipass.launch-timeout", "apply continues waiting"),
         ("start", said(2, "start failed: The following errors occurred:\na: timed out waiting for response"),
-         "multipass.launch-timeout", "apply again"),
+         "multipass.launch-timeout", "apply continues waiting"),
         ("launch", said(2, 'launch failed: Unable to find an image matching "99" in remote "".'),
          "multipass.launch-failed", "multipass find"),
         ("launch", said(2, "launch failed: KVM support is not enabled on this machine."),
          "multipass.launch-failed", "virtualisation"),
-        ("stop", said(2, "stop failed: something"), "multipass.failed", "by hand"),
+        ("stop", said(2, "stop failed: something"), "multipass.failed", "yourself"),
     ],
 )  # fmt: skip
 def test_a_failure_is_told_by_what_it_means(command: str, result: ProcessResult, code: str, words: str) -> None:
