@@ -137,14 +137,14 @@ def read_document(argument: Optional[str]) -> Optional[Mapping[str, Any]]:
     if argument is None:
         return None
     if argument != "-":
-        raise _mistake("source", "a request comes on standard input only", argument, "say --request -")
+        raise _mistake("source", "a request comes on standard input only", argument, "add --request -")
     text = sys.stdin.buffer.read(_DOCUMENT_LIMIT_BYTES)
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise _mistake("not-json", "the request is no JSON", str(error), "write one JSON document") from error
+        raise _mistake("not-json", "the request is not JSON", str(error), "write one JSON document") from error
     if not isinstance(document, dict):
-        raise _mistake("not-json", "the request is no JSON object", type(document).__name__, "write one JSON object")
+        raise _mistake("not-json", "the request is not a JSON object", type(document).__name__, "write one JSON object")
     return document
 
 
@@ -186,20 +186,20 @@ async def _join(host: Host, flags: argparse.Namespace) -> Optional[Join]:
     url, path = getattr(flags, "server", None), getattr(flags, "token_file", None)
     if url is None:
         if path is not None:
-            raise _mistake("no-server", "a token is of no use without a server", path, "add --server URL")
+            raise _mistake("no-server", "a token needs a server", path, "add --server URL")
         return None
     if path is None:
         return Join(url)
     text = await host.system.read(path)
     if text is None:
-        raise _mistake("token-file", "the token file is not there", path, "write the token into it, mode 0600")
+        raise _mistake("token-file", "the token file does not exist", path, "write the token into it, mode 0600")
     return Join(url, Secret(text.decode(errors="replace").strip()))
 
 
 def _pair(flag: str, text: str) -> Tuple[str, str]:
     key, equals, value = text.partition("=")
     if not key or not equals:
-        raise _mistake("flag", f"{flag} wants KEY=VALUE", text, f"write {flag} {text or 'KEY'}=VALUE")
+        raise _mistake("flag", f"{flag} needs KEY=VALUE", text, f"write {flag} {text or 'KEY'}=VALUE")
     return key, value
 
 
@@ -222,7 +222,7 @@ def _config_value(key: str, written: str) -> Any:
     try:
         value = yaml.load(written, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise _mistake("flag", f"--config {key} wants a YAML value", "", "quote the value") from error
+        raise _mistake("flag", f"--config {key} needs a YAML value", "", "quote the value") from error
     flag = table().find(key)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return written.strip() if is_number and flag is not None and flag.type == "string" else value
@@ -234,7 +234,7 @@ async def _stage(host: Host, flags: argparse.Namespace) -> Result:
 
     by_hand = (flags.sha256, flags.to)
     if any(by_hand) != all(by_hand) or any(by_hand) == bool(flags.file):
-        remedy = "say --sha256 HEX --to NAME, or --file SHA256:SIZE:NAME for each"
+        remedy = "use --sha256 HEX --to NAME, or --file SHA256:SIZE:NAME for each"
         raise _mistake("flag", "stage keeps one file or several", "", remedy)
     if not flags.file:
         return await stage.run(host, (Incoming(*by_hand),))
@@ -245,7 +245,7 @@ def _incoming(text: str) -> Tuple[str, str, int]:
     sha256, _, rest = text.partition(":")
     size, _, name = rest.partition(":")
     if not re.fullmatch("[0-9]+", size):
-        raise _mistake("flag", "--file wants SHA256:SIZE:NAME", text, "write the size in bytes")
+        raise _mistake("flag", "--file needs SHA256:SIZE:NAME", text, "write the size in bytes")
     return sha256, name, int(size)
 
 
@@ -315,7 +315,7 @@ async def _probe(host: Host, flags: argparse.Namespace) -> Result:
     from productive_k3s.verbs import probe
 
     if (flags.listen is None) == (not flags.connect):
-        raise _mistake("flag", "probe listens or connects", "", "say --listen PORTS, or --connect ADDRESS PORTS")
+        raise _mistake("flag", "probe listens or connects", "", "use --listen PORTS, or --connect ADDRESS PORTS")
     if flags.listen is not None:
         return await probe.listen(host, flags.listen.split(","), flags.seconds)
     return await probe.connect(host, [(address, ports.split(",")) for address, ports in flags.connect], flags.seconds)

@@ -20,8 +20,8 @@ from productive_k3s.k3s.paths import ADMIN_KUBECONFIG
 
 # This program writes these itself; a wish for them has its own field in the request.
 RESERVED = {
-    "agent-token": "tokens are made on the first server",
-    "agent-token-file": "tokens are made on the first server",
+    "agent-token": "tokens are generated on the first server",
+    "agent-token-file": "tokens are generated on the first server",
     "cluster-init": "use datastore: etcd instead",
     "config": "the file is always /etc/rancher/k3s/config.yaml",
     "data-dir": "only the default /var/lib/rancher/k3s is supported",
@@ -30,8 +30,8 @@ RESERVED = {
     "node-taint": "taints are declared with the node",
     "server": "the registration address is derived from the first server",
     "tls-san": "use tlsSan instead",
-    "token": "tokens are made on the first server",
-    "token-file": "tokens are made on the first server",
+    "token": "tokens are generated on the first server",
+    "token-file": "tokens are generated on the first server",
 }
 # Flags that K3s reads from the environment where neither config.yaml nor the command line sets them (docs.k3s.io,
 # cli/server and cli/agent). K3S_CONFIG_FILE is none of them: it says where the file is.

@@ -97,7 +97,7 @@ def _artifacts(desired: Desired, effective: Effective) -> Tuple[Change, ...]:
     missing = [name for name in paths.LINKS if f"{paths.BINARY_DIRECTORY}/{name}" not in k3s.links]
     if missing:
         target = " ".join(f"{paths.BINARY_DIRECTORY}/{name}" for name in missing)
-        changes.append(Change("links", "make-links", target, "commands beside k3s are missing", "change"))
+        changes.append(Change("links", "make-links", target, "the commands next to k3s are missing", "change"))
     return (*changes, *_left_staged(effective.facts))
 
 

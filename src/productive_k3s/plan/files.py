@@ -78,7 +78,7 @@ def _why_missing(file: RenderedFile, desired: Desired, effective: Effective, com
         return _why_taken_over(comparison)
     # K3s runs the same without an empty environment file.
     is_empty = file.path == paths.environment_file(desired.request.unit) and not desired.variables
-    return "" if effective.is_member and is_empty else "it is not there"
+    return "" if effective.is_member and is_empty else "it does not exist"
 
 
 def _why_taken_over(comparison: Comparison) -> str:

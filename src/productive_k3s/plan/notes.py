@@ -74,7 +74,7 @@ def _moves(desired: Desired, effective: Effective, comparison: Comparison) -> It
             sorted(key for key, place in comparison.extra.items() if place == path and key in desired.flags)
         )
         if both:
-            yield f"{path} says {both} as requested; the next change of {paths.CONFIG} writes that there too"
+            yield f"{path} already sets {both} as requested; the next change of {paths.CONFIG} writes it there too"
     if comparison.unit_differs:
         yield (
             f"with the next change that restarts K3s, the unit becomes the install script's "

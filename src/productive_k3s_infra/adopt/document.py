@@ -245,9 +245,9 @@ def _left_out(host: RunningHost, key: str, why: str) -> str:
     place = {UNIT: "on the unit", ENVIRONMENT: "in the unit's environment file"}.get(source, f"in {source}")
     said = f"{host.node_name}: {key} ({place}) is not in this file: {why}."
     if source.startswith(f"{paths.CONFIG}.d/"):
-        return f"{said} It stays where it is."
+        return f"{said} It stays on the host."
     return (
-        f"{said} The next apply would take it away, with a restart: to keep it, move it into a drop-in on that host "
+        f"{said} The next apply would remove it, with a restart: to keep it, move it into a drop-in on that host "
         f"({paths.CONFIG}.d/50-host.yaml), which is left alone."
     )
 
@@ -299,8 +299,8 @@ def _remarks_on_cluster(name: str, cluster: RunningCluster) -> Iterator[str]:
         # By its mark it is one that left this cluster's file: an apply with --prune would take it out.
         fate = "has this cluster's label, so that --prune removes it" if is_ours(node, name) else "is left alone"
         yield (
-            f"{node.name} ({node.internal_ip}) is in the cluster, and was not named: it {fate}. To add it, "
-            f"write this file anew with --from-host {node.internal_ip} too, or a node of that name and address into it"
+            f"{node.name} ({node.internal_ip}) is in the cluster, but was not named: it {fate}. To add it, "
+            f"write this file again with --from-host {node.internal_ip} too, or a node of that name and address into it"
         )
     urls = {host.server_url for host in cluster.agents if host.server_url}
     if len({urllib.parse.urlsplit(url).netloc for url in urls}) > 1:

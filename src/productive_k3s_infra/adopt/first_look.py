@@ -15,9 +15,9 @@ from productive_k3s_infra.plan.stages import plan_stages
 
 def render(content: AdoptedFile) -> str:
     """Return the file's text: remarks as comments at the top, then the document."""
-    lines = ["Written by pk3s init --from-host: what the cluster was then. Edit it, and see what pk3s plan says of it."]
+    lines = ["Written by pk3s init --from-host: the state of the cluster at that time. Edit it, then run pk3s plan."]
     if content.remarks:
-        lines += ["", "What is not said below:", *(f"- {remark}" for remark in content.remarks)]
+        lines += ["", "What this file does not contain:", *(f"- {remark}" for remark in content.remarks)]
     head = "".join(f"# {line}".rstrip() + "\n" for line in lines)
     return head + yaml.safe_dump(content.document, sort_keys=False, default_flow_style=False, width=110)
 

@@ -59,8 +59,8 @@ def _proxy(cluster: RunningCluster) -> Around:
     remarks = [remark for host in cluster.hosts for remark in _other_variables(host, names)]
     if any(said != first for said in others):
         remarks.append(
-            "the hosts differ in their proxies, and the file says one for all: none is in this file, and the next "
-            "apply would take them away, with a restart; make them alike first"
+            "the hosts have different proxies, and a cluster file has one for all: this file has none, and "
+            "the next apply would remove them, with a restart; set the same proxy on all hosts first"
         )
         return Around({}, tuple(remarks))
     urls = {name: first[name] for name in _PROXIES if first[name]}
@@ -79,8 +79,9 @@ def _other_variables(host: RunningHost, said: tuple[str, ...]) -> Iterator[str]:
     if others:
         unit = host.facts.k3s.units[0].name
         yield (
-            f"{host.node_name}: {paths.environment_file(unit)} sets {', '.join(others)}, which no cluster file says: "
-            f"the next apply would take them away, with a restart; to keep them, move them to /etc/default/{unit}"
+            f"{host.node_name}: {paths.environment_file(unit)} sets {', '.join(others)}, which a cluster file "
+            "cannot set: the next apply would remove them, with a restart; to "
+            f"keep them, move them to /etc/default/{unit}"
         )
 
 

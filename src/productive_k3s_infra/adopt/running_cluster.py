@@ -106,9 +106,7 @@ def _require_known_version(host: RunningHost) -> None:
         return
     oldest = f"v{OLDEST_MINOR[0]}.{OLDEST_MINOR[1]}"
     raise BadInput(
-        f"this K3s is older than {oldest}, the oldest that is supported"
-        if match
-        else "the K3s does not say what it is",
+        f"this K3s is older than {oldest}, the oldest that is supported" if match else "the version of K3s is unknown",
         where=host.where,
         evidence=f"{paths.BINARY} is {version or 'of an unknown version'}",
         remedy=f"upgrade the cluster to {oldest} first, one minor version at a time, in the way it was installed",
@@ -132,7 +130,7 @@ def _require_readable(host: RunningHost) -> None:
             "K3s keeps its data or its configuration in another place, which is not supported",
             where=host.where,
             evidence=f"{', '.join(elsewhere)} (set by {_source(k3s.config_sources, ('data-dir', 'config'))})",
-            remedy=f"only {paths.DATA} and {paths.CONFIG} are: leave this cluster to the tool that made it",
+            remedy=f"only {paths.DATA} and {paths.CONFIG} are: manage this cluster with the tool that created it",
             code="init.not-supported",
         )
     if k3s.datastore == "external":
@@ -140,7 +138,7 @@ def _require_readable(host: RunningHost) -> None:
             "the cluster's datastore is an external one, which is not supported",
             where=host.where,
             evidence="datastore-endpoint is set",
-            remedy="a cluster file says etcd or sqlite: leave this cluster to the tool that made it",
+            remedy="a cluster file says etcd or sqlite: manage this cluster with the tool that created it",
             code="init.not-supported",
         )
 
@@ -222,6 +220,6 @@ def _several_servers(evidence: str) -> BadInput:
         "the cluster has more than one server, which is not supported yet",
         where=evidence.partition(",")[0],
         evidence=f"servers: {evidence}",
-        remedy="a cluster file declares one server: leave this cluster to the tool that made it",
+        remedy="a cluster file declares one server: manage this cluster with the tool that created it",
         code="init.several-servers",
     )

@@ -82,7 +82,7 @@ def fetch_text(url: str) -> str:
 
     def not_too_long(done: int, _total: int | None) -> None:
         if done > _SMALL_BYTES:
-            raise _unreachable(url, f"the answer is longer than {_SMALL_BYTES} bytes, so it is no checksum file")
+            raise _unreachable(url, f"the answer is longer than {_SMALL_BYTES} bytes, so it is not a checksum file")
 
     _fetch(body, not_too_long)
     return b"".join(parts).decode("utf-8", "replace")

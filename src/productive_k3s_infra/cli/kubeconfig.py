@@ -70,7 +70,7 @@ def kubeconfig(
 def merged_lines(done: Merged, *, merge: bool) -> Iterator[str]:
     """PURE: say what became of the person's file."""
     if not done.changed:
-        yield f"{done.path}: nothing to change, the context {done.context} is {'there' if merge else 'not there'}"
+        yield f"{done.path}: nothing to change, the context {done.context} {'exists' if merge else 'does not exist'}"
     elif merge:
         yield f"{done.path}: now has the context {done.context}"
     else:

@@ -57,7 +57,7 @@ def require_wanted(wanted: NewCluster) -> None:
     elif wanted.servers or wanted.agents:
         raise BadInput(
             f"the provider {wanted.provider} chooses addresses itself",
-            remedy="leave --server and --agent out; --agents says how many",
+            remedy="leave --server and --agent out; --agents sets the number",
             code="init.address",
         )
     _require_region(wanted)
@@ -65,8 +65,8 @@ def require_wanted(wanted: NewCluster) -> None:
     said = [option for option, value in ssh.items() if value]
     if can.own_key and said:
         raise BadInput(
-            f"{', '.join(said)}: pk3s makes the machines of {wanted.provider} with a user and a key of its own",
-            remedy="leave them out, or say --provider onprem for hosts that exist",
+            f"{', '.join(said)}: pk3s creates the machines of {wanted.provider} with its own user and key",
+            remedy="leave them out, or use --provider onprem for existing hosts",
             code="init.ssh",
         )
     if wanted.version and wanted.channel:
@@ -96,15 +96,15 @@ def _require_region(wanted: NewCluster) -> None:
     kinds = kinds_with("region")
     if wanted.provider in kinds and not (wanted.region and wanted.allowed):
         raise BadInput(
-            f"{wanted.provider} wants a region, and networks from which its machines may be reached",
-            remedy="--region eu-central-1 --allow 203.0.113.0/24; nothing is detected, nothing is open by default",
+            f"{wanted.provider} needs a region, and networks from which its machines may be reached",
+            remedy="--region eu-central-1 --allow 203.0.113.0/24; pk3s does not detect or open anything by default",
             code="init.aws",
         )
     if wanted.provider not in kinds and (wanted.region or wanted.allowed):
         names = " or ".join(kinds)
         raise BadInput(
             f"--region and --allow are for {names}",
-            remedy=f"leave them out, or say --provider {names}",
+            remedy=f"leave them out, or use --provider {names}",
             code="init.aws",
         )
 

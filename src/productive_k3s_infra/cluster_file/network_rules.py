@@ -86,7 +86,7 @@ def _nodes_inside(tree: Tree, networks: tuple[_Named, ...]) -> Iterator[Found]:
         address = _address(tree.text(*path))
         for named in networks:
             if address is not None and address in named.network:
-                what = f"the node's address {address} lies in {named}"
+                what = f"the node's address {address} is inside {named}"
                 remedy = f"give the cluster another network with k3s.server.{named.flag}"
                 yield found(path, "file.networks-overlap", what, remedy=remedy)
 
@@ -97,7 +97,7 @@ def _dns(tree: Tree, services: tuple[_Named, ...]) -> Iterator[Found]:
         if address is None:
             yield found(path, "file.network", f"cluster-dns {quoted(text)} is not an address", expected="an IP address")
         elif services and not any(address in named.network for named in services):
-            what = f"cluster-dns {address} lies outside {' and '.join(map(str, services))}"
+            what = f"cluster-dns {address} is outside {' and '.join(map(str, services))}"
             yield found(path, "file.cluster-dns", what, remedy="choose an address of service-cidr, usually the tenth")
 
 

@@ -72,7 +72,7 @@ def _address(tree: Tree, path: Path, node: dict[str, Any], kind: str, can: Capab
         what = "count is for providers that create machines"
         yield found((*path, "count"), "file.count", what, remedy="write a node with its address for each", at_key=True)
     elif can.address == "given" and "address" in node:
-        what = f"a {kind} machine gets its address when it is made"
+        what = f"a {kind} machine gets its address when it is created"
         yield found((*path, "address"), "file.address", what, remedy="leave the address out", at_key=True)
     elif can.address == "chosen" and "address" in node:
         yield from _private(tree, (*path, "address"))
@@ -111,7 +111,7 @@ def remarks(tree: Tree) -> Iterator[Found]:
     can = capabilities_of(kind)
     if can is None or not can.own_key:
         return
-    remedy = f"pk3s makes {kind} machines with a key of its own"
+    remedy = f"pk3s creates {kind} machines with its own key"
     written = [("spec", "ssh")] if tree.mapping("spec", "ssh") else []
     places = [*written, *((*path, key) for path, node in nodes(tree) for key in ("ssh", "hostKey") if key in node)]
     for path in places:

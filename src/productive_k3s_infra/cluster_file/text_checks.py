@@ -87,8 +87,8 @@ def host_key(text: str) -> Objection | None:
     parts = text.split()
     expected = "one like ssh-ed25519 AAAAC3Nz..."
     if not parts or not _KEY_TYPE.fullmatch(parts[0]):
-        remedy = "leave out the host that stands before it" if any(map(_KEY_TYPE.fullmatch, parts)) else ""
-        return Objection("file.host-key", "the host key names no known type first", expected, remedy)
+        remedy = "leave out the host name in front of it" if any(map(_KEY_TYPE.fullmatch, parts)) else ""
+        return Objection("file.host-key", "the host key does not begin with a known type", expected, remedy)
     try:
         blob = base64.b64decode(parts[1] if len(parts) > 1 else "", validate=True)
     except (binascii.Error, ValueError):
@@ -98,7 +98,7 @@ def host_key(text: str) -> Objection | None:
     head = len(name).to_bytes(4, "big") + name
     if blob.startswith(head) and len(blob) >= len(head) + 32:
         return None
-    return Objection("file.host-key", f"the text behind {parts[0]} is no such key", expected, "copy the whole line")
+    return Objection("file.host-key", f"the text behind {parts[0]} is not a valid key", expected, "copy the whole line")
 
 
 def jump_parts(text: str) -> dict[str, str | int] | Objection:

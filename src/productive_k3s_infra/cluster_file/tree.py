@@ -107,7 +107,7 @@ class _Reading:
         if len(self.values) > MOST_VALUES:
             raise _TooLarge
         if any(node is other for other in self.above):
-            return self.object_to(path, Objection("file.syntax", "an alias stands inside its own anchor"))
+            return self.object_to(path, Objection("file.syntax", "an alias is inside its own anchor"))
         if isinstance(node, ScalarNode):
             return self._scalar(node, path)
         tag = str(node.tag or "").removeprefix(_TAG)

@@ -64,8 +64,8 @@ async def collect(session: Session, survey: Survey, inventory: Inventory, fleet:
     try:
         seen = await observe(session, survey, inventory, fleet)
         plan = plan_stages(seen.situation)
-        found.add_document("plan.json", encode(plan), "what pk3s plan says")
-        found.add_document("preflight.json", preflight(session, seen, plan).document(), "what the preflight finds")
+        found.add_document("plan.json", encode(plan), "the plan")
+        found.add_document("preflight.json", preflight(session, seen, plan).document(), "the results of preflight")
         observed = seen.observed
     except Pk3sError as error:
         found.lack("plan and preflight", error)

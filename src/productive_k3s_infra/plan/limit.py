@@ -70,7 +70,7 @@ def require_known(situation: Situation) -> None:
     known = _known(situation)
     unknown = sorted(situation.limit - set(known))
     if unknown:
-        blind = "no server answered, so only cluster.lock says which nodes leave" if _is_blind(situation) else ""
+        blind = "no server answered, so only cluster.lock shows which nodes leave" if _is_blind(situation) else ""
         raise BadInput(
             f"there is no such node: {', '.join(unknown)}",
             where="--limit",

@@ -35,7 +35,7 @@ def shared_by_machines(situation: Situation, draft: Draft) -> Iterator[Item]:
         yield DestroyShared(
             id=f"{cluster}/destroy-shared",
             host=cluster,
-            reason="nothing needs it any more",
+            reason="it is no longer needed",
             impact="disrupt",
             resources=situation.survey.shared,
         )

@@ -73,7 +73,7 @@ def _manifest(cluster: str, found: Collection) -> str:
         *(f"  {name.ljust(width)}  {about}" for name, about in sorted(found.about.items())),
         "",
         f"Never inside: {_NEVER}.",
-        "Secrets were taken out on the hosts and here: [redacted] and *** stand for them.",
+        "Secrets were removed on the hosts and here: [redacted] and *** stand for them.",
         "Names, addresses and labels are inside: read it before you give it away.",
     ]
     if found.missing:

@@ -20,7 +20,7 @@ def add_files(workspace: Workspace, cluster_file: str, found: Collection) -> Non
             "cluster.yaml", texts.masked_cluster_file(cluster_file), "cluster file; variables as they are written"
         )
     except yaml.YAMLError as error:
-        found.missing.append(f"cluster.yaml: it cannot be read, so its secrets cannot be told apart ({error})")
+        found.missing.append(f"cluster.yaml: it cannot be read, so its secrets cannot be found ({error})")
     if workspace.lock_file.exists():
         found.add("cluster.lock", redact(workspace.lock_file.read_text(encoding="utf-8")), "the recorded cluster")
     for number, journal in enumerate(reversed(list_journals(workspace)[-_JOURNALS:]), 1):

@@ -77,7 +77,9 @@ def look_at_api(kubeconfig: Mapping[str, Any], now: float, timeout_seconds: floa
         context = ssl.create_default_context(cadata=target.authority)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, ssl.SSLError) as error:
         # The message of a value's error could quote the document; its type says enough.
-        return ApiState("kubeconfig", error=f"it names no API with a CA ({type(error).__name__})", cause="kubeconfig")
+        return ApiState(
+            "kubeconfig", error=f"it contains no API with a CA ({type(error).__name__})", cause="kubeconfig"
+        )
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.hostname_checks_common_name = False
     address = f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"

@@ -109,7 +109,7 @@ class Journal:
     def _tell(self, error: OSError) -> None:
         if not self._told:
             self._told = True
-            self._on_trouble(f"the journal {self.path} cannot be written: {error.strerror or error}; the run goes on")
+            self._on_trouble(f"the journal {self.path} cannot be written: {error.strerror or error}; the run continues")
 
 
 def open_journal(workspace: Workspace, verb: str, on_trouble: Callable[[str], None]) -> Journal:

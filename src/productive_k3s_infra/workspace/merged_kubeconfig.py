@@ -99,7 +99,7 @@ def _load(text: str, where: str) -> Any:
             document[section] = []  # a plain one, which is written in lines where a `[]` that was read is not
         entries = document[section]
         if not isinstance(entries, list) or not all(isinstance(entry, dict) and "name" in entry for entry in entries):
-            raise _unusable(where, f"{section} is no list of named entries")
+            raise _unusable(where, f"{section} is not a list of named entries")
     return document
 
 

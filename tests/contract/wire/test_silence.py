@@ -79,7 +79,7 @@ async def test_before_our_command(bed: Site, monkeypatch: pytest.MonkeyPatch) ->
     async with bed.opened(to(bed, server), begin=BEGIN) as fleet:
         error = await asked(fleet, to(bed, server))
     assert error.code == "host.not-run"
-    assert f"it had not ended after {BEGIN:.0f} s" in error.evidence
+    assert f"it had not finished after {BEGIN:.0f} s" in error.evidence
 
 
 def family(server: Server) -> list[int]:

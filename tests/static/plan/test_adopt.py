@@ -275,7 +275,7 @@ def test_a_node_that_was_not_named_and_has_the_mark_of_this_cluster_is_said_to_g
     for mark, fate in (("edge", "has this cluster's label, so that --prune removes it"), ("other", "is left alone")):
         lost = node(agent(7), labels={MARK: mark})
         content = adopt("edge", require_one_cluster(found(server(*INIT), nodes=(lost,))), Reach("ops"))
-        assert f"agent-7 (10.0.0.27) is in the cluster, and was not named: it {fate}." in "\n".join(content.remarks)
+        assert f"agent-7 (10.0.0.27) is in the cluster, but was not named: it {fate}." in "\n".join(content.remarks)
 
 
 def test_names_in_etc_hosts_stay_there() -> None:
@@ -329,7 +329,7 @@ def test_a_proxy_is_said_and_its_password_is_a_variable() -> None:
     assert changes(plan) == []
     content, plan = adopted(server(*INIT, variables=PROXY), agent(1))
     assert "proxy" not in k3s_of(content)
-    assert "the hosts differ in their proxies" in content.remarks[0]
+    assert "the hosts have different proxies" in content.remarks[0]
     assert "restart:k3s" in changes(plan)
 
 

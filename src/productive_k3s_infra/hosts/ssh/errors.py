@@ -205,7 +205,7 @@ def _system(error: OSError) -> tuple[str, str, str]:
     number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else error.errno
     # asyncio tells of several addresses in one exception without a number.
     found = number if number is not None else _first_number(str(error))
-    return _UNREACHABLE.get(found or 0, ("ssh.unreachable", "no SSH connection could be made", _TRY_SSH))
+    return _UNREACHABLE.get(found or 0, ("ssh.unreachable", "no SSH connection could be opened", _TRY_SSH))
 
 
 def _first_number(text: str) -> int | None:

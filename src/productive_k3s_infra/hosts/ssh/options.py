@@ -83,7 +83,7 @@ def _host_key_algorithms(hop: Hop, known: Known, where: str) -> Sequence[str]:
         return list(dict.fromkeys((*wanted, *_HOST_KEYS)))
     plain = [name for name in listed if "-cert-" not in name]
     if not plain:
-        raise _not_honoured("hostkeyalgorithms", hop, where, "names certificates only, and no authority is known")
+        raise _not_honoured("hostkeyalgorithms", hop, where, "lists only certificates, and no authority is known")
     return sorted(plain, key=lambda name: name not in wanted)
 
 

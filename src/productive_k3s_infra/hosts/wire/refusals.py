@@ -42,7 +42,7 @@ def not_run(host: str, user: str, exit_status: int | None, said: Sequence[str], 
     how long it was waited for, None if it ended.
     """
     words = " | ".join(said[-2:]) or "it printed nothing"
-    ended = f"it exited with status {exit_status}" if seconds is None else f"it had not ended after {seconds:.0f} s"
+    ended = f"it exited with status {exit_status}" if seconds is None else f"it had not finished after {seconds:.0f} s"
     remedy = (
         f"log in with ssh as {user}; check its login shell there (getent passwd {user}), the shell's start-up files, "
         "and ForceCommand in sshd_config or command= in authorized_keys"

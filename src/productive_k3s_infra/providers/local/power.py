@@ -105,7 +105,7 @@ def kill(cgroups: Cgroups, group: str) -> None:
                 "processes of a machine cannot be ended",
                 where=group,
                 evidence=f"still there after {_KILL_SECONDS} s: {left or cgroups.remains(group)}",
-                remedy="look at them (ps -o pid,stat,wchan,args)",
+                remedy="check them (ps -o pid,stat,wchan,args)",
                 code="local.stop",
             )
         time.sleep(_POLL_SECONDS)

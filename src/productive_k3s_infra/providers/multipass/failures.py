@@ -127,7 +127,7 @@ def not_run(command: str, instance: str, error: ProcessFailed) -> ProviderFailed
 def _missing() -> ProviderFailed:
     return ProviderFailed(
         "Multipass is not installed on this computer",
-        evidence="there is no command multipass in the PATH",
+        evidence="the command multipass is not in PATH",
         remedy=INSTALL,
         code="multipass.missing",
     )

@@ -136,7 +136,8 @@ def test_the_address_is_the_lease_and_none_that_k3s_has_added() -> None:
          "multipass.no-access", "multipass authenticate"),
         ("launch", said(2, 'launch failed: instance "a" already exists'), "multipass.name-taken", "another name"),
         ("launch", said(2, 'launch failed: instance "a" is being prepared'), "multipass.name-taken", "another name"),
-        ("launch", said(5, "Timed out waiting for instance launch."), "multipass.launch-timeout", "apply continues waiting"),
+        ("launch", said(5, "Timed out waiting for "
+"instance launch."), "multipass.launch-timeout", "apply continues waiting"),
         ("launch", said(2, "launch failed: The following errors occurred:\ntimed out waiting for initialization to "
                            "complete"), "multipass.launch-timeout", "apply continues waiting"),
         ("start", said(2, "start failed: The following errors occurred:\na: timed out waiting for response"),
