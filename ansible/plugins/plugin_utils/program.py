@@ -27,7 +27,7 @@ _EVIDENCE_CHARACTERS = 300
 _KEPT = "/usr/local/lib/productive-k3s"
 _DECISIONS = Path(__file__).with_name("decisions.py")
 _DECIDE_SECONDS = 60.0
-_REWRITE = "write the inventory anew: pk3s inventory"
+_REWRITE = "write the inventory again: pk3s inventory"
 
 
 @dataclass(frozen=True)

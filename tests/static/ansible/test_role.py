@@ -385,7 +385,7 @@ def with_record() -> Situation:
 def test_nobody_takes_a_cluster_away_by_mistake(make: Make) -> None:
     bed = make(with_record())
     said = wrong(bed, "-e", "remote_cluster_uninstall=another", playbook="uninstall").plain
-    assert "nobody agreed to take the cluster away [ansible.not-agreed]" in said
+    assert "the removal of the cluster was not confirmed [ansible.not-agreed]" in said
     bed.playbook.expect(0, "uninstall", "-e", "remote_cluster_uninstall=edge")
     asked = [(call.host, call.order["arguments"]) for call in bed.calls]
     assert sorted(host for host, _ in asked[:2]) == ["agent-1", "agent-2"]
