@@ -431,7 +431,7 @@ def test_hosts_that_refuse_or_say_nothing_stop_everything_before_a_change(make: 
     bed.answer(answers)
     said = bed.playbook.expect(2, "cluster").plain
     assert "a token is missing [k3s.no-token]; seen: no file; next: give one" in said
-    assert "so how far it came is unknown [host.no-result]; seen: sh: 1: no answer to look; next: run" in said
+    assert "so it is not known what it did [host.no-result]; seen: sh: 1: no answer to look; next: run" in said
     assert [call.verb for call in bed.calls] == ["look"] * 3
 
 

@@ -160,7 +160,7 @@ def test_the_remedy_of_the_lock_is_true_at_a_question(folder: Path) -> None:
             check=False,
         )
         assert second.returncode == 7
-        found = re.search(r"end it: kill (\d+)", second.stderr)
+        found = re.search(r"stop it: kill (\d+)", second.stderr)
         assert found, second.stderr
         os.kill(int(found[1]), signal.SIGTERM)
         assert person.end() == 130

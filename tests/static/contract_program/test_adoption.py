@@ -181,7 +181,7 @@ def test_cosmetic_moves_are_said_and_not_made() -> None:
     cosmetic = [note for note in found.notes if note.startswith("cosmetic: ")]
     assert len(cosmetic) == 2
     assert f"debug move to {paths.CONFIG}" in cosmetic[0]
-    assert "10-names.yaml says disable, tls-san as requested" in cosmetic[1]
+    assert "10-names.yaml already sets disable, tls-san as requested" in cosmetic[1]
     # Once our own file is written the drop-in only repeats it, and that is no difference either.
     changed = replace(asked, config={**asked.config, "debug": False})
     done = run(changed, facts)

@@ -148,7 +148,7 @@ def test_labels_of_a_server_go_through_the_api() -> None:
     changes = assess(server(labels={"zone": "a"}), there).changes
     assert [change.id for change in changes] == ["label:node-1", f"write:{paths.CONFIG}"]
     assert "zone=a" in changes[0].reason
-    assert "disk goes" in changes[0].reason
+    assert "disk is removed" in changes[0].reason
 
 
 def test_only_labels_of_our_own_are_removed() -> None:
@@ -159,7 +159,7 @@ def test_only_labels_of_our_own_are_removed() -> None:
     labelled = replace(node, labels={"disk": "ssd", "zone": "a"}, own_labels=("disk",))
     (change,) = assess(server(), replace(there, cluster=replace(there.cluster, nodes=(labelled,)))).changes
     assert change.id == "label:node-1"
-    assert change.reason == "labels differ: disk goes"
+    assert change.reason == "labels differ: disk is removed"
 
 
 def test_a_node_keeps_its_name_and_address() -> None:

@@ -113,7 +113,7 @@ class TestTaints:
         assert ids(machine.assess(taints=("a=b:NoSchedule",))) == []
         found = machine.assess(taints=("c:NoExecute",))
         assert ids(found) == ["taint:node-1", f"write:{paths.CONFIG}"]
-        assert found.changes[0].reason == "taints differ: c:NoExecute, a:NoSchedule goes"
+        assert found.changes[0].reason == "taints differ: c:NoExecute, a:NoSchedule is removed"
         new = Own(wish(), taints=there[1:]).assess(taints=("a=b:NoSchedule",))
         assert ids(new) == ["taint:node-1", f"write:{paths.CONFIG}"]
         assert new.changes[0].reason == "taints differ: a=b:NoSchedule"

@@ -263,8 +263,8 @@ def test_what_is_not_said_is_a_remark() -> None:
     assert remarks.count("vpn-auth") == 1
     assert f"{paths.REGISTRIES} (server-1) is not in this file and is left alone" in remarks
     assert "agent-1: runs v1.33.1+k3s1" in remarks
-    assert "agent-1: /etc/systemd/system/k3s-agent.service.env sets CONTAINERD_LOG_LEVEL, which no cluster" in remarks
-    assert "agent-7 (10.0.0.27) is in the cluster, and was not named: it is left alone" in remarks
+    assert "agent-1: /etc/systemd/system/k3s-agent.service.env sets CONTAINERD_LOG_LEVEL, which a cluster" in remarks
+    assert "agent-7 (10.0.0.27) is in the cluster, but was not named: it is left alone" in remarks
     assert "--from-host 10.0.0.27" in remarks
     text = render(content)
     assert all(f"# - {remark}" in text for remark in content.remarks)
