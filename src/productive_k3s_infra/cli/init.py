@@ -39,9 +39,7 @@ Allowed = Annotated[
 ]
 FromHosts = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="ADDRESS", help="A host of a running cluster that pk3s does not know yet. Repeat it for each host."
-    ),
+    typer.Option(metavar="ADDRESS", help="A host of a running cluster that has no file yet. Repeat it for each host."),
 ]
 User = Annotated[
     str,

@@ -11,6 +11,7 @@ from productive_k3s_infra.operations.assemble import agree_to_cluster, assemble_
 from productive_k3s_infra.operations.held import hold_to_saved
 from productive_k3s_infra.operations.journaled import journaled
 from productive_k3s_infra.operations.machines import make_machines
+from productive_k3s_infra.operations.second_look import look_again
 from productive_k3s_infra.operations.session import Session
 from productive_k3s_infra.plan.limit import require_alone
 from productive_k3s_infra.workspace.saved_plan import SavedFile
@@ -34,6 +35,7 @@ APPLY: tuple[Part, ...] = (
     keep_kubeconfig,
     keep_inventory,
     validate_cluster,
+    look_again,
 )
 """The whole of `apply`, in order; a part that ends the run says so. What is planned stands in `plan/stages.py`."""
 
@@ -44,6 +46,7 @@ APPLY_LIMITED: tuple[Part, ...] = (
     agree_to_cluster,
     expect_validation,
     assemble_cluster,
+    look_again,
 )
 """The whole of `apply --limit`: without machines, and without all that every node has to be seen for."""
 

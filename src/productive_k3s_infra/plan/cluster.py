@@ -17,7 +17,7 @@ from productive_k3s_infra.plan.model import Refusal, Unchanged, Unreached
 from productive_k3s_infra.plan.requests import Situation, request_for
 from productive_k3s_infra.plan.rollout import turns_of
 from productive_k3s_infra.plan.rule import Draft, Item, Note
-from productive_k3s_infra.plan.servers import live_server
+from productive_k3s_infra.plan.servers import has_members, live_server
 from productive_k3s_infra.plan.step import (
     ApplyAgent,
     ApplyServer,
@@ -208,6 +208,7 @@ def node_labels(situation: Situation, _: Draft) -> Iterator[Item]:
     """
     asked = live_server(situation)
     if asked is None:
+        yield from _not_compared(situation)
         return
     server, cluster = asked
     for host in situation.inventory.agents:
@@ -231,3 +232,15 @@ def node_labels(situation: Situation, _: Draft) -> Iterator[Item]:
                 labels=labels,
                 taints=taint_words(taints) if taints is not None else (),
             )
+
+
+def _not_compared(situation: Situation) -> Iterator[Note]:
+    """Say whose labels and taints are not known. A plan of named nodes says it in its own words."""
+    names = tuple(
+        host.name
+        for host in situation.inventory.agents
+        if host.name in situation.facts and situation.facts[host.name].k3s.role is not None
+    )
+    if names and has_members(situation) and not situation.limit:
+        text = "labels and taints are compared only once a server of the cluster answers"
+        yield from (Note(f"{name}: {text}", (name,)) for name in names)

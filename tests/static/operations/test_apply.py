@@ -16,6 +16,7 @@ from productive_k3s_infra.errors import HostUnreachable, Interrupted, Locked, No
 from productive_k3s_infra.execute.order import InvalidPlan
 from productive_k3s_infra.operations.apply import apply
 from productive_k3s_infra.operations.journaled import journaled
+from productive_k3s_infra.operations.session import Session
 from productive_k3s_infra.plan.model import Plan
 from productive_k3s_infra.providers.protocol import OnProgress, Survey, SurveyedMachine
 from productive_k3s_infra.validate.report import Report
@@ -284,3 +285,70 @@ async def planned(world: World) -> Plan:
     from productive_k3s_infra.operations.plan import make_plan
 
     return (await make_plan(world.session)).plan
+
+
+class Silence:
+    """Server-1's API does not answer the first looks of a run."""
+
+    def __init__(self, world: World, looks: int) -> None:
+        self.world, self.left = world, looks
+
+    def __call__(self, call: Call) -> Result:
+        facts = self.world.facts[call.host]
+        if call.host == "server-1" and self.left > 0:
+            self.left -= 1
+            assert facts.cluster is not None
+            facts = replace(facts, cluster=replace(facts.cluster, reachable=False, nodes=()))
+        return Result("done", facts=facts)
+
+
+def with_a_label(world: World) -> Session:
+    file = world.session.spec
+    nodes = tuple(
+        node.model_copy(update={"labels": {"rack": "r9"}}) if node.name == "agent-1" else node for node in file.nodes
+    )
+    return replace(world.session, spec=file.model_copy(update={"nodes": nodes}))
+
+
+def lose_labels(world: World, name: str) -> None:
+    """Somebody takes the node's labels away."""
+    server = world.facts["server-1"]
+    assert server.cluster is not None
+    nodes = tuple(replace(node, labels={}) if node.name == name else node for node in server.cluster.nodes)
+    world.facts["server-1"] = replace(server, cluster=replace(server.cluster, nodes=nodes))
+
+
+async def test_labels_that_could_not_be_compared_are_set_once_the_cluster_answers(world: World) -> None:
+    session = with_a_label(world)
+    await apply(session, probe=False)
+    lose_labels(world, "agent-1")
+    world.instead["facts"] = Silence(world, 1)
+    applied = await apply(session, probe=False)
+    assert any("labels and taints are not compared" in note for note in world.person.asked[-1].notes)
+    done = ["server-1/apply-server", "agent-1/label-node"]
+    assert [result.step.id for result in applied.results] == done
+    assert [step.id for step in applied.plan.steps] == done
+    assert (applied.exit_code, len(world.person.asked)) == (0, 2)
+    (call,) = (call for call in world.fleet.calls if call.verb == "node")
+    assert (call.host, call.arguments[:2]) == ("server-1", ("label", "agent-1"))
+
+
+async def test_a_cluster_that_stays_silent_is_not_as_the_file_says(world: World) -> None:
+    await apply(world.session, probe=False)
+    world.instead["facts"] = Silence(world, 9)
+    applied = await apply(world.session, probe=False)
+    assert [trouble.code for trouble in applied.troubles] == ["plan.not-compared"]
+    assert applied.exit_code == 5
+
+
+async def test_a_node_that_left_the_file_meanwhile_is_left_to_the_next_run_and_said(world: World) -> None:
+    await apply(world.session, probe=False)
+    file = world.session.spec
+    fewer = file.model_copy(update={"nodes": tuple(node for node in file.nodes if node.name != "agent-2")})
+    world.instead["facts"] = Silence(world, 1)
+    applied = await apply(replace(world.session, spec=fewer), probe=False)
+    assert [result.step.id for result in applied.results] == ["server-1/apply-server"]
+    (trouble,) = applied.troubles
+    assert (trouble.code, applied.exit_code) == ("plan.more-steps", 5)
+    assert "agent-2/remove-node" in trouble.evidence
+    assert not [call for call in world.fleet.calls if call.verb == "node"]
