@@ -324,7 +324,7 @@ async def test_labels_that_could_not_be_compared_are_set_once_the_cluster_answer
     lose_labels(world, "agent-1")
     world.instead["facts"] = Silence(world, 1)
     applied = await apply(session, probe=False)
-    assert any("labels and taints are not compared" in note for note in world.person.asked[-1].notes)
+    assert any("labels and taints are compared only once" in note for note in world.person.asked[-1].notes)
     done = ["server-1/apply-server", "agent-1/label-node"]
     assert [result.step.id for result in applied.results] == done
     assert [step.id for step in applied.plan.steps] == done
