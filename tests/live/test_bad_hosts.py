@@ -195,8 +195,8 @@ def test_a_release_unlike_its_checksums_is_refused_before_any_host_is_changed(ho
     with untouched(hosts, hosts.server):
         done = site.expect(2, "apply", "--yes")
     assert "[artifact.checksum]" in done.err
-    assert "k3s is not what its checksum file says" in done.err
-    assert "next: copy the release anew" in done.err
+    assert "k3s does not match its checksum file" in done.err
+    assert "next: copy the release again" in done.err
     assert "journal: " in done.err
 
 

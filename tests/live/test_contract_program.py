@@ -127,7 +127,7 @@ def test_a_person_sees_sentences(node: Node) -> None:
     words = show(node.bed, node.machine, f"{SINGLE_NODE} --plan --tls-san other.example")
     assert f"write:{CONFIG}: differs in tls-san" in words
     assert "    +tls-san:\n    +- other.example\n" in words
-    assert "! restart:k3s: K3s reads /etc/rancher/k3s/config.yaml at its start\n" in words
+    assert "! restart:k3s: K3s reads /etc/rancher/k3s/config.yaml when it starts\n" in words
     assert words.endswith("planned: 3 changes; nothing was written\n"), words
 
 

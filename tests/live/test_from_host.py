@@ -184,7 +184,7 @@ def test_the_first_plan_changes_nothing_and_says_what_would_move(story: Story) -
     for said in (story.asked, story.planned.out):
         assert "2 steps for " in said
         assert "cosmetic: with the next change that restarts K3s, cluster-init, disable" in said
-        assert f"cosmetic: {CONFIG}.d/10-pods.yaml says kubelet-arg as asked" in said
+        assert f"cosmetic: {CONFIG}.d/10-pods.yaml already sets kubelet-arg as requested" in said
         assert "now it differs in ExecStartPre" in said
     assert story.planned.code == 3
     assert story.applied.code == 0, story.applied
