@@ -73,6 +73,7 @@ HIDDEN = """() => [...document.querySelectorAll(".md-content pre")].flatMap(bloc
     one => one.width && Math.min(one.right, edge) > over.left && one.top < over.bottom && one.bottom > over.top);
   return hidden ? [`the button is over: ${block.textContent.trim().slice(0, 60)}`] : [];
 })"""
+SEARCH_IS_READY = "() => !/Initializing/.test(document.querySelector('.md-search-result__meta').textContent)"
 BUTTONS = "() => document.querySelectorAll('.md-content pre :is(.md-code__nav, .md-clipboard)').length"
 
 FITS = "() => document.scrollingElement.scrollWidth <= innerWidth"
@@ -183,9 +184,11 @@ def test_the_search_finds_what_people_type(site: Site) -> None:
     missed = []
     for words, page in SEARCHES.items():
         site.open("index.html")
-        site.page.locator(".md-search__input").fill(words)
+        # What is typed before the page has read its index may be lost on a busy computer.
+        site.page.wait_for_function(SEARCH_IS_READY, timeout=60_000)
+        site.page.locator(".md-search__input").press_sequentially(words)  # the page listens to keys
         first = site.page.locator(".md-search-result__item").first
-        first.wait_for(state="attached", timeout=20_000)
+        first.wait_for(state="attached", timeout=60_000)
         links = site.page.locator(".md-search-result__link").evaluate_all("all => all.map(one => one.href)")
         if not any(page in link for link in links):
             missed.append((words, page, [link.removeprefix(site.base) for link in links]))
