@@ -36,8 +36,8 @@ async def look_again(run: ApplyRun) -> None:
     run.over = bool(failed(results))
     if live_server(run.seen.situation) is None:
         run.trouble(_STILL_SILENT)
-    elif len(found) > len(labels):
-        run.trouble(_more(tuple(step.id for step in found if not isinstance(step, LabelNode))))
+    elif left := tuple(step.id for step in found if not isinstance(step, LabelNode)):
+        run.trouble(_more(left))
 
 
 _STILL_SILENT = Failure(
